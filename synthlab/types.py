@@ -187,7 +187,8 @@ def read_jsonl(
 # %% ../nbs/lib/00_types.ipynb #71af9365
 _css = '''<style>.sl-t{font:14px/1.45 system-ui,sans-serif;max-width:52rem}.sl-t .m{margin:.35rem 0;padding:.45rem .7rem;
 border-left:4px solid #999;background:#9991;border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere}
-.sl-t .user{border-color:#2a78d6}.sl-t .assistant{border-color:#1baf7a}.sl-t .tool{border-color:#a9a79f;font-family:monospace;font-size:12px}
+.sl-t .user{border-color:#2a78d6}.sl-t .assistant{border-color:#1baf7a}
+.sl-t .tool{border-color:#a9a79f;font-family:monospace;font-size:12px}
 .sl-t .error{border-color:#e34948}.sl-t .who{font-weight:600;margin-right:.5rem}.sl-t code{background:none;font-size:12px}
 .sl-t .head{color:#777;margin-bottom:.4rem}</style>'''
 
