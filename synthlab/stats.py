@@ -51,7 +51,7 @@ def _given(xs):
 def _codes(groups, keep):
     "Cluster ids of the kept rows as 0..m-1, and m"
     import numpy as np
-    if len(groups) != len(keep): raise ValueError(f'groups must name a cluster for each row: {len(groups)} for {len(keep)} rows')
+    if len(groups) != len(keep): raise ValueError(f'groups needs one cluster a row: {len(groups)} for {len(keep)} rows')
     seen = {}
     return np.array([seen.setdefault(g, len(seen)) for g,k in zip(groups, keep) if k], int), len(seen)
 
@@ -69,11 +69,11 @@ def rate(
     groups=None, # a cluster id for each row, such as the task it is a trial of
     level:float=.95 # coverage of the interval
 ) -> Estimate: # `n` is the number of scored rows
-    "Share of rows that hold, with a Wilson interval on the effective number of rows. Raises ValueError on other numbers"
+    "Share of rows that hold, Wilson interval on the effective number of rows. Raises ValueError on other numbers"
     x, keep = _given(xs); codes, m = _codes(groups, keep) if groups is not None else (None, 0)
     x = x[keep]
     if len(x) == 0: return Estimate()
-    if ((x != 0) & (x != 1)).any(): raise ValueError('rate takes rows of 0 and 1; use bootstrap for the mean of other numbers')
+    if ((x != 0) & (x != 1)).any(): raise ValueError('rate takes rows of 0 and 1; use bootstrap for other numbers')
     n = len(x) if codes is None else _effective(x, codes, m)
     e = wilson(float(x.mean())*n, n, level)
     return Estimate(float(x.mean()), e.lo, e.hi, len(x))
@@ -151,7 +151,8 @@ def pass_k(
     "pass^k with an interval over tasks. Raises ValueError when some task has fewer than k trials"
     counts = _counts(success, convention)
     least = min((n for _,n in counts), default=k)
-    if not 1 <= k <= least: raise ValueError(f'pass^{k} needs at least {k} trials of every task and k >= 1; the fewest are {least}')
+    if not 1 <= k <= least:
+        raise ValueError(f'pass^{k} needs at least {k} trials of every task and k >= 1; the fewest are {least}')
     xs = [math.comb(c, k)/math.comb(n, k) for c,n in counts]
     if set(xs) in ({0.}, {1.}): return wilson(sum(xs), len(xs), level)
     return bootstrap(xs, level=level, draws=draws, seed=seed)

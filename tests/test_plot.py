@@ -1,0 +1,117 @@
+"What a figure promises: colours that everybody can tell apart, heights and intervals at the given values, no silent zeros"
+import math
+from itertools import combinations
+
+import numpy as np, pytest
+
+mpl = pytest.importorskip('matplotlib')
+mpl.use('Agg')
+import matplotlib.pyplot as plt
+from synthlab import plot
+from synthlab.stats import Estimate, wilson
+
+MACHADO = {  # Machado, Oliveira & Fernandes 2009, severity 1.0, linear RGB
+    'normal': np.eye(3),
+    'protan': [[.152286, 1.052583, -.204868], [.114503, .786281, .099216], [-.003882, -.048116, 1.051998]],
+    'deutan': [[.367322, .860646, -.227968], [.280085, .672501, .047413], [-.011820, .042940, .968881]],
+    'tritan': [[1.255528, -.076749, -.178779], [-.078411, .930809, .147602], [.004733, .691367, .303900]]}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close('all')
+
+
+def linear(color):
+    c = np.array(mpl.colors.to_rgb(color))
+    return np.where(c <= .04045, c/12.92, ((c+.055)/1.055)**2.4)
+
+def lab(rgb):
+    to_xyz = [[.4124564, .3575761, .1804375], [.2126729, .7151522, .0721750], [.0193339, .1191920, .9503041]]
+    v = np.array(to_xyz)@np.clip(rgb, 0, 1)/[.95047, 1, 1.08883]
+    f = np.where(v > .008856, np.cbrt(v), 7.787*v+16/116)
+    return np.array([116*f[1]-16, 500*(f[0]-f[1]), 200*(f[1]-f[2])])
+
+
+@pytest.mark.parametrize('vision', MACHADO)
+def test_palette_is_told_apart(vision):
+    labs = [lab(np.array(MACHADO[vision])@linear(c)) for c in plot.palette]
+    assert min(np.linalg.norm(a-b) for a, b in combinations(labs, 2)) >= 16
+
+
+def test_text_is_readable():
+    for c in (plot.ink, plot.soft): assert 1.05/(linear(c)@[.2126, .7152, .0722]+.05) >= 4.5
+
+
+rows = [dict(agent=a, part=p, **wilson(k, 20).row()) for a, p, k in (('x', 'DB', 4), ('y', 'DB', 9), ('x', 'ALL', 3), ('y', 'ALL', 8))]
+
+@pytest.mark.parametrize('flip', [True, False])
+def test_bars_stand_at_their_values(flip):
+    ax = plot.bars(rows, 'agent', hue='part', flip=flip, ref=[dict(agent='x', part='DB', value=.4), dict(agent='z', part='DB', value=.9)])
+    size = [p.get_width() if flip else p.get_height() for p in ax.patches]
+    assert size == [r['value'] for r in rows]
+    ends = sorted(tuple(s[0][:, 0 if flip else 1]) for s in (c.get_segments() for c in ax.collections))
+    assert ends == sorted((r['lo'], r['hi']) for r in rows)
+    (mark,) = [l for l in ax.lines]
+    assert (mark.get_xdata() if flip else mark.get_ydata())[0] == .4 and mark.get_markerfacecolor() == 'white'
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ['DB', 'ALL', 'published']
+
+
+def test_missing_is_not_zero():
+    ax = plot.bars([dict(a='x', **Estimate().row()), dict(a='y', value=None), dict(a='z', value=0.)], 'a')
+    assert [p.get_height() for p in ax.patches] == [0.]
+    assert [t.get_text() for t in ax.texts] == ['not scored', 'not scored', '0.00']
+
+
+def test_long_names_lie_down():
+    long = [dict(a=f'a rather long name for category {i}', value=.5) for i in range(4)]
+    assert plot.bars(long, 'a').patches[0].get_width() == .5
+
+
+def test_a_missing_column_is_named():
+    for f in (plot.bars, plot.lines, plot.points, plot.heat):
+        args = ('agent', 'part') if f is plot.heat else ('agent',)
+        with pytest.raises(ValueError, match="need the column 'score'"):
+            f(rows, *args, **{'value' if f is plot.heat else 'y': 'score'})
+
+
+def test_lines_are_sorted_and_named_without_overlap():
+    pts = [dict(k=k, agent=a, **Estimate(v-.001*i, v-.1, v+.1, 9).row()) for i, a in enumerate('abcd') for k, v in ((2, .4), (1, .5))]
+    ax = plot.lines(pts, 'k', hue='agent', ylim=(0, 1))
+    drawn = [l for l in ax.lines if len(l.get_xdata()) == 2]
+    assert all(list(l.get_xdata()) == [1, 2] for l in drawn) and len(drawn) == 4
+    assert [t.get_color() for t in ax.texts] == [l.get_color() for l in drawn]
+    heights = sorted(t.xy[1] for t in ax.texts)
+    assert min(b-a for a, b in zip(heights, heights[1:])) >= .059
+
+
+def test_stacked_shares_add_up():
+    ax = plot.stacked([dict(run='a', end=e, value=v) for e, v in (('stop', 30), ('error', 9), ('max', 1))]+[dict(run='b', end='max', value=4)], 'run', 'end')
+    assert [round(p.get_width(), 3) for p in ax.patches] == [.75, .225, .025, 1.]
+    assert [t.get_text() for t in ax.texts] == ['30', '9', '4']
+
+
+def test_heat_writes_given_cells_only():
+    ax = plot.heat([dict(x='p', y='q', value=.25), dict(x='r', y='q', value=math.nan), dict(x='r', y='s', value=1)], 'x', 'y')
+    assert [t.get_text() for t in ax.texts] == ['0.25', '1.00']
+
+
+@pytest.mark.parametrize('draw', [lambda: plot.bars([], 'a'), lambda: plot.lines([], 'a', hue='b'), lambda: plot.points([], 'a'),
+    lambda: plot.strip([], 'a', 'b'), lambda: plot.stacked([], 'a', 'b'), lambda: plot.heat([], 'a', 'b')])
+def test_no_rows_say_so(draw):
+    ax = draw()
+    ax.figure.canvas.draw()
+    assert 'no rows to show' in [t.get_text() for t in ax.texts]
+
+
+def test_style_does_not_leak():
+    before = dict(mpl.rcParams)
+    plot.bars(rows, 'agent', hue='part')
+    assert dict(mpl.rcParams) == before
+
+
+def test_figures_save_at_any_size(tmp_path):
+    for i, ax in enumerate((plot.points(rows, 'agent', hue='part'), plot.strip(rows, 'agent', 'value', hue='part'))):
+        ax.figure.savefig(tmp_path/f'{i}.png')
+        assert (tmp_path/f'{i}.png').stat().st_size > 2000
