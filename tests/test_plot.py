@@ -115,3 +115,10 @@ def test_figures_save_at_any_size(tmp_path):
     for i, ax in enumerate((plot.points(rows, 'agent', hue='part'), plot.strip(rows, 'agent', 'value', hue='part'))):
         ax.figure.savefig(tmp_path/f'{i}.png')
         assert (tmp_path/f'{i}.png').stat().st_size > 2000
+
+
+def test_panels_split_rows_and_references():
+    own = [dict(r, domain=d) for d in ('a', 'b') for r in rows if d == 'a' or r['agent'] == 'x']
+    axs = plot.panels(own, 'domain', plot.bars, 'agent', hue='part', ref=[dict(domain='b', agent='x', part='DB', value=.4)])
+    assert [(len(ax.patches), len(ax.lines)) for ax in axs] == [(4, 0), (2, 1)] and len({ax.figure for ax in axs}) == 1
+    assert len(plot.panels([], 'domain', plot.bars, 'agent')) == 1
