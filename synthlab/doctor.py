@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .provenance import cores, gpus
-from .settings import repo_root, settings
+from .settings import settings
 
 # %% ../nbs/lib/80_doctor.ipynb #95021caa
 @dataclass

@@ -7,7 +7,6 @@ __all__ = ['to_page', 'freeze', 'value_str', 'headline', 'index_page']
 
 # %% ../nbs/lib/02_report.ipynb #e4815dd4
 import json, re
-from copy import deepcopy
 from html import escape
 from pathlib import Path
 
@@ -61,12 +60,12 @@ def _said(nb):
     return (first, m['title'], m['sub'] or '', src[m.end():]) if m else (None, '', '', '')
 
 def _bare(c):
-    "A cell without the traces of its execution"
+    "A cell without the traces of its execution: counts, timings, warnings"
     c = {k: v for k,v in c.items() if k in ('cell_type', 'id', 'source', 'outputs', 'metadata', 'attachments')}
     c['metadata'] = {k: v for k,v in c['metadata'].items() if k == 'tags' and v}
     if c['cell_type'] != 'code': return c
     c['outputs'] = [{**o, **({'execution_count': None} if o['output_type'] == 'execute_result' else {}),
-        **({'metadata': {}} if 'metadata' in o else {})} for o in c['outputs']]
+        **({'metadata': {}} if 'metadata' in o else {})} for o in c['outputs'] if o.get('name') != 'stderr']
     return {**c, 'execution_count': None}
 
 # %% ../nbs/lib/02_report.ipynb #912b840f
@@ -78,10 +77,9 @@ def freeze(
 ) -> str: # the frozen notebook, as JSON text
     "A notebook to keep in the repository. Raises ValueError when it is larger than `limit`"
     first, title, sub, rest = _said(nb)
+    md = lambda id, src: dict(cell_type='markdown', id=id, metadata={}, source=src.splitlines(True))
     head = f'# {title or "Report"}\n\n> {sub or "A frozen run"}\n\n- skip_exec: true\n- skip_showdoc: true'
-    cells = [dict(cell_type='markdown', id='frozen', metadata={}, source=head), dict(cell_type='markdown', id='facts', metadata={}, source=facts)]
-    cells += [dict(cell_type='markdown', id='opening', metadata={}, source=rest)] if rest.strip() else []
-    cells += [_bare(c) for c in nb['cells'] if c is not first]
+    cells = [md('frozen', head), md('facts', facts), *([md('opening', rest)] if rest.strip() else []), *(_bare(c) for c in nb['cells'] if c is not first)]
     kernel = dict(display_name='python3', language='python', name='python3')
     out = json.dumps(dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5), indent=1, sort_keys=True, ensure_ascii=False)
     out = _unpath(out, places)+'\n'

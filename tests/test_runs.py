@@ -1,0 +1,266 @@
+"Runs for real: a toy repository, papermill and a kernel; what fails, what is killed, what must never be written down."
+import json, os, shutil, signal, subprocess, sys, time
+
+import pytest
+
+from conftest import ROOT
+
+from synthlab.jobs import pmap
+from synthlab.outputs import held, manifest
+from synthlab.settings import settings
+from synthlab.study import check_params, library_key, parse_value, read_params, read_study
+
+CLI = [sys.executable, '-c', 'import sys; from synthlab.cli import main; sys.exit(main())']
+TOY = [
+    ('markdown', '# Toy?\n\n> Yes.', []),
+    ('code', 'import os, time\nfrom pathlib import Path\nimport matplotlib.pyplot as plt\nfrom synthlab.runs import Run, progress', []),
+    ('code', "n: int = 3 # how many\nfile: str = '' # read\ngate: str = '' # a file NAME.txt that must exist\nnap: float = 0. # s\n"
+             "api_key: str = '' # of a server\nlabels: list[str]|None = None # any", ['parameters']),
+    ('code', "run = Run('01_toy', dict(n=n, file=file, gate=gate, nap=nap, api_key=api_key, labels=labels))\nrun", []),
+    ('code', "with open('ran.txt', 'a') as f: print(n, file=f)\nprint('the key is', api_key)\nos.getcwd()", []),
+    ('code', "rows = [dict(i=i, y=i*i) for i in progress(range(n), 'squaring')]\nrun.save_rows('rows.jsonl', rows)", []),
+    ('code', "ax = plt.subplots(figsize=(3, 2))[1]\nax.plot([r['y'] for r in rows])\nrun.save_fig(ax, 'squares', rows)", []),
+    ('code', "time.sleep(nap)\nif gate and not Path(gate+'.txt').exists(): raise RuntimeError(f'{gate} is shut, {api_key}')", []),
+    ('code', "text = run.input(file).read_text() if file else ''\nrun.finish(dict(n=n, undefined=float('nan')))", []),
+]
+
+
+def notebook(cells):
+    code = dict(outputs=[], execution_count=None)
+    return dict(cells=[dict(cell_type=t, id=f'c{i}', source=s, metadata=dict(tags=g) if g else {}, **(code if t == 'code' else {}))
+                       for i, (t, s, g) in enumerate(cells)],
+                metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4, nbformat_minor=5)
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory):
+    "A repository with one study, a copy of the library that a test may change, and a folder deep inside"
+    root = tmp_path_factory.mktemp('toy')
+    (root/'nbs/studies').mkdir(parents=True); (root/'deep/down').mkdir(parents=True)
+    (root/'settings.ini').write_text('[lab]\noutputs = outputs\n')
+    (root/'nbs/studies/01_toy.ipynb').write_text(json.dumps(notebook(TOY)))
+    (root/'nbs/studies/profiles.yaml').write_text('01_toy:\n  smoke: {}\n  demo: {n: 4, file: data.txt}\n')
+    (root/'data.txt').write_text('one')
+    shutil.copytree(ROOT/'synthlab', root/'lib/synthlab', ignore=shutil.ignore_patterns('__pycache__'))
+    return root
+
+
+def env(toy, **kw):
+    clean = {k: v for k, v in os.environ.items() if k != 'IN_TEST' and not k.startswith('SYNTHLAB_')}
+    return {**clean, **(dict(PYTHONPATH=str(toy/'lib')) if (toy/'lib').exists() else {}), **kw}
+
+
+def lab(toy, *args, cwd='deep/down', **kw):
+    return subprocess.run([*CLI, *args], cwd=toy/cwd, env=env(toy, **kw), capture_output=True, text=True)
+
+
+def ran(toy): return len((toy/'ran.txt').read_text().splitlines()) if (toy/'ran.txt').exists() else 0
+def result(r): return json.loads(r.stdout)
+
+
+@pytest.fixture(scope='module')
+def done(toy):
+    r = lab(toy, 'run', '01', '--profile', 'demo', '--json')
+    assert r.returncode == 0, r.stderr
+    return result(r)
+
+
+def test_a_run_says_everything_about_itself(toy, done):
+    m = done
+    assert (m['status'], m['error'], m['profile'], m['study']) == ('done', None, 'demo', '01_toy')
+    assert m['params'] == dict(passed={}, resolved=dict(n=4, file='data.txt', gate='', nap=0., api_key='', labels=None))
+    assert m['metrics'] == dict(n=4, undefined=None)
+    assert list(m['inputs']) == ['data.txt'] and m['packages']['papermill'] and m['device'] and m['seconds'] > 0
+    names = {f['name'] for f in m['files']}
+    assert {'report.ipynb', 'report.html', 'rows.jsonl', 'squares.png', 'squares.csv', 'run.log'} <= names and 'result.json' not in names
+    assert m['path'] == str(toy/'outputs/01_toy'/m['key'])
+
+
+def test_the_page_stands_alone(toy, done):
+    page = (toy/'outputs/01_toy'/done['key']/'report.html').read_text()
+    assert 'data:image/png;base64' in page and '<details' in page
+    assert 'src="http' not in page and '<script' not in page and 'href="http' not in page
+    index = (toy/'outputs/index.html').read_text()
+    assert f'01_toy/{done["key"]}/report.html' in index and f'01_toy/{done["key"]}/squares.png' in index
+
+
+def test_the_study_ran_at_the_root(toy, done):
+    nb = json.loads((toy/'outputs/01_toy'/done['key']/'report.ipynb').read_text())
+    shown = [''.join(o['data']['text/plain']) for c in nb['cells'] for o in c.get('outputs', []) if 'text/plain' in o.get('data', {})]
+    assert repr(str(toy)) in shown
+    log = (toy/'outputs/01_toy'/done['key']/'run.log').read_text()
+    assert 'squaring 4 done' in log
+
+
+def test_same_key_returns_at_once_without_papermill(toy, done):
+    before = ran(toy)
+    code = ("import sys; from synthlab.runs import run_study; print(run_study('01_toy', profile='demo').name); "
+            "print(sorted({'papermill', 'nbconvert', 'matplotlib'} & set(sys.modules)))")
+    r = subprocess.run([sys.executable, '-c', code], cwd=toy, env=env(toy), capture_output=True, text=True, check=True)
+    assert r.stdout.split('\n')[:2] == [done['key'], '[]'] and ran(toy) == before
+
+
+def key_of(toy, _params=None, **kw):
+    code = f"from synthlab.runs import _plan; print(_plan('01_toy', {_params or {}!r}, 'demo').key)"
+    return subprocess.run([sys.executable, '-c', code], cwd=toy, env=env(toy, **kw), capture_output=True, text=True, check=True).stdout.strip()
+
+
+def changed(path, old, new, f):
+    "`f()` while a file says something else"
+    text = path.read_text(); assert old in text
+    path.write_text(text.replace(old, new))
+    try: return f()
+    finally: path.write_text(text)
+
+
+def test_the_key_follows_what_would_be_computed(toy, done):
+    key = lambda: key_of(toy)
+    assert key() == done['key'] != key_of(toy, dict(n=5))
+    assert key_of(toy, dict(api_key='sk-secret-1')) == key_of(toy, dict(api_key='sk-secret-2'))
+    assert key_of(toy, SYNTHLAB_AGENT='hf:another') != done['key'] == key_of(toy, SYNTHLAB_JOBS='3')
+    study = toy/'nbs/studies/01_toy.ipynb'
+    assert changed(study, '# Toy?', '# Toys?', key) == done['key'], 'words are not code'
+    others = [changed(toy/'data.txt', 'one', 'two', key), changed(study, 'y=i*i', 'y=i+i', key),
+              changed(toy/'lib/synthlab/types.py', 'class Usage', 'class  Usage', key)]
+    assert len({done['key'], *others}) == 4, 'inputs, code and library each make another run'
+    assert key() == done['key']
+
+
+def test_changed_library_is_another_library_key(tmp_path):
+    (tmp_path/'a.py').write_text('x = 1\n'); (tmp_path/'_modidx.py').write_text('d = 1\n')
+    first = library_key(tmp_path)
+    (tmp_path/'_modidx.py').write_text('d = 2\n')
+    assert library_key(tmp_path) == first
+    (tmp_path/'a.py').write_text('x = 2\n')
+    assert library_key(tmp_path) != first
+
+
+def test_failure_leaves_report_and_manifest_without_secrets_and_is_run_again(toy):
+    asked = ('run', '01_toy', '-p', 'gate=door', '-p', 'api_key=s3cr"et-value', '-p', 'labels=[a, b]')
+    r = lab(toy, *asked, SYNTHLAB_API_KEY='another-secret-value')
+    assert r.returncode == 1 and len(r.stderr.strip().splitlines()) == 1 and 'RuntimeError: door is shut' in r.stderr
+    (m,) = [m for m in result(lab(toy, 'ls', '--json')) if m['status'] == 'failed']
+    assert m['error'].startswith('RuntimeError: door is shut, [hidden]') and m['params']['resolved']['api_key'] == '[hidden]'
+    folder = toy/'outputs/01_toy'/m['key']
+    assert 'door is shut' in (folder/'report.ipynb').read_text() and 'door is shut' in (folder/'report.html').read_text()
+    (toy/'door.txt').touch()
+    r = lab(toy, *asked)
+    assert r.returncode == 0 and manifest(folder)['status'] == 'done'
+    written = [p for p in (toy/'outputs').rglob('*') if p.is_file()]
+    assert len(written) > 5
+    for p in written: assert not any(s in p.read_bytes() for s in (b's3cr', b'et-value', b'another-secret')), p
+
+
+def start(toy, *args):
+    return subprocess.Popen([*CLI, 'run', '01_toy', *args], cwd=toy, env=env(toy),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for(f, seconds=60):
+    end = time.monotonic()+seconds
+    while time.monotonic() < end:
+        if x := f(): return x
+        time.sleep(.1)
+    raise AssertionError('did not happen in time')
+
+
+def test_killed_run_is_started_anew_and_a_second_process_waits(toy):
+    before = ran(toy)
+    asked = ('-p', 'n=7', '-p', 'nap=2.5')
+    one = start(toy, *asked)
+    wait_for(lambda: ran(toy) > before)
+    (folder,) = [p for p in (toy/'outputs/01_toy').iterdir() if held(p)]
+    assert manifest(folder)['status'] == 'running'
+    os.kill(one.pid, signal.SIGKILL); one.communicate()
+    assert manifest(folder)['status'] == 'stopped' and not (folder/'manifest.json').exists()
+    (folder/'left-over').touch()
+    two, three = start(toy, *asked), start(toy, *asked)
+    said = [p.communicate()[1] for p in (two, three)]
+    assert two.returncode == three.returncode == 0, said
+    assert ran(toy) == before+2 and any('waiting for it' in s for s in said)
+    assert manifest(folder)['status'] == 'done' and not (folder/'left-over').exists()
+
+
+@pytest.mark.parametrize('args, said', [
+    (('-p', 'm=3'), "no parameter 'm'; it takes n: int = 3 — how many; file: str = '' — read"),
+    (('-p', 'n=many'), "parameter n is int, got str 'many'"), (('-p', 'n=2.5'), 'parameter n is int, got float 2.5'),
+    (('-p', 'labels=[1]'), 'parameter labels is list[str] | None'), (('-p', 'n'), 'takes name=value'), (('-p', 'n=[1'), 'not YAML'),
+    (('--profile', 'huge'), "no profile 'huge' in profiles.yaml; it has smoke, demo"), (('-p', 'api_key=abc'), 'fewer than 6')])
+def test_what_does_not_fit_is_one_line_and_writes_nothing(toy, args, said):
+    before = sorted((toy/'outputs').rglob('*')) if (toy/'outputs').exists() else []
+    r = lab(toy, 'run', '01_toy', *args)
+    assert r.returncode == 2 and said in r.stderr and len(r.stderr.strip().splitlines()) == 1 and 'abc' not in r.stderr
+    assert sorted((toy/'outputs').rglob('*') if (toy/'outputs').exists() else []) == before
+
+
+@pytest.mark.parametrize('cells, said', [([TOY[1]], '0 cells are tagged'), ([TOY[2], TOY[2]], '2 cells are tagged')])
+def test_a_study_has_exactly_one_tagged_cell(tmp_path, cells, said):
+    (tmp_path/'nbs/studies').mkdir(parents=True); (tmp_path/'settings.ini').touch()
+    (tmp_path/'nbs/studies/01_toy.ipynb').write_text(json.dumps(notebook(cells)))
+    r = lab(tmp_path, 'run', '01_toy', cwd='.')
+    assert r.returncode == 2 and said in r.stderr and not (tmp_path/'outputs').exists()
+
+
+def test_a_torn_notebook_is_named(tmp_path):
+    (tmp_path/'nbs/studies').mkdir(parents=True); (tmp_path/'nbs/studies/01_toy.ipynb').write_text('{"cells": [')
+    with pytest.raises(ValueError, match='01_toy.ipynb is not a notebook'): read_study('01_toy', tmp_path)
+
+
+def test_values_and_types(toy):
+    st = read_study('01_toy', toy)
+    assert check_params(st, dict(nap=2))['nap'] == 2.0 and check_params(st, dict(labels=None))['labels'] is None
+    for bad in (dict(n=True), dict(nap='2'), dict(file=None), dict(labels='a')):
+        with pytest.raises(ValueError, match='01_toy: parameter'): check_params(st, bad)
+    assert parse_value('[a, 1]') == ['a', 1] and parse_value('5', 'api_key') == '5'
+    assert read_params("x: float = -1e-3 # a # b")['x'].help == 'a # b'
+
+
+def test_publish_freezes_the_report(toy, done):
+    r = lab(toy, 'publish', f'01_toy/{done["key"]}', 'kept')
+    assert r.returncode == 0, r.stderr
+    path = toy/'nbs/reports/01_toy-kept.ipynb'; nb = json.loads(path.read_text()); first = ''.join(nb['cells'][0]['source'])
+    assert first.startswith('# Toy?') and 'skip_exec: true' in first and 'skip_showdoc: true' in first
+    facts = ''.join(nb['cells'][1]['source'])
+    assert done['device'] in facts and done['finished'][:10] in facts and done['key'] in facts and 'commit' in facts
+    assert str(toy) not in path.read_text() and str(toy.parent) not in path.read_text()
+    exe = os.path.join(os.path.dirname(sys.executable), 'nbdev-clean')
+    before = path.read_text()
+    subprocess.run([exe, '--fname', str(path)], check=True, env=env(toy))
+    assert path.read_text() == before, 'nbdev-clean finds nothing to do'
+
+
+def test_a_failed_run_cannot_be_published(toy):
+    folder = toy/'outputs/01_toy/feed'; folder.mkdir(parents=True)
+    (folder/'manifest.json').write_text(json.dumps(dict(study='01_toy', key='feed', status='failed', error='x')))
+    r = lab(toy, 'publish', '01_toy/feed')
+    (folder/'manifest.json').unlink(); folder.rmdir()
+    assert r.returncode == 2 and 'only a finished run' in r.stderr
+
+
+def test_settings_from_file_and_environment(tmp_path, monkeypatch):
+    (tmp_path/'settings.ini').write_text('[models]\nagent = hf:a\n')
+    assert settings(tmp_path).agent == 'hf:a'
+    monkeypatch.setenv('SYNTHLAB_AGENT', 'hf:b'); assert settings(tmp_path).agent == 'hf:b'
+    monkeypatch.setenv('SYNTHLAB_API_KEY', 'sk-secret'); assert 'sk-secret' not in repr(settings(tmp_path))
+    monkeypatch.setenv('SYNTHLAB_AGNET', 'x')
+    with pytest.raises(ValueError, match='SYNTHLAB_AGNET: no such setting; known: SYNTHLAB_OUTPUTS'): settings(tmp_path)
+    monkeypatch.delenv('SYNTHLAB_AGNET')
+    for text, said in [('[lab]\nx = 1\n', "no key 'x'"), ('[odd]\n', r'no section \[odd\]'), ('x\n', 'settings.ini'), ('[prices]\nm = 1\n', 'three numbers')]:
+        (tmp_path/'settings.ini').write_text(text)
+        with pytest.raises(ValueError, match=said): settings(tmp_path)
+
+
+def fail_on_two(x):
+    if x == 2: raise KeyError('two')
+    return x*x
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_pmap_keeps_order_and_names_the_item(jobs):
+    assert pmap(fail_on_two, [3, 0, 1], jobs=jobs) == [9, 0, 1] and pmap(fail_on_two, [], jobs=jobs) == []
+    with pytest.raises(KeyError, match='two') as e: pmap(fail_on_two, [1, 2, 3], jobs=jobs, desc='squares')
+    assert e.value.__notes__ == ['squares: item 1, 2']
+
+
+def test_pmap_knows_its_engines():
+    with pytest.raises(ValueError, match="'local' or 'ray', not 'spark'"): pmap(fail_on_two, [1], engine='spark')
