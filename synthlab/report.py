@@ -11,25 +11,29 @@ from html import escape
 from pathlib import Path
 
 # %% ../nbs/lib/02_report.ipynb #4fcba8ab
-_css = '''body{margin:0;background:#fff;color:#1c1c1c;font:16px/1.55 system-ui,sans-serif}main{max-width:54rem;margin:auto;padding:1rem}
-h1{line-height:1.2}h2{margin-top:2.2rem}img,svg{max-width:100%;height:auto}pre{overflow-x:auto;font-size:13px;line-height:1.4;margin:.4rem 0}
-a{color:#2a78d6}blockquote{margin:0;color:#555;font-size:1.1rem}table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}
+_css = '''body{margin:0;background:#fff;color:#1c1c1c;font:16px/1.55 system-ui,sans-serif}
+main{max-width:54rem;margin:auto;padding:1rem}h1{line-height:1.2}h2{margin-top:2rem}img,svg{max-width:100%;height:auto}
+pre{overflow-x:auto;font-size:13px;line-height:1.4;margin:.4rem 0}a{color:#2a78d6}blockquote{margin:0;color:#555}
+table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}
 td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
-details.code{margin:.3rem 0;color:#777;font-size:13px}details.code summary{cursor:pointer;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+details.code{margin:.3rem 0;color:#777;font-size:13px}
+details.code summary{cursor:pointer;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 details.code pre{background:#f6f6f6;padding:.6rem;border-radius:4px;color:#222}.anchor-link{display:none}
 .output_stderr{background:#fff3f0}.output_error pre{background:#fff0f0;border-left:4px solid #e34948;padding:.6rem}
 @media(prefers-color-scheme:dark){.output_png,.output_png img{background:#fff}}'''
 
-_head = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none';img-src data: 'self' file:;style-src 'unsafe-inline'">'''
+_head = '''<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1"><meta http-equiv="Content-Security-Policy"
+content="default-src 'none';img-src data: 'self' file:;style-src 'unsafe-inline'">'''
 
 _template = '''{%- extends 'basic/index.html.j2' -%}
 {% block in_prompt %}{% endblock %}{% block empty_in_prompt %}{% endblock %}{% block output_area_prompt %}{% endblock %}
-{% block input_group %}<details class="code"{% if 'parameters' in cell.metadata.get('tags',[]) or 'injected-parameters' in
-cell.metadata.get('tags',[]) %} open{% endif %}><summary>{{ (cell.source.strip().splitlines() or [''])[0] | e }}</summary>
-{{ super() }}</details>{% endblock %}'''
+{% block input_group %}<details class="code"{% if cell.metadata.get('tags') %} open{% endif %}>
+<summary>{{ (cell.source.strip().splitlines() or [''])[0] | e }}</summary>{{ super() }}</details>{% endblock %}'''
 
-def _page(title, body, css=''): return f'{_head}<title>{escape(title)}</title><style>{_css}{css}</style></head><body><main>{body}</main></body></html>\n'
+def _page(title, body, css=''):
+    head = f'{_head}<title>{escape(title)}</title><style>{_css}{css}</style></head>'
+    return f'{head}<body><main>{body}</main></body></html>\n'
 
 # %% ../nbs/lib/02_report.ipynb #90b195c1
 def to_page(
@@ -79,9 +83,11 @@ def freeze(
     first, title, sub, rest = _said(nb)
     md = lambda id, src: dict(cell_type='markdown', id=id, metadata={}, source=src.splitlines(True))
     head = f'# {title or "Report"}\n\n> {sub or "A frozen run"}\n\n- skip_exec: true\n- skip_showdoc: true'
-    cells = [md('frozen', head), md('facts', facts), *([md('opening', rest)] if rest.strip() else []), *(_bare(c) for c in nb['cells'] if c is not first)]
-    kernel = dict(display_name='python3', language='python', name='python3')
-    out = json.dumps(dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5), indent=1, sort_keys=True, ensure_ascii=False)
+    cells = [md('frozen', head), md('facts', facts)] + ([md('opening', rest)] if rest.strip() else [])
+    cells += [_bare(c) for c in nb['cells'] if c is not first]
+    meta = dict(kernelspec=dict(display_name='python3', language='python', name='python3'))
+    kept = dict(cells=cells, metadata=meta, nbformat=4, nbformat_minor=5)
+    out = json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False)
     out = _unpath(out, places)+'\n'
     if len(out.encode()) > limit*1024: raise ValueError(_too_big(nb, len(out.encode()), limit))
     return out
@@ -92,18 +98,23 @@ def _too_big(nb, size, limit):
     return f'the report has {size//1024} KB, at most {limit} can be published; the largest outputs are {worst}'
 
 # %% ../nbs/lib/02_report.ipynb #e02f77bb
-_cards = '''.runs{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr))}.run{border:1px solid #ddd;border-radius:6px;padding:.8rem}
-.run h3{margin:0 0 .3rem}.run p{margin:.2rem 0;font-size:14px;color:#555;overflow-wrap:anywhere}.run .bad{color:#b3261e}
+def _num(x):
+    if x is None: return 'unknown'
+    if not isinstance(x, float): return f'{x:,}' if isinstance(x, int) else str(x)
+    return f'{x:.3g}' if abs(x) < 1000 else f'{x:,.0f}'
+
+_cards = '''.runs{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr))}
+.run{border:1px solid #ddd;border-radius:6px;padding:.8rem}.run h3{margin:0 0 .3rem}
+.run p{margin:.2rem 0;font-size:14px;color:#555;overflow-wrap:anywhere}.run .bad{color:#b3261e}
 .run .figs{display:flex;gap:.4rem;flex-wrap:wrap;margin-top:.5rem}.run .figs img{height:5.5rem;border:1px solid #eee}'''
 
 def value_str(
     v # metric as a manifest stores it: a number, or a dict of value, lo, hi, n
 ) -> str: # such as `0.45 [0.31, 0.60], n=40`
     "A metric in words; unknown is said, never shown as a number"
-    num = lambda x: 'unknown' if x is None else f'{x:,}' if isinstance(x, int) else f'{x:.3g}' if abs(x) < 1000 else f'{x:,.0f}'
-    if not isinstance(v, dict): return num(v) if isinstance(v, (int, float)) or v is None else str(v)
-    ends = f' [{num(v["lo"])}, {num(v["hi"])}]' if v.get('lo') is not None else ''
-    return num(v.get('value')) + ends + (f', n={v["n"]:,}' if v.get('n') is not None else '')
+    if not isinstance(v, dict): return _num(v)
+    ends = f' [{_num(v["lo"])}, {_num(v["hi"])}]' if v.get('lo') is not None else ''
+    return _num(v.get('value')) + ends + (f', n={v["n"]:,}' if v.get('n') is not None else '')
 
 # %% ../nbs/lib/02_report.ipynb #16446eba
 def headline(
@@ -114,13 +125,17 @@ def headline(
     for k,v in (manifest.get('metrics') or {}).items(): return f'{k} {value_str(v)}'
     return ''
 
+def _thumb(at, name):
+    src = f'{at}/{escape(name)}'
+    return f'<a href="{src}"><img loading="lazy" alt="{escape(Path(name).stem)}" src="{src}"></a>'
+
 def _card(m):
-    at = f'{m["study"]}/{m["key"]}'
-    pics = [f['name'] for f in m.get('files', []) if f['name'].endswith('.png')][:6]
-    figs = ''.join(f'<a href="{escape(f"{at}/{p}")}"><img loading="lazy" alt="{escape(Path(p).stem)}" src="{escape(f"{at}/{p}")}"></a>' for p in pics)
-    facts = ' · '.join(filter(None, [m.get('profile'), f'{m["seconds"]:.1f} s' if m.get('seconds') is not None else '', m.get('finished', '')[:16].replace('T', ' ')]))
+    at, said = escape(f'{m["study"]}/{m["key"]}'), escape(headline(m) or m['status'])
+    secs = f'{m["seconds"]:.1f} s' if m.get('seconds') is not None else None
+    facts = ' · '.join(filter(None, [m.get('profile'), secs, (m.get('finished') or '')[:16].replace('T', ' ')]))
+    figs = ''.join(_thumb(at, f['name']) for f in m.get('files', []) if f['name'].endswith('.png'))
     bad = '' if m['status'] == 'done' else ' class="bad"'
-    return (f'<div class="run"><h3><a href="{escape(at)}/report.html">{escape(m["study"])}</a></h3><p{bad}>{escape(headline(m) or m["status"])}</p>'
+    return (f'<div class="run"><h3><a href="{at}/report.html">{escape(m["study"])}</a></h3><p{bad}>{said}</p>'
         f'<p>{escape(facts)}</p><div class="figs">{figs}</div></div>')
 
 def index_page(
@@ -129,5 +144,6 @@ def index_page(
     "One page over all runs, a section for each study"
     names = sorted({m['study'] for m in manifests})
     part = lambda n: ''.join(_card(m) for m in manifests if m['study'] == n)
-    body = ''.join(f'<h2>{escape(n)}</h2><div class="runs">{part(n)}</div>' for n in names) or '<p>No runs yet: <code>synthlab demo</code></p>'
-    return _page('synthlab runs', f'<h1>Runs</h1>{body}', _cards)
+    body = ''.join(f'<h2>{escape(n)}</h2><div class="runs">{part(n)}</div>' for n in names)
+    none = '<p>No runs yet: <code>synthlab demo</code></p>'
+    return _page('synthlab runs', f'<h1>Runs</h1>{body or none}', _cards)

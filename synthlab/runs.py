@@ -21,12 +21,13 @@ from .settings import SHORT, Scrub, cost, is_secret, redact, repo_root, resolve,
 from .study import check_params, file_key, library_key, named_files, read_study, run_key, studies
 from .types import Usage, content_key, to_dict, write_jsonl
 
-_all_ = ['log', 'pmap', 'progress', 'find_run', 'latest', 'manifest', 'runs', 'headline', 'value_str', 'read_study', 'studies', 'settings', 'repo_root', 'resolve']
+_all_ = ['log', 'pmap', 'progress', 'find_run', 'latest', 'manifest', 'runs', 'headline', 'value_str', 'read_study',
+    'studies', 'settings', 'repo_root', 'resolve']
 
 # %% ../nbs/lib/03_runs.ipynb #bc561e41
 def _metric(v):
     "A metric as JSON: an estimate as value, lo, hi, n; NaN as None"
-    if all(hasattr(v, a) for a in ('value', 'lo', 'hi', 'n')): return {a: _metric(getattr(v, a)) for a in ('value', 'lo', 'hi', 'n')}
+    if hasattr(v, 'value') and hasattr(v, 'lo'): return {a: _metric(getattr(v, a)) for a in ('value', 'lo', 'hi', 'n')}
     if isinstance(v, dict): return {str(k): _metric(o) for k,o in v.items()}
     if v is None or isinstance(v, (str, bool, int)): return v
     return float(v) if math.isfinite(float(v)) else None
@@ -63,7 +64,8 @@ class Run:
         "A path that is read, recorded with the key of its content. Raises FileNotFoundError when it is not there"
         p = latest(str(path)) if str(path) in studies() else resolve(path)
         key = p and file_key(p)
-        if not key: raise FileNotFoundError(f'{path}: no such file' if p else f'{path} has no finished run yet: synthlab run {path}')
+        if not p: raise FileNotFoundError(f'{path} has no finished run yet: synthlab run {path}')
+        if not key: raise FileNotFoundError(f'{path}: no such file')
         self.inputs[short(p)] = key
         return p
 
@@ -117,7 +119,8 @@ def profile_params(
     try: have = (yaml.safe_load(path.read_text('utf8')) or {}).get(study) or {}
     except FileNotFoundError: have = {}
     except yaml.YAMLError as e: raise ValueError(f'{path.name}: {" ".join(str(e).split())}') from None
-    if profile not in have: raise ValueError(f'{study} has no profile {profile!r} in {path.name}; it has {", ".join(have) or "none"}')
+    if profile not in have:
+        raise ValueError(f'{study} has no profile {profile!r} in {path.name}; it has {", ".join(have) or "none"}')
     return have[profile] or {}
 
 # %% ../nbs/lib/03_runs.ipynb #84f07408
@@ -139,21 +142,32 @@ class _Plan:
     def folder(self): return self.s.outdir/self.study.name/self.key
     def scrub(self): return Scrub(self.params, self.s.values)
 
-def _plan(study, params, profile):
-    s = settings(); st = read_study(study, s.root)
-    resolved = check_params(st, {**profile_params(st.name, profile, s.root), **params})
-    if weak := [k for k,v in params.items() if is_secret(k) and isinstance(v, str) and 0 < len(v) < SHORT]:
-        raise ValueError(f'{weak[0]}: a secret of fewer than {SHORT} characters cannot be told from other text, so it could not be kept out of the report')
-    resolved = {k: _upstream(v, profile, s.root) for k,v in resolved.items()}
-    lib, models = library_key(), {k: s.values[k] for k in ('agent', 'user', 'teacher', 'judge', 'api_base')}
-    return _Plan(st, params, resolved, profile, s, lib, content_key([run_key(st, resolved, s.root, lib), models], 16))
+def _strong(params):
+    "Secrets are long enough to be found and hidden. Raises ValueError otherwise"
+    for k,v in params.items():
+        if is_secret(k) and isinstance(v, str) and 0 < len(v) < SHORT:
+            raise ValueError(f'{k}: a secret of fewer than {SHORT} characters could not be kept out of the report')
 
 def _upstream(v, profile, root):
     "Where a parameter names a study, the folder of that study's last finished run"
     if isinstance(v, list): return [_upstream(o, profile, root) for o in v]
     if not isinstance(v, str) or v not in studies(root): return v
-    if not (found := latest(v, profile)): raise ValueError(f'{v} has no finished run yet: synthlab run {v}' + (f' --profile {profile}' if profile else ''))
+    if not (found := latest(v, profile)): raise ValueError(f'{v} has no finished run yet: synthlab run {v}')
     return short(found)
+
+def _named(st, profile, root):
+    "The last runs of the studies that a study's code names: it may take them, so they count"
+    code = '\n'.join(st.code)
+    named = [n for n in studies(root) if n != st.name and (f"'{n}'" in code or f'"{n}"' in code)]
+    return {n: found.name for n in named if (found := latest(n, profile))}
+
+def _plan(study, params, profile):
+    s = settings(); st = read_study(study, s.root); _strong(params)
+    resolved = check_params(st, {**profile_params(st.name, profile, s.root), **params})
+    resolved = {k: _upstream(v, profile, s.root) for k,v in resolved.items()}
+    lib, models = library_key(), {k: s.values[k] for k in ('agent', 'user', 'teacher', 'judge', 'api_base')}
+    key = content_key([run_key(st, resolved, s.root, lib), models, _named(st, profile, s.root)], 16)
+    return _Plan(st, params, resolved, profile, s, lib, key)
 
 # %% ../nbs/lib/03_runs.ipynb #1fed73c4
 class _Scrubbed:
@@ -185,9 +199,12 @@ def _papermill(plan):
     papermill_io.register('lab:', _Scrubbed(plan.folder/'report.ipynb', plan.scrub()))
     given = {k: v for k,v in plan.params.items() if v != plan.study.params[k].default}
     bar = dict(desc=plan.study.name, leave=False) if sys.stderr.isatty() else False
-    with _environ(SYNTHLAB_RUN_DIR=str(plan.folder), IN_TEST=None, MPLBACKEND='module://matplotlib_inline.backend_inline'):
-        papermill.execute_notebook(reads(json.dumps(plan.study.nb), 4), 'lab:report.ipynb', given, kernel_name='python3',
-            language='python', progress_bar=bar, cwd=str(plan.s.root), extra_arguments=['--IPKernelApp.log_level=40'])
+    env = dict(SYNTHLAB_RUN_DIR=str(plan.folder), SYNTHLAB_PROFILE=plan.profile, IN_TEST=None,
+        MPLBACKEND='module://matplotlib_inline.backend_inline')
+    with _environ(**env):
+        papermill.execute_notebook(reads(json.dumps(plan.study.nb), 4), 'lab:report.ipynb', given, language='python',
+            kernel_name='python3', progress_bar=bar, cwd=str(plan.s.root),
+            extra_arguments=['--IPKernelApp.log_level=40'])
 
 # %% ../nbs/lib/03_runs.ipynb #b9f22f8c
 def _one_line(e):
@@ -204,21 +221,23 @@ def _execute(plan):
 
 def _render(plan):
     "The report as a page; the log without secrets"
-    path = plan.folder/'report.ipynb'
-    if path.exists(): (plan.folder/'report.html').write_text(to_page(json.loads(path.read_text('utf8')), plan.study.name), 'utf8')
-    if (lines := plan.folder/'run.log').exists(): lines.write_text(plan.scrub()(lines.read_text('utf8')), 'utf8')
+    nb, lines = plan.folder/'report.ipynb', plan.folder/'run.log'
+    if nb.exists():
+        page = to_page(json.loads(nb.read_text('utf8')), plan.study.name)
+        nb.with_suffix('.html').write_text(page, 'utf8')
+    if lines.exists(): lines.write_text(plan.scrub()(lines.read_text('utf8')), 'utf8')
 
 def _stamp(t): return time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(t))
 
 def _record(plan, error, start):
     "The manifest of what just ran"
-    result = plan.folder/'result.json'
+    result, end, p = plan.folder/'result.json', time.time(), plan.params
     done = json.loads(result.read_text('utf8')) if result.exists() else dict(metrics={}, inputs={}, usage={})
     result.unlink(missing_ok=True)
-    m = dict(version=1, study=plan.study.name, key=plan.key, status='failed' if error else 'done', error=error, profile=plan.profile,
-        params=dict(passed=redact(plan.passed), resolved=redact(plan.params)), seed=plan.params.get('seed'),
-        inputs={**named_files(plan.params, plan.s.root), **done['inputs']}, library=plan.library, **environment(plan.s.root),
-        started=_stamp(start), finished=_stamp(time.time()), seconds=round(time.time()-start, 1), usage=done['usage'],
+    m = dict(version=1, study=plan.study.name, key=plan.key, status='failed' if error else 'done', error=error,
+        profile=plan.profile, params=dict(passed=redact(plan.passed), resolved=redact(p)), seed=p.get('seed'),
+        inputs={**named_files(p, plan.s.root), **done['inputs']}, library=plan.library, **environment(plan.s.root),
+        started=_stamp(start), finished=_stamp(end), seconds=round(end-start, 1), usage=done['usage'],
         metrics=done['metrics'], files=list_files(plan.folder))
     return plan.scrub().all(m)
 
@@ -250,12 +269,13 @@ def write_index() -> Path: # outputs/index.html
 
 # %% ../nbs/lib/03_runs.ipynb #7f246cd6
 def _facts(m):
-    commit = (m.get('git') or {}).get('commit')
-    code = f'commit `{commit[:10]}`' + (' with uncommitted changes' if m['git']['dirty'] else '') if commit else 'no commit'
+    git = m.get('git') or dict(commit=None, dirty=None)
+    code = f'commit `{(git["commit"] or "unknown")[:10]}`' + (' with uncommitted changes' if git['dirty'] else '')
     params = ', '.join(f'`{k}={v!r}`' for k,v in m['params']['resolved'].items())
     heads = ''.join(f'\n- {k}: {value_str(v)}' for k,v in m['metrics'].items())
-    return (f'Frozen run `{m["study"]}/{m["key"]}`' + (f', profile *{m["profile"]}*' if m.get('profile') else '') +
-        f': {m["device"]}; {code}; {m["finished"][:10]}; {m["seconds"]:.1f} s.\n\nParameters: {params or "none"}.\n{heads}')
+    run = f'Frozen run `{m["study"]}/{m["key"]}`' + (f', profile *{m["profile"]}*' if m.get('profile') else '')
+    where = f'{m["device"]}; {code}; {m["finished"][:10]}; {m["seconds"]:.1f} s'
+    return f'{run}: {where}.\n\nParameters: {params or "none"}.\n{heads}'
 
 def publish(
     run:str|Path, # as `find_run` takes it
@@ -263,8 +283,10 @@ def publish(
 ) -> Path: # the notebook in nbs/reports
     "Freeze a finished run's report into the repository. Raises ValueError when it is not finished or too large"
     folder = find_run(str(run)); m = manifest(folder); root = repo_root()
-    if m['status'] != 'done': raise ValueError(f'{m["study"]}/{m["key"]} is {m["status"]}: only a finished run can be published')
-    places = {str(root): '', str(folder): 'run', sys.prefix: 'venv', str(Path.home()): '~', tempfile.gettempdir(): 'tmp'}
+    at = f'{m["study"]}/{m["key"]}'
+    if m['status'] != 'done': raise ValueError(f'{at} is {m["status"]}: only a finished run can be published')
+    home, tmp = str(Path.home()), tempfile.gettempdir()
+    places = {str(root): '', str(folder): 'run', sys.prefix: 'venv', home: '~', tmp: 'tmp'}
     text = freeze(json.loads((folder/'report.ipynb').read_text('utf8')), _facts(m), places)
     path = root/'nbs'/'reports'/f'{m["study"]}-{name or m.get("profile") or m["key"][:8]}.ipynb'
     path.parent.mkdir(parents=True, exist_ok=True); path.write_text(text, 'utf8')

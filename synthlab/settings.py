@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # %% ../nbs/lib/01_settings.ipynb #51d3432b
-_offline = dict(HF_HUB_OFFLINE='1', LITELLM_LOCAL_MODEL_COST_MAP='True', VLLM_NO_USAGE_STATS='1', RAY_USAGE_STATS_ENABLED='0')
+_offline = dict(HF_HUB_OFFLINE='1', LITELLM_LOCAL_MODEL_COST_MAP='True', VLLM_NO_USAGE_STATS='1',
+    RAY_USAGE_STATS_ENABLED='0')
 
 def offline() -> dict: # the switches as they stand
     "Set the offline switches of the libraries below us, unless the environment already says otherwise"
@@ -33,7 +34,7 @@ def repo_root(
     here = Path(start or Path.cwd()).resolve()
     for p in [here, *here.parents, _package().parent]:
         if _is_root(p): return p
-    raise FileNotFoundError(f'{here} is not inside a synthlab repository: no folder above it holds settings.ini and nbs/')
+    raise FileNotFoundError(f'{here} is in no synthlab repository: no folder above it holds settings.ini and nbs/')
 
 def resolve(
     path:str|Path, # absolute, `~/…`, or relative to the root
@@ -83,7 +84,7 @@ def _typed(k, s, where):
 def _price(name, s, where):
     try: p = tuple(float(x) for x in s.split(','))
     except ValueError: p = ()
-    if len(p) != 3: raise ValueError(f'{where} [prices] {name} takes three numbers (input, output, cached input), got {s!r}')
+    if len(p) != 3: raise ValueError(f'{where}: price of {name}: three numbers (input, output, cached), got {s!r}')
     return p
 
 def _ini(path):
@@ -94,19 +95,20 @@ def _ini(path):
 
 def _check_keys(ini, where):
     for s,d in ini.items():
-        if s != 'prices' and s not in _known: raise ValueError(f'{where}: no section [{s}]; there are {", ".join([*_known, "prices"])}')
+        if s == 'prices': continue
+        if s not in _known: raise ValueError(f'{where}: no section [{s}]; there are {", ".join([*_known, "prices"])}')
         for k in d:
-            if s != 'prices' and k not in _known[s]:
+            if k not in _known[s]:
                 raise ValueError(f'{where}: [{s}] has no key {k!r}; known keys: {", ".join(_known[s])}')
 
 # %% ../nbs/lib/01_settings.ipynb #da80eb39
 def _from_env():
     "Settings given as SYNTHLAB_<KEY>. Raises ValueError on an unknown one"
     env = {k: v for k,v in os.environ.items() if k.startswith('SYNTHLAB_') and k not in _internal}
-    for k in env:
-        if k[9:].lower() not in _defaults:
-            raise ValueError(f'environment variable {k}: no such setting; known: {", ".join("SYNTHLAB_"+n.upper() for n in _defaults)}')
-    return {k[9:].lower(): _typed(k[9:].lower(), v, f'environment variable {k}') for k,v in env.items()}
+    known = {f'SYNTHLAB_{k.upper()}': k for k in _defaults}
+    if bad := sorted(env.keys()-known):
+        raise ValueError(f'environment variable {bad[0]}: no such setting; known: {", ".join(known)}')
+    return {known[k]: _typed(known[k], v, f'environment variable {k}') for k,v in env.items()}
 
 def settings(
     root:str|Path|None=None # None: `repo_root()`
@@ -116,7 +118,8 @@ def settings(
     ini = _ini(path); _check_keys(ini, path)
     given = {k: _typed(k, v, path) for s,d in ini.items() if s != 'prices' for k,v in d.items()}
     prices = dict(ini.get('prices', {})); date = prices.pop('date', '')
-    return Settings(root, {**_defaults, **given, **_from_env()}, {k: _price(k, v, path) for k,v in prices.items()}, date)
+    values = {**_defaults, **given, **_from_env()}
+    return Settings(root, values, {k: _price(k, v, path) for k,v in prices.items()}, date)
 
 # %% ../nbs/lib/01_settings.ipynb #956748bc
 def cost(

@@ -16,7 +16,7 @@ from .settings import is_secret, redact, repo_root
 from .types import content_key
 
 # %% ../nbs/lib/02_study.ipynb #b51a5a1e
-_plain = dict(int=int, float=float, str=str, bool=bool, list=list, tuple=list, dict=dict)
+_plain = dict(int=int, float=(int, float), str=str, bool=bool, list=(list, tuple), tuple=(list, tuple), dict=dict)
 
 def _fits_args(v, base, args):
     if base == 'Literal': return v in [a.value for a in args]
@@ -37,9 +37,8 @@ def fits(
         return _fits_args(v, ast.unparse(a.value), a.slice.elts if isinstance(a.slice, ast.Tuple) else [a.slice])
     name = ast.unparse(a)
     if name == 'Any': return True
-    if name not in _plain: raise ValueError(f'{name!r} is not a type a parameter can have; those are {", ".join(_plain)}, Any')
-    if isinstance(v, bool): return name == 'bool'
-    return isinstance(v, (int, float) if name == 'float' else (list, tuple) if name in ('list', 'tuple') else _plain[name])
+    if name not in _plain: raise ValueError(f'{name!r} is not a type of parameters; those are {", ".join(_plain)}, Any')
+    return name == 'bool' if isinstance(v, bool) else isinstance(v, _plain[name])
 
 # %% ../nbs/lib/02_study.ipynb #c64d015d
 @dataclass
@@ -49,22 +48,25 @@ class Param:
     default: Any # literal
     ann: str = '' # its annotation, or the type of its default
     help: str = '' # the comment behind it
-    def __str__(self): return f'{self.name}: {self.ann or "Any"} = {redact(self.default, self.name)!r}' + (f' — {self.help}' if self.help else '')
+    def __str__(self):
+        said = f'{self.name}: {self.ann or "Any"} = {redact(self.default, self.name)!r}'
+        return f'{said} — {self.help}' if self.help else said
 
 def _comments(src):
     return {t.start[0]: t.string.lstrip('#').strip() for t in tokenize.generate_tokens(io.StringIO(src).readline)
         if t.type == tokenize.COMMENT}
 
 def _param(node, helps, where):
-    target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
-    if not isinstance(target, ast.Name) or node.value is None:
+    target = getattr(node, 'target', None) or getattr(node, 'targets', [None])[0]
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or node.value is None:
         raise ValueError(f'{where}: the parameters cell may hold only lines like `name: type = literal # help`, '
             f'not {ast.unparse(node).splitlines()[0]!r}')
     try: default = ast.literal_eval(node.value)
     except ValueError: raise ValueError(f'{where}: the default of parameter {target.id} must be a literal') from None
     kind = '' if default is None else type(default).__name__
     ann = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else kind
-    if ann and not fits(default, ann) and default is not None: raise ValueError(f'{where}: parameter {target.id} is {ann} but its default is {default!r}')
+    if default is not None and not fits(default, ann):
+        raise ValueError(f'{where}: parameter {target.id} is {ann} but its default is {default!r}')
     return Param(target.id, default, ann, helps.get(node.end_lineno, ''))
 
 # %% ../nbs/lib/02_study.ipynb #bf540fd3
@@ -74,7 +76,7 @@ def read_params(
 ) -> dict[str,Param]: # in order
     "The parameters that a tagged cell declares. Raises ValueError when a line is not a plain assignment"
     try: body, helps = ast.parse(src).body, _comments(src)
-    except SyntaxError as e: raise ValueError(f'{where}: the parameters cell does not parse: {e.msg}, line {e.lineno}') from None
+    except SyntaxError as e: raise ValueError(f'{where}: the parameters cell: {e.msg}, line {e.lineno}') from None
     docs = lambda n: isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
     return {p.name: p for n in body if not docs(n) for p in [_param(n, helps, where)]}
 
@@ -108,11 +110,13 @@ def read_study(
     "Find and read a study. Raises ValueError when it is unknown, torn, or has not exactly one tagged cell"
     root = root or repo_root(); names = studies(root)
     found = [n for n in names if n == name] or [n for n in names if n.startswith(name)]
-    if len(found) != 1: raise ValueError(f'{"several studies begin with" if found else "no study"} {name!r}; there are {", ".join(found or names) or "none"}')
+    if len(found) != 1:
+        some = ', '.join(found or names) or 'none'
+        raise ValueError(f'{"several studies begin with" if found else "no study"} {name!r}; there are {some}')
     path = root/'nbs'/'studies'/f'{found[0]}.ipynb'
     try: nb = json.loads(path.read_text('utf8')); cells = _tagged(nb)
-    except (ValueError, KeyError, TypeError): raise ValueError(f'{path.relative_to(root)} is not a notebook: torn or not JSON') from None
-    if len(cells) != 1: raise ValueError(f'{path.relative_to(root)}: {len(cells)} cells are tagged `parameters`; a study has exactly one')
+    except (ValueError, KeyError, TypeError): raise ValueError(f'{path.name} is not a notebook, or is torn') from None
+    if len(cells) != 1: raise ValueError(f'{path.name}: {len(cells)} cells are tagged `parameters`; a study has one')
     return Study(path, nb, read_params(''.join(cells[0]['source']), found[0]))
 
 # %% ../nbs/lib/02_study.ipynb #de14acae
@@ -135,12 +139,15 @@ def check_params(
         p = study.params.get(k)
         if p is None: raise ValueError(f'{study.name} has no parameter {k!r}; it takes {study.takes()}')
         if p.ann and not fits(v, p.ann):
-            raise ValueError(f'{study.name}: parameter {k} is {p.ann}, got {type(v).__name__} {redact(v, k)!r}; it takes {study.takes()}')
+            got = f'{type(v).__name__} {redact(v, k)!r}'
+            raise ValueError(f'{study.name}: parameter {k} is {p.ann}, got {got}; it takes {study.takes()}')
     as_float = lambda k, v: float(v) if study.params[k].ann == 'float' and isinstance(v, int) else v
     return {k: as_float(k, params.get(k, p.default)) for k,p in study.params.items()}
 
 # %% ../nbs/lib/02_study.ipynb #9f956c30
 _big = 64 * 2**20
+
+def _files(folder): return [p for p in sorted(folder.rglob('*')) if p.is_file()]
 
 def file_key(
     path:Path # file, run folder or other folder
@@ -148,7 +155,7 @@ def file_key(
     "A name for what a path holds"
     import hashlib
     if (path/'manifest.json').is_file(): path = path/'manifest.json'
-    if path.is_dir(): return content_key([[str(p.relative_to(path)), p.stat().st_size] for p in sorted(path.rglob('*')) if p.is_file()])
+    if path.is_dir(): return content_key([[p.relative_to(path).as_posix(), p.stat().st_size] for p in _files(path)])
     if not path.is_file(): return None
     st = path.stat()
     if st.st_size > _big: return content_key(['big', st.st_size, st.st_mtime_ns])
@@ -159,8 +166,9 @@ def named_files(
     root:Path # relative paths are below it
 ) -> dict[str,str]: # path as given -> content key
     "The files and folders that parameters name, with the keys of their content"
-    texts = [t for v in params.values() for t in (v if isinstance(v, (list, tuple)) else [v]) if isinstance(t, str) and 0 < len(t) < 500]
-    keys = {t: file_key(root/Path(t).expanduser()) for t in texts if '\n' not in t and '\0' not in t and t not in ('.', '/')}
+    values = [t for v in params.values() for t in (v if isinstance(v, (list, tuple)) else [v])]
+    paths = [t for t in values if isinstance(t, str) and 1 < len(t) < 250 and t.isprintable()]
+    keys = {t: file_key(root/Path(t).expanduser()) for t in paths}
     return {t: k for t,k in keys.items() if k}
 
 # %% ../nbs/lib/02_study.ipynb #87e56005
