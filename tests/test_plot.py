@@ -80,10 +80,14 @@ def test_lines_are_sorted_and_named_without_overlap():
     pts = [dict(k=k, agent=a, **Estimate(v-.001*i, v-.1, v+.1, 9).row()) for i, a in enumerate('abcd') for k, v in ((2, .4), (1, .5))]
     ax = plot.lines(pts, 'k', hue='agent', ylim=(0, 1))
     drawn = [l for l in ax.lines if len(l.get_xdata()) == 2]
-    assert all(list(l.get_xdata()) == [1, 2] for l in drawn) and len(drawn) == 4
+    assert len(drawn) == 4 and all(np.allclose(l.get_xdata(), [1, 2], atol=.05) for l in drawn)
+    assert len({l.get_xdata()[0] for l in drawn}) == 4, 'four series stand aside of each other'
     assert [t.get_color() for t in ax.texts] == [l.get_color() for l in drawn]
     heights = sorted(t.xy[1] for t in ax.texts)
-    assert min(b-a for a, b in zip(heights, heights[1:])) >= .059
+    boxes = sorted((t.get_window_extent().y0, t.get_window_extent().y1) for t in ax.texts)
+    assert len(heights) == 4 and all(b[0] >= a[1]-1 for a, b in zip(boxes, boxes[1:]))
+    few = plot.lines([p for p in pts if p['agent'] in 'ab'], 'k', hue='agent')
+    assert [list(l.get_xdata()) for l in few.lines] == [[1, 2], [1, 2]]
 
 
 def test_stacked_shares_add_up():
@@ -122,3 +126,29 @@ def test_panels_split_rows_and_references():
     axs = plot.panels(own, 'domain', plot.bars, 'agent', hue='part', ref=[dict(domain='b', agent='x', part='DB', value=.4)])
     assert [(len(ax.patches), len(ax.lines)) for ax in axs] == [(4, 0), (2, 1)] and len({ax.figure for ax in axs}) == 1
     assert len(plot.panels([], 'domain', plot.bars, 'agent')) == 1
+
+
+@pytest.mark.parametrize('flip', [True, False])
+def test_long_names_and_legends_leave_room_for_the_plot(flip):
+    many = [dict(run=f'agent-with-a-long-name-{r} · telecom · no-user', part=p, value=.5, n=40) for r in range(3)
+        for p in ('reward', 'DB', 'COMMUNICATE', 'ENV_ASSERTION', 'NL_ASSERTION', 'ACTION')]
+    ax = plot.bars(many, 'run', hue='part', flip=flip)
+    ax.figure.canvas.draw()
+    assert ax.get_window_extent().width > .5*ax.figure.bbox.width
+    assert ax.get_legend().get_window_extent().x1 <= ax.figure.bbox.width
+
+
+def test_series_absent_from_a_category_take_no_room():
+    ax = plot.bars([dict(a='x', s=s, value=1) for s in 'pq']+[dict(a='y', s=s, value=1) for s in 'rt'], 'a', hue='s', flip=False)
+    middles = [p.get_x()+p.get_width()/2 for p in ax.patches]
+    assert middles == pytest.approx([-.2, .2, .8, 1.2])
+
+
+def test_small_png_is_a_small_png_of_the_same_figure():
+    import io
+    from PIL import Image
+    ax = plot.bars(rows, 'agent', hue='part')
+    raw = io.BytesIO()
+    ax.figure.savefig(raw, format='png', dpi=150, bbox_inches='tight')
+    a, b = (np.asarray(Image.open(io.BytesIO(x)).convert('RGB'), float) for x in (raw.getvalue(), plot.small_png(ax.figure)))
+    assert a.shape == b.shape and abs(a-b).mean() < 2 and len(plot.small_png(ax.figure)) < len(raw.getvalue())
