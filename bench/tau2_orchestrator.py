@@ -1,6 +1,6 @@
 """The benchmark's own orchestrator, environment and evaluator, driven by this lab's policies through thin adapters.
 
-Each side gets an `Episode` that holds only what the benchmark passes to that side, so a policy that needs more fails here.
+Each side gets an `Episode` that holds only what the benchmark passes to it, so a policy that needs more fails here.
 """
 import os
 
@@ -26,7 +26,8 @@ from synthlab.world import _message, to_tau2
 def theirs(m):
     "Our message as the benchmark's"
     calls = [dict(id=c.id, name=c.name, arguments=c.args, requestor=c.by) for c in m.calls] or None
-    return (UserMessage if m.role == 'user' else AssistantMessage)(role=m.role, content=m.content or None, tool_calls=calls)
+    cls = UserMessage if m.role == 'user' else AssistantMessage
+    return cls(role=m.role, content=m.content or None, tool_calls=calls)
 
 
 def ours(m): return _message(m.model_dump())
@@ -65,8 +66,9 @@ def orchestrator(task, agent, user=None, solo=False, max_steps=200, max_errors=1
         tools = env.get_tools()+(env.get_user_tools() if env.user_tools else [])
         sides = SoloAgent(tools, env.get_policy(), t).connect(task, agent, 'assistant', True, seed), DummyUser()
     else:
+        user_tools = env.get_user_tools() if env.user_tools else None
         sides = (Agent(env.get_tools(), env.get_policy()).connect(task, agent, 'assistant', seed=seed),
-                 User(env.get_user_tools() if env.user_tools else None, str(t.user_scenario)).connect(task, user, 'user', seed=seed))
+                 User(user_tools, str(t.user_scenario)).connect(task, user, 'user', seed=seed))
     return Orchestrator(task.domain, *sides, env, t, max_steps, max_errors, seed, solo)
 
 
