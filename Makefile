@@ -8,14 +8,17 @@ ARGS ?=
 KIND := $(if $(shell nvidia-smi -L 2>/dev/null | grep GPU),gpu,cpu)
 STAMP := .venv/.ready-$(KIND)
 
-# uv does not read pip's find-links: pass them on
+# uv does not read pip's find-links: pass them on, unless they would bring a CPU torch to a GPU
 comma := ,
 space := $(subst ,, )
+TORCH := $(if $(wildcard $(addsuffix /torch-*cpu*.whl,$(PIP_FIND_LINKS))),local)
 ifneq ($(PIP_FIND_LINKS),)
+ifneq ($(KIND)$(TORCH),gpulocal)
 export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 endif
-# PyPI's torch is the CUDA build. Without a GPU take the CPU build: a local wheel where there is one, else PyTorch's index
-ifeq ($(KIND)$(wildcard $(addsuffix /torch-*cpu*.whl,$(PIP_FIND_LINKS))),cpu)
+endif
+# PyPI's torch is the CUDA build. Without a GPU take the CPU build: the local wheel, or PyTorch's own index
+ifeq ($(KIND)$(TORCH),cpu)
 export UV_TORCH_BACKEND ?= cpu
 endif
 # On CPU these would load CUDA libraries that are not there (torchvision, torchaudio, torchcodec) or are dead weight (triton)

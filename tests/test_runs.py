@@ -4,13 +4,13 @@ import json, os, shutil, signal, subprocess, sys, time
 import pytest
 
 from conftest import ROOT
+from toy import CLI, env, json_of, lab, notebook, repository
 
 from synthlab.jobs import pmap
 from synthlab.outputs import held, manifest
 from synthlab.settings import settings
 from synthlab.study import check_params, library_key, parse_value, read_params, read_study
 
-CLI = [sys.executable, '-c', 'import sys; from synthlab.cli import main; sys.exit(main())']
 TOY = [
     ('markdown', '# Toy?\n\n> Yes.', []),
     ('code', 'import os, time\nfrom pathlib import Path\nimport matplotlib.pyplot as plt\nfrom synthlab.runs import Run, progress', []),
@@ -25,44 +25,24 @@ TOY = [
 ]
 
 
-def notebook(cells):
-    code = dict(outputs=[], execution_count=None)
-    return dict(cells=[dict(cell_type=t, id=f'c{i}', source=s, metadata=dict(tags=g) if g else {}, **(code if t == 'code' else {}))
-                       for i, (t, s, g) in enumerate(cells)],
-                metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4, nbformat_minor=5)
-
-
 @pytest.fixture(scope='module')
 def toy(tmp_path_factory):
     "A repository with one study, a copy of the library that a test may change, and a folder deep inside"
-    root = tmp_path_factory.mktemp('toy')
-    (root/'nbs/studies').mkdir(parents=True); (root/'deep/down').mkdir(parents=True)
-    (root/'settings.ini').write_text('[lab]\noutputs = outputs\n')
-    (root/'nbs/studies/01_toy.ipynb').write_text(json.dumps(notebook(TOY)))
-    (root/'nbs/studies/profiles.yaml').write_text('01_toy:\n  smoke: {}\n  demo: {n: 4, file: data.txt}\n')
+    root = repository(tmp_path_factory.mktemp('toy'), {'01_toy': TOY}, '01_toy:\n  smoke: {}\n  demo: {n: 4, file: data.txt}\n')
+    (root/'deep/down').mkdir(parents=True)
     (root/'data.txt').write_text('one')
     shutil.copytree(ROOT/'synthlab', root/'lib/synthlab', ignore=shutil.ignore_patterns('__pycache__'))
     return root
 
 
-def env(toy, **kw):
-    clean = {k: v for k, v in os.environ.items() if k != 'IN_TEST' and not k.startswith('SYNTHLAB_')}
-    return {**clean, **(dict(PYTHONPATH=str(toy/'lib')) if (toy/'lib').exists() else {}), **kw}
-
-
-def lab(toy, *args, cwd='deep/down', **kw):
-    return subprocess.run([*CLI, *args], cwd=toy/cwd, env=env(toy, **kw), capture_output=True, text=True)
-
-
 def ran(toy): return len((toy/'ran.txt').read_text().splitlines()) if (toy/'ran.txt').exists() else 0
-def result(r): return json.loads(r.stdout)
 
 
 @pytest.fixture(scope='module')
 def done(toy):
     r = lab(toy, 'run', '01', '--profile', 'demo', '--json')
     assert r.returncode == 0, r.stderr
-    return result(r)
+    return json_of(r)
 
 
 def test_a_run_says_everything_about_itself(toy, done):
@@ -139,7 +119,7 @@ def test_failure_leaves_report_and_manifest_without_secrets_and_is_run_again(toy
     asked = ('run', '01_toy', '-p', 'gate=door', '-p', 'api_key=s3cr"et-value', '-p', 'labels=[a, b]')
     r = lab(toy, *asked, SYNTHLAB_API_KEY='another-secret-value')
     assert r.returncode == 1 and len(r.stderr.strip().splitlines()) == 1 and 'RuntimeError: door is shut' in r.stderr
-    (m,) = [m for m in result(lab(toy, 'ls', '--json')) if m['status'] == 'failed']
+    (m,) = [m for m in json_of(lab(toy, 'ls', '--json')) if m['status'] == 'failed']
     assert m['error'].startswith('RuntimeError: door is shut, [hidden]') and m['params']['resolved']['api_key'] == '[hidden]'
     folder = toy/'outputs/01_toy'/m['key']
     assert 'door is shut' in (folder/'report.ipynb').read_text() and 'door is shut' in (folder/'report.html').read_text()
