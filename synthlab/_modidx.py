@@ -959,5 +959,6 @@ d = { 'settings': { 'branch': 'main',
                                  'synthlab.writer._template': ('lib/writer.html#_template', 'synthlab/writer.py'),
                                  'synthlab.writer._trip': ('lib/writer.html#_trip', 'synthlab/writer.py'),
                                  'synthlab.writer.asked': ('lib/writer.html#asked', 'synthlab/writer.py'),
+                                 'synthlab.writer.complaint': ('lib/writer.html#complaint', 'synthlab/writer.py'),
                                  'synthlab.writer.instructions': ('lib/writer.html#instructions', 'synthlab/writer.py'),
                                  'synthlab.writer.name_of': ('lib/writer.html#name_of', 'synthlab/writer.py')}}}
