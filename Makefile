@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml Makefile
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo 'synthlab needs Python 3.11 or 3.12; name one: make PY=python3.11 $(MAKECMDGOALS)'; exit 1; }
 	@echo 'Setting up .venv with the extra $(KIND): 3 GB, some minutes when nothing is cached'
-	@$(PY) -m venv .venv
+	@$(PY) -m venv $(if $(filter-out $(STAMP),$(wildcard .venv/.ready-*)),--clear) .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@printf "%s; sys_platform == 'never'\n" $(UNWANTED) > .venv/overrides.txt
 	@$(UV) $(if $(UNWANTED),--overrides .venv/overrides.txt) -e '.[$(KIND),lab,ray,dev]'
