@@ -7,7 +7,7 @@ __all__ = ['GREETING', 'STOP', 'TRANSFER', 'OUT_OF_SCOPE', 'Episode', 'episode_s
            'world_after']
 
 # %% ../nbs/lib/12_rollout.ipynb #a4029833
-import time
+import copy, time
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -69,8 +69,10 @@ def _fault(ep, m):
     if not isinstance(m, Message): return f'expected a Message, got {type(m).__name__}'
     if m.role != ep.turn: return f'it is the turn of the {ep.turn}, but the message is from {m.role!r}'
     if not isinstance(m.content, str|None): return f'content must be text, got {type(m.content).__name__}'
-    bad = next((c for c in m.calls or [] if not (isinstance(c, ToolCall) and isinstance(c.args, dict|str))), None)
-    if bad is not None: return f'expected a ToolCall with arguments as dict or text, got {bad!r:.80}'
+    if not isinstance(m.calls, list|None): return f'calls must be a list, got {type(m.calls).__name__}'
+    good = lambda c: isinstance(c, ToolCall) and isinstance(c.name, str) and isinstance(c.args, dict|str)
+    bad = [c for c in m.calls or [] if not good(c)]
+    if bad: return f'expected a ToolCall with a name and arguments as dict or text, got {bad[0]!r:.80}'
     if not m.calls and not (m.content or '').strip(): return 'empty message: neither words nor tool calls'
     if ep.solo and m.calls and STOP in (m.content or ''): return 'stop token and tool calls in one message'
     return ''
@@ -78,8 +80,8 @@ def _fault(ep, m):
 def _own(ep, m):
     "The episode's own copy of a turn: calls say by whom and have ids; `done` in solo mode becomes the stop token"
     if ep.solo and any(c.name == 'done' for c in m.calls or []): return Message('assistant', STOP)
-    n = len(ep.messages)
-    calls = [ToolCall(c.name, c.args, c.id or f'call_{n+i}', ep.turn) for i,c in enumerate(m.calls or [])]
+    ids = (c.id or f'call_{len(ep.messages)+i}' for i,c in enumerate(m.calls or []))
+    calls = [ToolCall(c.name, copy.deepcopy(c.args), i, ep.turn) for c,i in zip(m.calls or [], ids)]
     return Message(ep.turn, m.content or '', calls)
 
 def _answer(ep, calls):

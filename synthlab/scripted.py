@@ -7,7 +7,7 @@ __all__ = ['HOLD', 'SCRIPTED', 'in_words', 'script', 'closing', 'OracleAgent', '
            'scripted_policy']
 
 # %% ../nbs/lib/13_scripted.ipynb #de676666
-import copy, re
+import re
 from functools import lru_cache
 from itertools import groupby
 
@@ -48,7 +48,7 @@ def _proposal(acts):
     steps = [f'{i+1}. {in_words(a)}' for i,a in enumerate(acts)]
     return '\n'.join(['Here is what I will do:', *steps, 'Shall I go ahead?'])
 
-def _act(a): return ToolCall(a['name'], copy.deepcopy(a['arguments']), by=a.get('requestor') or 'assistant')
+def _act(a): return ToolCall(a['name'], a['arguments'], by=a.get('requestor') or 'assistant')
 
 def _turn(a, solo=False):
     "The agent's turn for one gold action"

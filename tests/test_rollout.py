@@ -140,6 +140,8 @@ def only(bad, give):
     (Message('assistant', '  \n'), 'empty message'), (Message('assistant', ['Hi']), 'content must be text, got list'),
     (Message('assistant', calls=['get_users']), 'expected a ToolCall'),
     (Message('assistant', calls=[ToolCall('f', [1])]), 'expected a ToolCall'),
+    (Message('assistant', calls=[ToolCall(None)]), 'expected a ToolCall'),
+    (Message('assistant', calls=1), 'must be a list'),
 ], ids=lambda x: x if isinstance(x, str) and len(x) < 40 else '')
 def test_a_fault_ends_its_own_episode_only(give, why):
     ts = base('mock')[:4]
