@@ -1,5 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Each target first makes .venv with all it needs.
 SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PY ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -58,8 +59,15 @@ test: $(STAMP)
 lab: $(STAMP)
 	@$(BIN)/jupyter lab nbs
 
+# quarto where it is installed, else smalldocs, which keeps the numbers in page names: links without them get copies
+docs: export PATH := $(CURDIR)/$(BIN):$(PATH)
 docs: $(STAMP)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bash -c 'if command -v quarto > /dev/null; then nbdev-docs; else nbdev-proc-nbs && smalldocs render _proc; fi'
+	@nbdev-proc-nbs
+	@sed -e '1{/^# /d}' -e 's#](nbs/#](#g' README.md > _proc/_readme.md
+	@printf -- '---\ntitle: synthlab\n---\n\n' | cat - _proc/_readme.md > _proc/index.qmd
+	@cd _proc && if command -v quarto > /dev/null; then quarto render --no-execute; else smalldocs render . --quiet 2>&1 | sed '/broken link .lib/d'; fi
+	@for f in $$(find _proc/_docs -name '[0-9]*_*.html'); do n=$$(basename $$f); cp $$f $$(dirname $$f)/$${n#*_}; done
+	@rm -rf _docs; mv _proc/_docs _docs; echo _docs/index.html
 
 bench: $(STAMP)
 	@for f in bench/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
