@@ -103,14 +103,16 @@ def outcome(
 def count_rows(
     runs:dict, # label -> trajectories
     what, # function of a trajectory: `outcome` or `ending`
-    name:str # column of what it gives
-) -> list[dict]: # a row for each run and value that occurs; the values in one order for all runs
+    name:str, # column of what it gives
+    top:int|None=None # keep so many values, the commonest; the others become `other`
+) -> list[dict]: # a row for each run and value, 0 included; the values in one order for all runs
     "How many trajectories of each run fall under each value"
     total = Counter(what(t) for ts in runs.values() for t in ts)
     order = sorted(total, key=lambda v: (v == 'not scored', v != 'passed', -total[v]))
-    counts = {label: Counter(map(what, ts)) for label,ts in runs.items()}
-    return [dict(_about(label, ts), **{name: v}, value=counts[label][v]) for v in order for label,ts in runs.items()
-        if counts[label][v]]
+    other = {v: 'other' for v in order[(top or len(order)):]}
+    counts = {label: Counter(other.get(what(t), what(t)) for t in ts) for label,ts in runs.items()}
+    shown = dict.fromkeys(other.get(v, v) for v in order)
+    return [dict(_about(label, ts), **{name: v}, value=counts[label][v]) for label,ts in runs.items() for v in shown]
 
 # %% ../nbs/lib/61_failures.ipynb #b8fcbb8e
 def trials(

@@ -295,12 +295,13 @@ def stacked(
     cats, parts = _uniq(rows, x), _uniq(rows, part)
     color = {**hues(parts), **(colors or {})}
     with style():
-        ax = _axes(ax, max(2.2, 1.3+.4*len(cats)+.12*math.ceil(len(parts)/4)))
+        deep = max((_lines(c, 26).count('\n') for c in cats), default=0)
+        ax = _axes(ax, max(2.2, 1.3+max(.4, .2+.16*deep)*len(cats)+.12*math.ceil(len(parts)/3)))
         for i,c in enumerate(cats):
             own, start = [r for r in rows if r[x] == c], 0.
             total = sum(_num(r[value]) for r in own) or 1
             for r in sorted(own, key=lambda r: parts.index(r[part])):
-                share = _num(r[value])/total
+                if not (share := _num(r[value])/total): continue
                 _segment(ax, i, start, share, _num(r[value]), color[r[part]]); start += share
         _ticks(ax, [{x: c, 'n': f'{sum(_num(r[value]) for r in rows if r[x] == c):g}'} for c in cats], x, cats, True)
         ax.set_xlim(0, 1); _finish(ax, title, xlabel, ylabel, not rows)

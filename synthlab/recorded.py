@@ -35,11 +35,12 @@ def scripted_runs(
     each:int=10, # tasks of each domain, evenly spaced
     domains=('airline', 'retail', 'telecom'), # τ² domain names
     trials:int=4, # repetitions of each task
-    seed:int=0 # of the rollouts
+    seed:int=0, # of the rollouts
+    oracle:bool=True # the oracle too, not only the agents that fail
 ) -> list[Trajectory]: # graded
     "Conversations of the oracle, the forgetful agent and the agent that does nothing"
     some = [ts[i*len(ts)//each] for d in domains for ts in [tasks(d)] for i in range(min(each, len(ts)))]
-    agents = OracleAgent(), ForgetfulAgent(), NullAgent()
+    agents = [OracleAgent()]*oracle + [ForgetfulAgent(), NullAgent()]
     return [grade(t) for a in agents for t in rollout(some, a, ScriptedUser(), trials=trials, seed=seed)]
 
 # %% ../nbs/lib/59_recorded.ipynb #f2179529
