@@ -73,7 +73,8 @@ def _ray(jobs):
     except ImportError: raise ValueError("engine='ray' needs Ray: install the extra `ray`") from None
     from ray.util.joblib import register_ray
     n = None if os.environ.get('RAY_ADDRESS') else jobs
-    if not ray.is_initialized(): ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False)
+    if not ray.is_initialized():
+        ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level='ERROR')
     register_ray()
 
 # %% ../nbs/lib/02_jobs.ipynb #73078823

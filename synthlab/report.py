@@ -15,7 +15,7 @@ _css = '''body{margin:0;background:#fff;color:#1c1c1c;font:16px/1.55 system-ui,s
 main{max-width:54rem;margin:auto;padding:1rem}h1{line-height:1.2}h2{margin-top:2rem}img,svg{max-width:100%;height:auto}
 pre{overflow-x:auto;font-size:13px;line-height:1.4;margin:.4rem 0}a{color:#2a78d6}blockquote{margin:0;color:#555}
 table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}
-td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
+table,td,th{border:0}td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
 details.code{margin:.3rem 0;color:#777;font-size:13px}
 details.code summary{cursor:pointer;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 details.code pre{background:#f6f6f6;padding:.6rem;border-radius:4px;color:#222}.anchor-link{display:none}

@@ -204,7 +204,7 @@ def _papermill(plan):
     with _environ(**env):
         papermill.execute_notebook(reads(json.dumps(plan.study.nb), 4), 'lab:report.ipynb', given, language='python',
             kernel_name='python3', progress_bar=bar, cwd=str(plan.s.root),
-            extra_arguments=['--IPKernelApp.log_level=40'])
+            extra_arguments=['--IPKernelApp.log_level=50'])
 
 # %% ../nbs/lib/03_runs.ipynb #b9f22f8c
 def _one_line(e):
