@@ -23,7 +23,9 @@ def _gold_world(task):
     "The state that the gold actions lead to; one that raises is passed over, as the benchmark does"
     env = Env(task)
     for a in task.gold or []:
-        try: env._run(a['name'], a['arguments'], a.get('requestor', 'assistant'))
+        name, by = a['name'], a.get('requestor', 'assistant')
+        if env._reads(name, by): continue
+        try: env._run(name, a['arguments'], by)
         except Exception: pass
     return env
 

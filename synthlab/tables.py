@@ -107,6 +107,14 @@ def _own_defaults(kit):
     for k,v in list(vars(type(kit)).items()):
         if isinstance(v, BaseModel): setattr(kit, k, v.model_copy(deep=True))
 
+@contextmanager
+def _names_only():
+    "Solo mode checks that no tool's name occurs twice; spare it building every tool's schema for that"
+    kit = _tau2('environment.toolkit').ToolKitBase
+    full, kit.get_tools = kit.get_tools, lambda self: self._func_tools
+    try: yield
+    finally: kit.get_tools = full
+
 @lru_cache(maxsize=None)
 def _template(domain, solo=False):
     "The benchmark's environment of a domain, and the pickle that episodes start from"
@@ -115,7 +123,7 @@ def _template(domain, solo=False):
     kw = dict(policy_type='workflow') if domain.endswith('-workflow') else {}
     if site in _classes:
         kw['db'] = _db_class(site).model_construct(**{n: _table(site, n) for n in _read(site, 'db.json')})
-    env = make(solo_mode=solo, **kw)
+    with _names_only(): env = make(solo_mode=solo, **kw)
     for kit in filter(None, (env.tools, env.user_tools)): _own_defaults(kit)
     env.names = [frozenset(kit._func_tools) if kit else frozenset() for kit in (env.tools, env.user_tools)]
     return env, pickle.dumps((env.tools, env.user_tools), 5)

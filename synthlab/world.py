@@ -100,7 +100,7 @@ class Env:
         solo:bool=False, # the agent has the user's tools, and there is no user
         history:bool=True # replay the message history that a task may begin with
     ):
-        self.task, self.solo, self.history = task, solo, history
+        self.task, self.solo, self.history, self._synced = task, solo, history, False
         self._load(*_template(task.domain, solo))
         try: self._begin(task.init or {})
         except Exception as e:
@@ -137,21 +137,37 @@ def _kit(self:Env, name, by):
     if name in users and by == ('assistant' if self.solo else 'user'): return self._env.user_tools
     return self._env.tools if name in agents and by == 'assistant' else None
 
+@patch
+def _reads(self:Env, name, by):
+    "Whether a call can change nothing, whatever its arguments"
+    kit = self._kit(name, by)
+    return kit is not None and getattr(kit, name).__tool_type__ == 'read'
+
 def _owned(args):
     "Arguments that a database may keep without sharing a list or dict with the caller"
     return {k: copy.deepcopy(v) if isinstance(v, (list, dict)) else v for k,v in args.items()}
 
 @patch
 def _run(self:Env, name, args, by):
-    "Run a tool without syncing; tools that only read get the shared records"
+    "Run a tool without syncing; tools that only read get the shared records, and leave nothing to sync"
     kit = None if _reserved & args.keys() else self._kit(name, by)
-    if kit is None: return self._env.make_tool_call(name, requestor=by, **args)
-    tool = getattr(kit, name)
-    if tool.__tool_type__ != 'read': return tool(**_owned(args))
+    tool = kit and getattr(kit, name)
+    if tool and tool.__tool_type__ == 'read': return self._look(tool, args)
+    self._synced = False
+    return tool(**_owned(args)) if tool else self._env.make_tool_call(name, requestor=by, **args)
+
+@patch
+def _look(self:Env, tool, args):
     for t in self._tables: t.copying = False
     try: return tool(**args)
     finally:
         for t in self._tables: t.copying = True
+
+@patch
+def _sync(self:Env):
+    "Let each side see what the other did"
+    if not self._synced: self._env.sync_tools()
+    self._synced = True
 
 # %% ../nbs/lib/08_world.ipynb #eec55b44
 def arguments(
@@ -167,7 +183,7 @@ def step(self:Env,
     "Run a call and answer it as the benchmark's `get_response` does; a broken call gets an error message"
     try:
         out, error = self._run(call.name, arguments(call), call.by), False
-        self._env.sync_tools()
+        self._sync()
         out = self._env.to_json_str(out)
     except Exception as e: out, error = f'Error: {e}', True
     return Message('tool', out, call_id=call.id, error=error, by=call.by)
@@ -199,7 +215,7 @@ def replay(self:Env,
         got = self.step(call)
         if got.content != said.content and _loads(got.content) != _loads(said.content):
             raise ValueError(f'{call} gave {got.content[:300]!r}, the record says {said.content[:300]!r}')
-    self._env.sync_tools()
+    self._sync()
 
 # %% ../nbs/lib/08_world.ipynb #3d44e2b3
 @patch
@@ -207,6 +223,7 @@ def call(self:Env,
     action:dict # `env_type`, `func_name` and `arguments`, as in a task's initial state
 ): # what the function returns
     "Run a function of either toolkit, then sync, as the benchmark does. Raises what the function raises"
+    self._synced = False
     return self._env.run_env_function_call(SimpleNamespace(**action | dict(arguments=_owned(action['arguments']))))
 
 @patch
