@@ -219,4 +219,4 @@ def transcript(
     "A transcript that unfolds, headed by the run, the task and what failed"
     from html import escape
     head = f'{_label(t)} · task {t.task.id}: {outcome(t)}; {len(t.messages)} messages, {len(t.calls)} calls'
-    return f'<details{" open"*opened}><summary>{escape(head)}</summary>{to_html(t)}</details>'
+    return f'<details style="overflow-wrap:anywhere"{" open"*opened}><summary>{escape(head)}</summary>{to_html(t)}</details>'

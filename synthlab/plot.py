@@ -115,6 +115,12 @@ def _say(ax, at, v, text, flip, color=ink):
     ax.annotate(text, (v, at) if flip else (at, v), (5, 0) if flip else (0, 3), textcoords='offset points', color=color,
         fontsize=8, ha='left' if flip else 'center', va='center' if flip else 'bottom', annotation_clip=False)
 
+def _colors(rows, hue, given=None):
+    "Series that occur -> colour; those with a given colour first"
+    if not hue: return {None: palette[0]}
+    have = hues(_uniq(rows, hue))
+    return {s: c for s,c in (given or {}).items() if s in have} | {s: c for s,c in have.items() if s not in (given or {})}
+
 def _one_bar(ax, at, w, r, cols, color, flip, fmt):
     v, lo, hi = (_num(r.get(c)) for c in cols)
     if math.isnan(v): return _say(ax, at, 0, 'not scored', flip, soft)
@@ -138,6 +144,7 @@ def bars(
     ref=(), # published rows with the same columns, drawn hollow
     flip:bool=None, # horizontal bars; None: when the names are long
     fmt:str='.2f', # of the written values
+    colors:dict=None, # series -> colour, in the legend's order; None: the palette
     ax=None, # Axes to draw on
     title:str='', xlabel:str='', ylabel:str='', # words
     ylim=None # ends of the value axis
@@ -148,7 +155,7 @@ def bars(
     if flip is None: flip = sum(max(len(p) for p in f'{c}'.split('\n')) for c in cats) > 56
     with style():
         ax = _axes(ax, max(2.4, 1.2+.26*len(pos)+.1*len(cats)) if flip else 3.)
-        color = hues(_uniq(rows, hue)) if hue else {None: palette[0]}
+        color = _colors(rows, hue, colors)
         for r in rows:
             s = r[hue] if hue else None
             _one_bar(ax, pos[r[x],s], w, r, (y,lo,hi), color[s], flip, fmt)

@@ -113,7 +113,7 @@ def test_chosen_failures_show_every_kind_first(spec, n):
 def test_transcripts_are_escaped_and_fold():
     t = replace(traj(task='<b>', reward=0., DB=0.), messages=[Message('user', '<script>')])
     assert '<script>' not in transcript(t) and '<b>' not in transcript(t)
-    assert transcript(t).startswith('<details><summary>') and transcript(t, True).startswith('<details open>')
+    assert ' open>' not in transcript(t).split('<summary>')[0] and ' open>' in transcript(t, True).split('<summary>')[0]
 
 
 def test_paper_is_whole_and_falls_with_k():

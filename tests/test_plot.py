@@ -174,3 +174,9 @@ def test_tables_escape_and_say_what_is_missing():
     html = table([dict(a_b='<i>', n=3, v=1/3), dict(a_b='x', n=None, v=math.nan)]).data
     assert '&lt;i&gt;' in html and '<th>a b</th>' in html and '>3<' in html and '0.33' in html and html.count('–') == 2
     assert table([]).data
+
+
+def test_given_colours_stay_with_their_series():
+    ax = plot.bars(rows, 'agent', hue='part', colors={'ALL': '#112233', 'DB': '#445566', 'other': '#778899'})
+    assert [mpl.colors.to_hex(p.get_facecolor()) for p in ax.patches] == ['#445566', '#445566', '#112233', '#112233']
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ['ALL', 'DB']
