@@ -39,8 +39,8 @@ def rule(
 ) -> Callable: # decorator that leaves the function as it is
     "Register a check under its policy sentence. Raises ValueError on a second rule of that id from elsewhere"
     def add(check):
-        if id in RULES and RULES[id].check.__module__ != check.__module__: 
-            raise ValueError(f'there is a rule {id!r} already')
+        home = {check.__module__, RULES[id].check.__module__ if id in RULES else '__main__'} - {'__main__'}
+        if len(home) > 1: raise ValueError(f'there is a rule {id!r} already')
         RULES[id] = Rule(id, sentence, check, on, **kw)
         return check
     return add
