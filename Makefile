@@ -65,7 +65,7 @@ docs: $(STAMP)
 	@nbdev-proc-nbs
 	@sed -e '1{/^# /d}' -e 's#](nbs/#](#g' README.md > _proc/_readme.md
 	@printf -- '---\ntitle: synthlab\n---\n\n' | cat - _proc/_readme.md > _proc/index.qmd
-	@cd _proc && if command -v quarto > /dev/null; then quarto render --no-execute; else smalldocs render . --quiet 2>&1 | sed '/broken link .lib/d'; fi
+	@cd _proc && if command -v quarto > /dev/null; then quarto render --no-execute; else smalldocs render . --quiet 2>&1 | sed '/broken link .lib/d;/output-file is not read/d'; fi
 	@for f in $$(find _proc/_docs -name '[0-9]*_*.html'); do n=$$(basename $$f); cp $$f $$(dirname $$f)/$${n#*_}; done
 	@rm -rf _docs; mv _proc/_docs _docs; echo _docs/index.html
 
