@@ -52,7 +52,8 @@ def poll(
     maxtok:int=300, # tokens of a ballot
     seed:int=0 # for models that sample
 ) -> tuple[list[dict], Usage]: # for each text: name -> Score by majority; and what it cost
-    "Put questions to a panel. `why` counts the votes and quotes those who said no"
+    "Put questions to a panel. `why` counts the votes and quotes those who said no. Raises ValueError without a model"
+    if not llms: raise ValueError('a panel needs at least one model')
     shape = json.dumps({q: True for q in questions} | dict(comment='…'), ensure_ascii=False)
     ask = '\n'.join(f'- {k}: {v}' for k,v in questions.items())
     chats = [[Message('user', _form.format(text=t, questions=ask, shape=shape))] for t in texts]

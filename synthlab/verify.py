@@ -17,7 +17,7 @@ from .stats import wilson
 from .jobs import pmap
 from .world import DOMAINS, policy as policy_text, tools
 from .grade import grade
-from .replay import Replay, failed, replay
+from .replay import Replay, failed, left_out, replay
 from .rules import squash, words
 from .policies import judged
 from .panel import note
@@ -51,16 +51,21 @@ def execution(
     if r.env is None: return Score(why=r.why)
     writes = [s for s in r.steps if s.kind == 'write' and (s.changed or s.said and not failed(s.said))]
     state = all(s.alike for s in writes) if writes else None
-    note(traj, feedback=[s.match for s in r.steps], writes=len(writes), state=state)
+    note(traj, feedback=[s.match for s in r.steps], writes=len(writes), state=state, inferred=r.inferred)
     bad = [_differs(s) for s in r.steps if not s.match]+[f'turn {i}: an answer to no call' for i in r.loose]
-    return _score(bad, f'{len(r.steps)} answers and {len(writes)} writes as the environment has them')
+    guess = f', if the user did {", ".join(d["call"] for d in r.inferred)}' if r.inferred else ''
+    return _score(bad, f'{len(r.steps)} answers and {len(writes)} writes as the environment has them{guess}')
 
 # %% ../nbs/lib/20_verify.ipynb #4d05e813
 def outcome(
     traj:Trajectory, # with a task that says when it is solved
     r:Replay|None=None # not needed; all gates are called alike
 ) -> Score: # the reward
-    "The benchmark's reward of a trajectory"
+    "The benchmark's reward of a trajectory; NaN where there are no criteria, or not all that happened is told"
+    task = traj.task
+    if task.domain not in DOMAINS: return Score(why=f'no criteria: {task.domain or "no"} domain')
+    if task.gold is None and task.checks is None: return Score(why='the task states no criteria')
+    if left_out(traj) and tools(task.domain, 'user'): return Score(why="the user's tool calls are left out")
     s = grade(traj).scores['reward']
     return Score(s.value, s.why)
 
