@@ -145,7 +145,7 @@ def _with_reward(traj):
 def save_results(
     trajs:list[Trajectory], # of one domain, all with or all without a user
     path:str|Path, # .json or .json.gz
-    info:dict|None=None # replaces parts of the info block
+    info:dict|None=None # what to say in the info block beyond what the trajectories tell
 ) -> Path: # what was written
     "Write trajectories as a results file of τ², graded. Raises ValueError when they are not one run"
     return write_results([_with_reward(t) for t in trajs], path, info)

@@ -128,24 +128,29 @@ def _simulation(i, t, trial):
         messages=[_said(j, m) for j,m in enumerate(t.messages)])
 
 def _run_info(trajs, info):
-    "The benchmark's info block for trajectories of one domain and mode, `info` having the last word"
+    "The benchmark's info block for trajectories of one domain and mode, `info` having the last word on each part"
     t, most = trajs[0], max(Counter(t.task.id for t in trajs).values())
     user, agent = ('dummy_user', 'llm_agent_solo') if t.solo else ('user_simulator', 'llm_agent')
     base = dict(git_commit='', num_trials=most, max_steps=200, max_errors=10, seed=t.seed,
-        user_info=dict(implementation=user), agent_info=dict(implementation=agent, llm=t.model or None),
+        user_info=dict(implementation=user), agent_info=dict(implementation=agent, llm=max(t.model for t in trajs) or None),
         environment_info=dict(domain_name=t.task.domain, policy=policy(t.task.domain, t.solo)))
-    return base | _no_secrets(info or {})
+    given = _no_secrets(info or {})
+    return base | {k: base[k] | v if isinstance(v, dict) and k in base else v for k,v in given.items()}
+
+def _kinds(trajs):
+    "What all trajectories of one run have in common"
+    modes = {'solo' if t.solo else 'with a user' for t in trajs}
+    return dict(domain={t.task.domain for t in trajs}, mode=modes, agent={t.model for t in trajs if t.model})
 
 def write_results(
     trajs:list[Trajectory], # of one domain, all with or all without a user; rewards from their `info['stored']`
     path:str|Path, # .json or .json.gz
-    info:dict|None=None # replaces parts of the info block
+    info:dict|None=None # what to say in the info block beyond what the trajectories tell
 ) -> Path: # what was written
     "Write trajectories as a results file of the benchmark. Raises ValueError when they are not one run"
     if not trajs: raise ValueError('no trajectories to save')
-    kinds = {(t.task.domain, 'solo' if t.solo else 'with a user') for t in trajs}
-    if len(kinds) > 1:
-        raise ValueError(f'a results file holds one domain in one mode, these are {sorted(kinds)}; save them apart')
+    for what,kinds in _kinds(trajs).items():
+        if len(kinds) > 1: raise ValueError(f'a results file holds one {what}, these are {sorted(kinds)}; save them apart')
     known, trials = {t.task.id: to_tau2(t.task) for t in trajs}, defaultdict(count)
     sims = [_simulation(i, t, next(trials[t.task.id])) for i,t in enumerate(trajs)]
     now, tasks = datetime.now().isoformat(), list(known.values())

@@ -1,0 +1,122 @@
+"""Grading stored simulations: this lab against the benchmark's own evaluator, on the same simulations.
+
+Each side grades each domain in a fresh process, so that ours pays for parsing the database within the time measured.
+Without files, and without ../shared/data, the simulations are made here by oracle rollouts.
+Run: python bench/regrade.py [FILE ...] [--n 40] [--json PATH]
+"""
+import argparse, gc, json, os, re, subprocess, sys, tempfile, time
+from pathlib import Path
+
+TARGET = {'airline': 300, 'retail': 200, 'telecom': 4, 'telecom solo': 12}
+NOT_MEASURED = ('Not measured: importing packages, reading results files and converting their messages (done before, for '
+                'both sides), verdicts of a language model (there are none), and more than one process.')
+RUNS = Path(__file__).resolve().parents[2]/'shared'/'data'/'tau2_runs'
+
+
+def generated(folder):
+    "Results files of oracle rollouts on the base tasks, for a machine without real ones"
+    from synthlab.grade import save_results
+    from synthlab.rollout import rollout
+    from synthlab.scripted import OracleAgent, ScriptedUser
+    from synthlab.world import tasks
+    for domain, solo in (('airline', False), ('retail', False), ('telecom', False), ('telecom', True), ('mock', False)):
+        trajs = rollout(tasks(domain), OracleAgent(), None if solo else ScriptedUser(), solo=solo)
+        yield save_results(trajs, Path(folder)/f'{domain}{"_solo" if solo else ""}.json')
+
+
+def groups(files, n):
+    "Files by domain and mode; a simulation that was published twice is taken once"
+    from synthlab.grade import load_results
+    seen, out = set(), {}
+    for f in map(str, files):
+        try: run = load_results(f)
+        except ValueError as e: print('left out:', e, file=sys.stderr); continue
+        solo = run.trajectories[0].solo
+        rows = out.setdefault((run.domain, solo), [])
+        for i, t in enumerate(run.trajectories):
+            if (t.info['id'], t.stop) not in seen and (n is None or len(rows) < n): rows.append((f, i))
+            seen.add((t.info['id'], t.stop))
+    return out
+
+
+def ours(rows, domain, solo):
+    "Our grader on trajectories; the database is parsed at the first one"
+    from synthlab.grade import load_results, reward_info
+    from synthlab.tables import _site, _tau2
+    runs = {f: load_results(f).trajectories for f, _ in rows}
+    _tau2(f'domains.{_site(domain)}.environment')
+    return [runs[f][i] for f, i in rows], reward_info
+
+
+def theirs(rows, domain, solo):
+    "The benchmark's evaluator on its own records. Error texts get the installed pydantic's address, else it raises"
+    from loguru import logger
+    logger.remove()
+    logger.disable('tau2')
+    import pydantic
+    from tau2.data_model.simulation import Results
+    from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
+    here = f'errors.pydantic.dev/{".".join(pydantic.VERSION.split(".")[:2])}/'
+    def load(f): return Results.model_validate_json(re.sub(r'errors\.pydantic\.dev/[\d.]+/', here, text(f)))
+    runs = {f: load(f) for f, _ in rows}
+    known = {f: {t.id: t for t in r.tasks} for f, r in runs.items()}
+    sims = [(runs[f].simulations[i], known[f]) for f, i in rows]
+    def grade(pair):
+        return evaluate_simulation(pair[0], pair[1][pair[0].task_id], EvaluationType.ALL, solo, domain).model_dump(mode='json')
+    return sims, grade
+
+
+def text(path):
+    from synthlab.results import _parts
+    return json.dumps(_parts(path))
+
+
+def worker(spec):
+    "One side in this process: seconds, and what it found"
+    sims, grade = dict(ours=ours, theirs=theirs)[spec['side']](spec['rows'], spec['domain'], spec['solo'])
+    gc.collect()
+    start, cpu = time.perf_counter(), time.process_time()
+    found = [grade(s) for s in sims]
+    return dict(wall=time.perf_counter()-start, cpu=time.process_time()-cpu, found=found)
+
+
+def run(side, rows, domain, solo):
+    spec = json.dumps(dict(side=side, rows=rows, domain=domain, solo=solo))
+    env = dict(LITELLM_LOCAL_MODEL_COST_MAP='True') | os.environ
+    p = subprocess.run([sys.executable, __file__, '--worker'], input=spec, capture_output=True, text=True, env=env)
+    if p.returncode: sys.exit(f'{side} on {domain} failed:\n{p.stderr[-2000:]}')
+    return json.loads(p.stdout.splitlines()[-1])
+
+
+def compare(rows, domain, solo):
+    "Both sides on the same simulations, and on how many they agree to the last field"
+    a, b = run('ours', rows, domain, solo), run('theirs', rows, domain, solo)
+    same = sum(json.dumps(x, sort_keys=True) == json.dumps(y, sort_keys=True) for x, y in zip(a['found'], b['found']))
+    name, n = domain+' solo'*solo, len(rows)
+    return dict(domain=name, n=n, identical=same, benchmark_ms=b['cpu']/n*1e3, ours_ms=a['cpu']/n*1e3, ratio=b['cpu']/a['cpu'],
+                wall_ratio=b['wall']/a['wall'], target=TARGET.get(name))
+
+
+COLUMNS = dict(domain='13', n='4', identical='9', benchmark_ms='12.2f', ours_ms='8.3f', ratio='6.1f', wall_ratio='10.1f')
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('files', nargs='*', help='results files of τ² (default: ../shared/data/tau2_runs, else oracle rollouts)')
+    p.add_argument('--n', type=int, help='at most so many simulations a domain (default: all)')
+    p.add_argument('--json', help='write the rows to this file too')
+    p.add_argument('--worker', action='store_true', help=argparse.SUPPRESS)
+    args, rows = p.parse_args(), []
+    if args.worker: print(json.dumps(worker(json.load(sys.stdin)))); return 0
+    with tempfile.TemporaryDirectory() as folder:
+        files = args.files or sorted(RUNS.glob('*.json*')) or list(generated(folder))
+        print(*(f'{k:>{f.split(".")[0]}}' for k, f in COLUMNS.items()), ' (milliseconds a simulation, CPU time)')
+        for (domain, solo), sims in groups(files, args.n).items():
+            r = compare(sims, domain, solo); rows.append(r)
+            print(*(f'{r[k]:>{f}}' for k, f in COLUMNS.items()), f'below {r["target"]}' if r['ratio'] < (r['target'] or 0) else '', flush=True)
+    print(NOT_MEASURED)
+    if args.json: Path(args.json).write_text(json.dumps(dict(bench='regrade', rows=rows, not_measured=NOT_MEASURED), indent=1))
+    return int(any(r['ratio'] < (r['target'] or 0) or r['identical'] < r['n'] for r in rows))
+
+
+if __name__ == '__main__': sys.exit(main())
