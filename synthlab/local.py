@@ -184,6 +184,14 @@ def lora_rank(
     return next(r for r in _ranks if r >= max(ranks, default=1))
 
 # %% ../nbs/lib/03_local.ipynb #c84a9ae1
+@contextmanager
+def _random_state():
+    "vLLM seeds the whole process as it starts; here the process keeps its own random numbers"
+    import numpy, random, torch
+    state = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    try: yield
+    finally: random.setstate(state[0]); numpy.random.set_state(state[1]); torch.set_rng_state(state[2])
+
 class VLLM(Local):
     "vLLM's offline engine in this process"
     chunk = 256
@@ -201,7 +209,7 @@ class VLLM(Local):
         rank = lora or (lora_rank([adapter]) if adapter else 0)
         more = dict(enable_lora=True, max_lora_rank=rank) if rank else {}
         if not torch.cuda.is_available(): more['enforce_eager'] = True
-        with no_hub_noise(self.dir), quiet():
+        with no_hub_noise(self.dir), quiet(), _random_state():
             self.engine = vllm.LLM(self.dir, **{**_plain, **more, **engine})
         self.ctx, self._lora_ids = self.engine.llm_engine.model_config.max_model_len, {}
 

@@ -6,7 +6,7 @@
 __all__ = ['Guarded', 'ServerError', 'free_port', 'last_lines', 'Server', 'serve']
 
 # %% ../nbs/lib/03_serve.ipynb #6eb1c4df
-import ctypes, os, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import ctypes, json, os, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
 from pathlib import Path
 
 from .local import lora_rank, vllm_env
@@ -88,6 +88,8 @@ class Guarded:
 
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
+    def __del__(self):
+        if hasattr(self, '_p'): self._p.stdin.close()
 
 # %% ../nbs/lib/03_serve.ipynb #91620fa9
 class ServerError(RuntimeError): "A server that did not come up, with its last lines"
@@ -118,9 +120,11 @@ def _healthy(url):
 # %% ../nbs/lib/03_serve.ipynb #44af0b08
 def _template(where):
     "The chat template in a model's folder, or '' when it cannot be seen from here"
-    from transformers import AutoTokenizer
-    try: return AutoTokenizer.from_pretrained(where).get_chat_template()
-    except (OSError, ValueError): return ''
+    path = Path(where)
+    if (path/'chat_template.jinja').exists(): return (path/'chat_template.jinja').read_text()
+    if not (path/'tokenizer_config.json').exists(): return ''
+    t = json.loads((path/'tokenizer_config.json').read_text()).get('chat_template') or ''
+    return t if isinstance(t, str) else next((x['template'] for x in t if x['name'] == 'tool_use'), t[0]['template'])
 
 def _flags(o):
     "Keyword arguments as command line flags: `max_model_len=4096` is `--max-model-len 4096`, False is `--no-…`"
@@ -175,12 +179,13 @@ def serve(
     "Start a vLLM server. Raises ServerError with its last lines when it does not come up, FileNotFoundError when there is no model"
     where, name, port = model_dir(model), model_name(model), port or free_port()
     _check_port(port)
+    rank = lora_rank(adapters.values()) if adapters else 0
     style, native = tool_style(_template(where))
     more = dict(model=where, served_model_name=name, host='127.0.0.1', port=port, generation_config='vllm',
         structured_outputs_config='{"backend": "xgrammar", "disable_any_whitespace": true}')
     if native: more |= dict(enable_auto_tool_choice=True, tool_call_parser='llama3_json' if style == 'llama3' else style)
     lora = ['--lora-modules', *(f'{k}={v}' for k,v in adapters.items())] if adapters else []
-    if adapters: more |= dict(enable_lora=True, max_lora_rank=lora_rank(adapters.values()))
+    if rank: more |= dict(enable_lora=True, max_lora_rank=rank)
     vllm_env()
     cmd = [sys.executable, '-m', 'vllm.entrypoints.openai.api_server', *_flags(more | flags), *lora]
     return Server(cmd, port, [name, *(adapters or {})], 'openai' if native else style or 'openai', wait, log)
