@@ -31,6 +31,16 @@ class Rule:
 
 RULES: dict[str, Rule] = {}
 
+@lru_cache(maxsize=None)
+def _of(domain, solo):
+    "Rules of a domain by the tool they look at, and those for the end"
+    site, tools, end = domain.removesuffix('-workflow'), {}, []
+    for x in RULES.values():
+        if x.domain != site or x.solo not in (None, solo): continue
+        if x.at == 'end': end.append(x)
+        for t in x.on: tools.setdefault(t, []).append(x)
+    return tools, end
+
 def rule(
     id:str, # domain/name
     sentence:str, # the policy's own words
@@ -42,23 +52,14 @@ def rule(
         home = {check.__module__, RULES[id].check.__module__ if id in RULES else '__main__'} - {'__main__'}
         if len(home) > 1: raise ValueError(f'there is a rule {id!r} already')
         RULES[id] = Rule(id, sentence, check, on, **kw)
+        _of.cache_clear()
         return check
     return add
 
 # %% ../nbs/lib/15_rules.ipynb #5bbf54ce
-@lru_cache(maxsize=None)
-def _of(domain, solo, n):
-    "Rules of a domain by the tool they look at, and those for the end; `n` is how many rules there are"
-    site, tools, end = domain.removesuffix('-workflow'), {}, []
-    for x in RULES.values():
-        if x.domain != site or x.solo not in (None, solo): continue
-        if x.at == 'end': end.append(x)
-        for t in x.on: tools.setdefault(t, []).append(x)
-    return tools, end
-
 def _watch(r, s):
     if s.call.by != 'assistant': return []
-    rules = _of(r.traj.task.domain, r.traj.solo, len(RULES))[0].get(s.call.name, ())
+    rules = _of(r.traj.task.domain, r.traj.solo)[0].get(s.call.name, ())
     return [(x, s.turn, why, s) for x in rules if not s.fault and (why := x.check(r, s))]
 
 def _hit(x, turn, why, s=None):
@@ -69,7 +70,7 @@ def judged(
     traj:Trajectory # of a τ² domain
 ) -> Replay: # `found` holds what is broken, in order: rule, turn, why, kind; of calls also call and refused
     "Replay a trajectory under the rules of its domain. Raises ValueError when those are not loaded"
-    tools, end = _of(traj.task.domain, traj.solo, len(RULES))
+    tools, end = _of(traj.task.domain, traj.solo)
     if end and not tools: raise ValueError(f'the rules of {traj.task.domain} are not loaded: import synthlab.policies')
     r = replay(traj, _watch)
     if r.env is None: return r

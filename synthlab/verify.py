@@ -160,8 +160,13 @@ def _ask(gate, traj, r):
     s.by = s.by or 'gate'
     return s
 
+def _replayed(traj):
+    "The replay for all gates; None when a rule fails, and then only the gates that need rules do"
+    try: return judged(traj)
+    except Exception: return None
+
 def _judge(traj, gates):
-    r = judged(traj)
+    r = _replayed(traj)
     return {gate_name(g): _ask(g, traj, r) for g in gates}, traj.info.get('verify'), {
         k: s for k,s in traj.scores.items() if s.by == 'grade'}
 
@@ -209,7 +214,7 @@ class Funnel:
 
     def reasons(self) -> dict[str, int]: # reason up to its colon -> how often
         "Why things were rejected, most frequent first"
-        return dict(Counter(str(x.info.get('rejected', '')).split(':')[0] for x in self.rejected).most_common())
+        return dict(Counter(getattr(x, 'info', {}).get('rejected', '').split(':')[0] for x in self.rejected).most_common())
 
     def __add__(self, o):
         def at(f, k): return f.stages.get(k, (0, 0))

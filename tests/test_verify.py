@@ -448,3 +448,11 @@ def test_two_refusals_leave_the_same_state():
     assert execution(other_words).value == 0 and other_words.info['verify']['state'] is None
     made_up = swap_message(t, 1, replace(t.messages[1], content='{"status": "cancelled"}', error=False))
     assert execution(made_up).value == 0 and made_up.info['verify']['state'] is False
+
+
+def test_a_rule_that_fails_costs_its_own_gate_only():
+    from synthlab.rules import RULES, rule
+    rule('mock/buggy', 'Each task must have a title', 'create_task')(lambda r, s: 1/0)
+    try: (t,) = verify([enact(Task('1', 'mock'), [act('create_task', user_id='user_1', title='Tea')])], (schema, execution, policy))
+    finally: del RULES['mock/buggy']; rule('mock/title', RULES['mock/title'].sentence, 'create_task')(RULES['mock/title'].check)
+    assert passed(t, (schema, execution)) and 'ZeroDivisionError' in t.scores['policy'].why and math.isnan(t.scores['policy'].value)
