@@ -122,11 +122,17 @@ class Meter:
     def show(self):
         "A bar for a person, a line every half minute for the log of a run"
         if _watched():
-            from tqdm.auto import tqdm
-            self.bar = self.bar or tqdm(total=self.n, initial=self.had, leave=False)
-            self.bar.set_postfix_str(self.line(), refresh=False); self.bar.update(self.had+self.done-self.bar.n)
+            self.bar = self.bar or self._bar()
+            self.bar.n = self.had+self.done
+            self.bar.set_postfix_str(self.line())
         elif time.monotonic()-self.logged > 30:
             self.logged = time.monotonic(); log(f'{self.had+self.done} of {self.n} done, {self.line()}')
+
+    def _bar(self):
+        from tqdm.auto import tqdm
+        bar = tqdm(total=self.n, initial=self.had, leave=False)
+        bar.start_t -= time.monotonic()-self.began
+        return bar
 
     async def tick(self):
         "Show it twice a second, beginning after two seconds"
