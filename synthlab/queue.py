@@ -30,9 +30,9 @@ class Miss:
         "Whether asking again cannot help"
         return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 409, 425, 429)
     @property
-    def overload(self):
-        "Whether fewer calls at once might help"
-        return self.status is None or self.status == 429 or self.status >= 500
+    def keep(self):
+        "The share of calls at once to go on with: half when the server says that it is too much, most when it stumbles"
+        return 1. if self.fatal else .5 if self.status in (429, 503, 529) else .8
 
 _bearer = re.compile(r'(?i)bearer\s+[^\s\'"]+|\bsk-[\w-]{12,}')
 _mistakes = NameError, TypeError, AttributeError, LookupError, AssertionError, ImportError, NotImplementedError
@@ -71,11 +71,12 @@ class Gate:
 
     def bad(self,
         began:float, # when that call began, monotonic seconds
-        wait:float=0. # seconds the server asked for
+        wait:float=0., # seconds the server asked for
+        keep:float=.5 # share of the limit to go on with
     ):
-        "A call met an overload"
+        "A call met a server in trouble"
         if began < self.cut: return
-        self.limit, self.cut, self.slow, self.rounds = max(1., self.limit/2), time.monotonic(), False, self.rounds+1
+        self.limit, self.cut, self.slow, self.rounds = max(1., self.limit*keep), time.monotonic(), False, self.rounds+1
         if self.rounds >= 3: self.until = max(self.until, self.cut+max(wait, min(30, .5*2**(self.rounds-3))))
 
     def leave(self):
@@ -236,7 +237,7 @@ class Queue:
 
     def _missed(self, call, tries, m, began):
         "Try again later, or set aside"
-        if m.overload: self.gate.bad(began, m.wait)
+        if not m.fatal: self.gate.bad(began, m.wait, m.keep)
         if self.gate.until > began: self.meter.trouble = m.why
         silent = self.gate.rounds and time.monotonic()-self.gate.well > self.rules.patience
         last = m.fatal or tries >= self.rules.tries or m.wait > self.rules.patience or silent or self.why
