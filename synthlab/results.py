@@ -58,6 +58,34 @@ def _is_tau1(d):
     def is_row(r): return isinstance(r, dict) and {'task_id', 'reward', 'traj'} <= r.keys()
     return isinstance(d, list) and bool(d) and all(map(is_row, d))
 
+# %% ../nbs/lib/09_results.ipynb #455be8eb
+_action = dict(action_id=str, name=str, arguments=dict)
+_function = dict(env_type=str, func_name=str, arguments=dict)
+_turn = dict(role=str) | {'content?': str, 'id?': str, 'requestor?': str, 'usage?': dict,
+    'tool_calls?': [{'name': str, 'id?': str, 'requestor?': str}]}
+_reward = dict(reward=(int, float)) | {'info?': dict, 'reward_basis?': [str], 'reward_breakdown?': dict, 'db_check?': dict,
+    'action_checks?': [dict(action=_action)], 'env_assertions?': [dict(env_assertion=_function)],
+    'communicate_checks?': [dict(info=str)], 'nl_assertions?': [dict(nl_assertion=str, met=bool)]}
+_run = {'task_id': (str, int), 'termination_reason': str, 'messages': [_turn], 'reward_info?': _reward,
+    'duration?': (int, float), 'seed?': int}
+_start = {'initialization_data?': {'agent_data?': dict, 'user_data?': dict}, 'initialization_actions?': [_function],
+    'message_history?': [_turn]}
+_criteria = {'actions?': [_action | {'compare_args?': [str], 'requestor?': str}], 'env_assertions?': [_function],
+    'communicate_info?': [str], 'nl_assertions?': [str], 'reward_basis?': [str]}
+_task = {'id': (str, int), 'user_scenario': {'instructions': (str, dict)}, 'initial_state?': _start,
+    'evaluation_criteria?': _criteria, 'description?': dict, 'ticket?': str}
+_info = {'environment_info': dict, 'num_trials?': int, 'agent_info?': {'llm?': str, 'implementation?': str}}
+
+def _fit(x, shape, at=''):
+    "Raise ValueError where JSON has another shape than is read; a key with `?` may be absent or null"
+    kind = type(shape) if isinstance(shape, (dict, list)) else shape
+    if not isinstance(x, kind) or isinstance(x, bool) != (kind is bool):
+        raise ValueError(f'{at or "it"} is {json.dumps(x)[:60]}')
+    for i,v in enumerate(x) if isinstance(shape, list) else (): _fit(v, shape[0], f'{at} {i}')
+    for k,s in shape.items() if isinstance(shape, dict) else ():
+        v, name = x.get(k.rstrip('?')), f'{at} {k.rstrip("?")}'.strip()
+        if v is not None or not k.endswith('?'): _fit(v, s, name)
+
 # %% ../nbs/lib/09_results.ipynb #b4345c5f
 def _checked(d, path):
     "The run if it is one of τ². Raises ValueError saying what it is instead"
@@ -82,6 +110,7 @@ def _usage(sim):
 
 def _trajectory(sim, known, info, source):
     "A simulation as a trajectory. Raises ValueError when its task is not in the file"
+    _fit(sim, _run)
     agent, task = info.get('agent_info') or {}, known.get(str(sim['task_id']))
     if task is None:
         raise ValueError(f'task {sim["task_id"]!r} is not in this file, which has {", ".join(list(known)[:5])}…')
@@ -104,9 +133,11 @@ def load_results(
 ) -> Results: # with every simulation as a trajectory
     "Read a run of τ². Raises FileNotFoundError, and ValueError on anything that is not one, saying what is wrong"
     d = _checked(_parts(path), path)
+    list(_each([d['info']], lambda i: _fit(i, _info), 'info', path))
     info = _no_secrets(d['info'])
     domain = info['environment_info']['domain_name']
-    known = {t.id: t for t in _each(d['tasks'], lambda t: from_tau2(t, domain), 'task', path)}
+    def task(t): _fit(t, _task); return from_tau2(t, domain)
+    known = {t.id: t for t in _each(d['tasks'], task, 'task', path)}
     def trajectory(s): return _trajectory(s, known, info, Path(path).name)
     return Results(str(path), domain, info, known, list(_each(d['simulations'], trajectory, 'simulation', path)))
 
@@ -130,17 +161,17 @@ def _simulation(i, t, trial):
 def _run_info(trajs, info):
     "The benchmark's info block for trajectories of one domain and mode, `info` having the last word on each part"
     t, most = trajs[0], max(Counter(t.task.id for t in trajs).values())
+    agents = sorted({t.model for t in trajs if t.model})
     user, agent = ('dummy_user', 'llm_agent_solo') if t.solo else ('user_simulator', 'llm_agent')
     base = dict(git_commit='', num_trials=most, max_steps=200, max_errors=10, seed=t.seed,
-        user_info=dict(implementation=user), agent_info=dict(implementation=agent, llm=max(t.model for t in trajs) or None),
+        user_info=dict(implementation=user), agent_info=dict(implementation=agent, llm=' + '.join(agents) or None),
         environment_info=dict(domain_name=t.task.domain, policy=policy(t.task.domain, t.solo)))
     given = _no_secrets(info or {})
     return base | {k: base[k] | v if isinstance(v, dict) and k in base else v for k,v in given.items()}
 
 def _kinds(trajs):
     "What all trajectories of one run have in common"
-    modes = {'solo' if t.solo else 'with a user' for t in trajs}
-    return dict(domain={t.task.domain for t in trajs}, mode=modes, agent={t.model for t in trajs if t.model})
+    return dict(domain={t.task.domain for t in trajs}, mode={'solo' if t.solo else 'with a user' for t in trajs})
 
 def write_results(
     trajs:list[Trajectory], # of one domain, all with or all without a user; rewards from their `info['stored']`

@@ -84,7 +84,10 @@ def tools(
     return json.loads(_schemas(domain, by, solo))
 
 # %% ../nbs/lib/08_world.ipynb #6e043813
-def _call(d): return ToolCall(d['name'], d.get('arguments', {}), d.get('id') or '', d.get('requestor') or 'assistant')
+def _call(d):
+    args = d.get('arguments', {})
+    args = args if isinstance(args, (dict, str)) else json.dumps(args)
+    return ToolCall(d['name'], args, d.get('id') or '', d.get('requestor') or 'assistant')
 
 def _message(d):
     "A message from the benchmark's JSON"
@@ -211,6 +214,7 @@ def replay(self:Env,
     messages:list[Message] # a trajectory, from its beginning or from where this world stands
 ) -> None:
     "Run every call of a trajectory. Raises ValueError when one gives another output than was recorded"
+    if self.solo and any(m.role == 'user' for m in messages): raise ValueError('user messages in solo mode')
     for call,said in list(_answered(messages)):
         got = self.step(call)
         if got.content != said.content and _loads(got.content) != _loads(said.content):

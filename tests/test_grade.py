@@ -138,7 +138,10 @@ def test_generated_trajectories_get_the_evaluators_reward(domain, n, evaluator):
     @settings(max_examples=n, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(tasks(domain)).flatmap(variants))
     def check(traj):
-        assert canonical(reward_info(traj)) == canonical(evaluator(traj))
+        ours = reward_info(traj)
+        try: assert canonical(ours) == canonical(evaluator(traj))
+        except ValueError as e: # an assertion on a record that is not there stops the evaluator; ours is not met
+            assert 'not found' in str(e) and not all(a['met'] for a in ours['env_assertions'])
     check()
 
 
@@ -146,11 +149,9 @@ def test_generated_trajectories_get_the_evaluators_reward(domain, n, evaluator):
 def test_solo_trajectories_get_the_evaluators_reward(domain, evaluator):
     for t in tasks(domain)[::1 if domain == 'mock' else 10]:
         if (t.init or {}).get('message_history'): continue
-        turns = [m for m in _oracle(t).messages if m.role in ('assistant', 'tool')]
-        calls = [a | dict(requestor='assistant') for a in t.gold or []]
-        env = Env(t, solo=True)
-        traj = Trajectory(t, [m for a in calls for m in _turn(env, a)] + turns[len(turns):] + [Message('assistant', '###STOP###')],
-                          stop='agent_stop', solo=True)
+        env, calls = Env(t, solo=True), [a | dict(requestor='assistant') for a in t.gold or []]
+        words = [Message('assistant', s) for s in (*(t.checks.get('communicate_info') or []), '###STOP###')]
+        traj = Trajectory(t, [m for a in calls for m in _turn(env, a)] + words, stop='agent_stop', solo=True)
         assert canonical(reward_info(traj)) == canonical(evaluator(traj))
         assert reward_info(traj)['reward'] == (1 if t.gold or not t.checks.get('env_assertions') else 0)
     with pytest.raises(ValueError, match='user messages in solo mode'): reward_info(_ended_solo(traj))
@@ -312,28 +313,32 @@ def test_torn_and_missing_files(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match='results.json: no such file'): load_results(tmp_path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def objects(x):
+    "Every JSON object in `x` that has keys"
+    if isinstance(x, dict) and x: yield x
+    for v in x.values() if isinstance(x, dict) else x if isinstance(x, list) else (): yield from objects(v)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_damaged_simulation_is_an_error_that_names_it(data, saved, tmp_path):
-    "Any part of a simulation lost or replaced: it loads, or one line says where it does not fit"
+def test_a_damaged_file_is_an_error_that_says_where(data, saved, tmp_path):
+    "Any part of a run lost or replaced: it loads, or one line says where it does not fit"
     raw = json.loads(saved[0].read_text())
-    sim = raw['simulations'][data.draw(st.integers(0, 2))]
-    target = sim if data.draw(st.booleans()) else data.draw(st.sampled_from(sim['messages']))
+    target = data.draw(st.sampled_from(list(objects(raw))))
     key = data.draw(st.sampled_from(sorted(target)))
     if data.draw(st.booleans()): del target[key]
-    else: target[key] = data.draw(st.sampled_from([None, 1, 'x', [], {}, [1], [{}], {'a': 1}]))
+    else: target[key] = data.draw(st.sampled_from([None, 1, True, 'x', [], {}, [1], [{}], {'a': 1}]))
     path = tmp_path/'damaged.json'
     path.write_text(json.dumps(raw))
-    try: regrade(path)
-    except ValueError as e: assert str(e).startswith(f'{path}: simulation ') and '\n' not in str(e)
+    for f in (regrade, passk):
+        try: f(path)
+        except ValueError as e: assert str(e).startswith(f'{path}: ') and '\n' not in str(e)
 
 
 def test_runs_that_do_not_go_together_are_not_saved(tmp_path):
     a, b = _oracle(tasks('mock')[0]), _oracle(tasks('telecom')[0])
     with pytest.raises(ValueError, match='holds one domain'): save_results([a, b], tmp_path/'x.json')
-    solo, other = (replace(a, model=m, solo=m == 'x') for m in 'xy')
-    with pytest.raises(ValueError, match='holds one mode'): save_results([a, solo], tmp_path/'x.json')
-    with pytest.raises(ValueError, match="holds one agent, these are .'x', 'y'"): save_results([replace(solo, solo=False), other], tmp_path/'x.json')
+    with pytest.raises(ValueError, match='holds one mode'): save_results([a, replace(a, solo=True)], tmp_path/'x.json')
     with pytest.raises(ValueError, match='no trajectories'): save_results([], tmp_path/'x.json')
     with pytest.raises(ValueError, match='has no termination reason'): save_results([Trajectory(a.task)], tmp_path/'x.json')
     assert not (tmp_path/'x.json').exists()
