@@ -257,8 +257,12 @@ class Loop:
         with self.lock:
             if self.pid != os.getpid():
                 self.loop, self.pid = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=self.loop.run_forever, name='calls', daemon=True).start()
+                threading.Thread(target=self._serve, args=[self.loop], name='calls', daemon=True).start()
             return self.loop
+
+    def _serve(self, loop):
+        try: loop.run_forever()
+        finally: loop.close()
 
     def run(self,
         queue:Queue, # to work off

@@ -63,7 +63,7 @@ def steady(s):
 
 def killed(s, path, n, most, rng):
     "Start a client, kill -9 it somewhere in the middle; gives what the server had counted and what was journaled"
-    goal = sum(s.stats()['done'].values())+rng.randint(10, 35)
+    goal = sum(s.stats()['done'].values())+rng.randint(10, 28)
     p = fork.Process(target=client, args=(s.url, path, n, most)); p.start()
     while sum(s.stats()['done'].values()) < goal: time.sleep(.002)
     p.kill(); p.join()
@@ -75,7 +75,7 @@ def killed(s, path, n, most, rng):
 def test_kill_nine_five_times(fresh, path):
     "Lost: none. Repeated: exactly what was under way at a kill, as the server counts it"
     s = fresh(faults=.2, kinds=[k for k in KINDS if k != 'slow'], latency=.02)
-    rng, n, most = random.Random(7), 240, 8
+    rng, n, most = random.Random(7), 180, 8
     under_way, before = 0, dict(asked={}, failed={})
     for _ in range(5):
         now, kept = killed(s, path, n, most, rng)
