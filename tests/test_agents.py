@@ -86,8 +86,8 @@ def test_seeds_differ_by_turn_and_episode():
 def test_embedded_model_plays_both_sides_on_mock():
     "Real weights, end to end: whatever it earns is reported"
     llm = make_llm('hf:smollm2')
-    some = tasks('mock')[:2]
-    out = [grade(t) for t in rollout(some, LLMAgent(llm, maxtok=48), LLMUser(llm, maxtok=32), max_steps=6)]
-    assert len(out) == 2 and all(t.usage.out > 0 and t.stop and t.reward in (0., 1.) for t in out)
+    some = tasks('mock')[:1]
+    out = [grade(t) for t in rollout(some, LLMAgent(llm, maxtok=24), LLMUser(llm, maxtok=16), max_steps=4)]
+    assert len(out) == 1 and all(t.usage.out > 0 and t.stop and t.reward in (0., 1.) for t in out)
     assert all(t.model == llm.name and len(t.messages) >= 2 for t in out)
     assert tools('mock')[0]['function']['name'] in str(llm.prompter.text(agent_chat(Episode(some[0])), tools('mock')))
