@@ -113,7 +113,8 @@ def main():
         print(*(f'{k:>{f.split(".")[0]}}' for k, f in COLUMNS.items()), ' (milliseconds a simulation, CPU time)')
         for (domain, solo), sims in groups(files, args.n).items():
             r = compare(sims, domain, solo); rows.append(r)
-            print(*(f'{r[k]:>{f}}' for k, f in COLUMNS.items()), f'below {r["target"]}' if r['ratio'] < (r['target'] or 0) else '', flush=True)
+            below = f'below {r["target"]}' if r['ratio'] < (r['target'] or 0) else ''
+            print(*(f'{r[k]:>{f}}' for k, f in COLUMNS.items()), below, flush=True)
     print(NOT_MEASURED)
     if args.json: Path(args.json).write_text(json.dumps(dict(bench='regrade', rows=rows, not_measured=NOT_MEASURED), indent=1))
     return int(any(r['ratio'] < (r['target'] or 0) or r['identical'] < r['n'] for r in rows))

@@ -292,7 +292,7 @@ BAD = {'': 'not whole JSON', '{"info": {': 'not whole JSON', '\x00\x01': 'not wh
        '{"info": {}, "tasks": [], "simulations": []}': 'no info and no tasks and no simulations in it',
        '{"info": {"a": 1}, "tasks": {"a": 1}, "simulations": [{}]}': 'info must be an object, tasks and simulations lists',
        '{"info": {"environment_info": {"domain_name": "banking"}}, "tasks": [{}], "simulations": [{}]}': "domain 'banking'; this lab",
-       '{"info": {"environment_info": {"domain_name": "mock"}}, "tasks": [{}], "simulations": [{}]}': 'task 0: not a τ² task'}
+       '{"info": {"environment_info": {"domain_name": "mock"}}, "tasks": [{}], "simulations": [{}]}': 'task 0: id is null'}
 
 
 @pytest.mark.parametrize('text,says', BAD.items(), ids=range(len(BAD)))
