@@ -6,7 +6,6 @@
 __all__ = ['small_png', 'inline', 'table']
 
 # %% ../nbs/lib/02_show.ipynb #e22a6de9
-import math
 from html import escape
 
 # %% ../nbs/lib/02_show.ipynb #bb0c2c15
