@@ -72,7 +72,8 @@ def requests(
     if n < 1: raise ValueError(f'n={n}: ask for at least one sample')
     for i,c in enumerate(chats):
         if not isinstance(c, list) or not c or not all(isinstance(m, Message) for m in c):
-            raise ValueError(f'chats[{i}] is not a non-empty list of Message: give a list of chats, each a list of Message')
+            raise ValueError(f'chats[{i}] is not a non-empty list of Message: '
+                             'give a list of chats, each a list of Message')
     seeds = [seed]*len(chats) if isinstance(seed, int) else _each(seed, len(chats), 'seed')
     shared = not tools or isinstance(tools[0], dict)
     per = [tools]*len(chats) if shared else _each(tools, len(chats), 'tools')
@@ -155,17 +156,19 @@ def from_openai(
     dicts:list[dict] # messages in OpenAI's wire format
 ) -> list[Message]: # a chat
     "A chat from OpenAI's wire format; arguments that do not parse stay as they came"
-    def call(t): return ToolCall(t['function']['name'], parse_args(t['function'].get('arguments') or ''), t.get('id') or '')
+    def call(t):
+        f = t['function']
+        return ToolCall(f['name'], parse_args(f.get('arguments') or ''), t.get('id') or '')
     return [Message(d['role'], _words(d.get('content')), [call(t) for t in d.get('tool_calls') or []],
                     d.get('tool_call_id') or '') for d in dicts]
 
 # %% ../nbs/lib/01_chat.ipynb #ec04e4b5
-_hermes = ('# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function '
-    'signatures within <tools></tools> XML tags:\n<tools>\n{}\n</tools>\n\nFor each function call, return a json object with '
-    'function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n'
+_hermes = ('# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with '
+    'function signatures within <tools></tools> XML tags:\n<tools>\n{}\n</tools>\n\nFor each function call, return a '
+    'json object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n'
     '{{"name": <function-name>, "arguments": <args-json-object>}}\n</tool_call>')
-_llama3 = ('You have access to the following functions. To call a function, please respond with JSON for a function call.'
-    'Respond in the format {{"name": function name, "parameters": dictionary of argument name and its value}}.'
+_llama3 = ('You have access to the following functions. To call a function, please respond with JSON for a function '
+    'call.Respond in the format {{"name": function name, "parameters": dictionary of argument name and its value}}.'
     'Do not use variables.\n\n{}')
 
 def call_text(
@@ -235,12 +238,14 @@ def render(
     if style not in styles: raise ValueError(f'style {style!r} is not known: use one of {", ".join(styles)}')
     if style == 'openai': return to_openai(messages)
     if native:
-        return [dict(role=m.role, content=_spoken(m, style)) for m in (_split(messages) if style == 'llama3' else messages)]
+        turns = _split(messages) if style == 'llama3' else messages
+        return [dict(role=m.role, content=_spoken(m, style)) for m in turns]
     out = _flat(messages, style)
     return _with_tools(out, tools, style) if tools else out
 
 # %% ../nbs/lib/01_chat.ipynb #068d862f
-_head = re.compile(r'\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*')
+_head = re.compile(r'\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,'
+                   r'\s*"(?:arguments|parameters)"\s*:\s*')
 
 def _broken(s):
     "A call whose arguments are no JSON object: its name, and the arguments' text verbatim"

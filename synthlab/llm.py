@@ -13,16 +13,16 @@ from collections import Counter
 from email.utils import parsedate_to_datetime
 from functools import reduce
 
-from .chat import (LLM, Backend, Reply, Request, from_openai, parse_args, parse_reply, render, requests, sample_seed,
-                           to_openai)
+from .chat import (LLM, Backend, Reply, Request, from_openai, parse_args, parse_reply, render, requests,
+                           sample_seed, to_openai)
 from .local import HF, VLLM
 from .models import smollm2_dir
 from .serve import Server, ServerError, serve
 from .settings import Scrub, settings
 from .types import ToolCall, Usage
 
-_all_ = ['LLM', 'Backend', 'Reply', 'Request', 'from_openai', 'parse_args', 'parse_reply', 'render', 'requests', 'sample_seed',
-         'to_openai', 'HF', 'VLLM', 'smollm2_dir', 'Server', 'ServerError', 'serve']
+_all_ = ['LLM', 'Backend', 'Reply', 'Request', 'from_openai', 'parse_args', 'parse_reply', 'render', 'requests',
+         'sample_seed', 'to_openai', 'HF', 'VLLM', 'smollm2_dir', 'Server', 'ServerError', 'serve']
 
 # %% ../nbs/lib/04_llm.ipynb #2194194a
 class Scripted(Backend):
@@ -41,7 +41,10 @@ class Scripted(Backend):
         return Reply(out, finish='stop', usage=Usage(sum(len(m.content.split()) for m in r.chat), len(out.split())))
 
 # %% ../nbs/lib/04_llm.ipynb #ee2de59f
-def echo(chat, **_):
+def echo(
+    chat:list, # messages
+    **_ # seed, schema, tools: not looked at
+) -> str: # text
     "The last turn's words"
     return chat[-1].content
 
@@ -49,7 +52,7 @@ def smallest(
     schema:dict, # JSON schema
     root:dict|None=None # where `$ref`s point; None: the schema itself
 ): # a value
-    "A small JSON value that fits a schema made of the usual parts: types, enum, const, required, items, anyOf, $ref, bounds"
+    "A small JSON value that fits a schema of the usual parts: types, enum, const, required, items, anyOf, $ref, bounds"
     root = schema if root is None else root
     for k in ('const', 'default'):
         if k in schema: return schema[k]
@@ -58,12 +61,18 @@ def smallest(
         if k in schema: return smallest(schema[k][0], root)
     if '$ref' in schema: return smallest(reduce(lambda d, k: d[k], schema['$ref'][2:].split('/'), root), root)
     t = schema.get('type', 'object'); t = t[0] if isinstance(t, list) else t
-    if t == 'object': return {k: smallest(schema.get('properties', {}).get(k, {}), root) for k in schema.get('required', [])}
+    if t == 'object':
+        return {k: smallest(schema.get('properties', {}).get(k, {}), root) for k in schema.get('required', [])}
     if t == 'array': return [smallest(schema.get('items', {}), root)]*schema.get('minItems', 0)
     if t == 'string': return 'x'*schema.get('minLength', 0)
     return {'boolean': False, 'null': None}.get(t, schema.get('minimum', 0))
 
-def fill(chat, schema=None, tools=None, **_):
+def fill(
+    chat:list, # messages: not looked at
+    schema:dict|None=None, # JSON schema to obey
+    tools:list[dict]|None=None, # OpenAI-style schemas
+    **_ # seed: not looked at
+) -> str|Reply: # text, or a call
     "The smallest text that obeys the schema, or the smallest call of the first tool; without either, nothing"
     if schema: return json.dumps(smallest(schema))
     if not tools: return ''
@@ -93,14 +102,16 @@ def _retry_after(headers):
     try:
         if ms := headers.get('retry-after-ms'): return float(ms)/1000
         v = headers.get('retry-after') or ''
-        return float(v) if v.replace('.', '', 1).isdigit() else max(0., parsedate_to_datetime(v).timestamp()-time.time())
+        if v.replace('.', '', 1).isdigit(): return float(v)
+        return max(0., parsedate_to_datetime(v).timestamp()-time.time())
     except (ValueError, TypeError): return None
 
 def _call_error(e, scrub):
     "What a client library raised, as a CallError without secrets"
     cause = e.__cause__ if type(e).__name__ == 'APIConnectionError' else None
     text = scrub(' '.join(f'{type(e).__name__}: {e} {cause or ""}'.split()))
-    return CallError(text[:400], getattr(e, 'status_code', None), _retry_after(getattr(getattr(e, 'response', None), 'headers', {})))
+    headers = getattr(getattr(e, 'response', None), 'headers', {})
+    return CallError(text[:400], getattr(e, 'status_code', None), _retry_after(headers))
 
 # %% ../nbs/lib/04_llm.ipynb #80bfc8ef
 def _completion(r, style):
@@ -119,7 +130,7 @@ def _completion(r, style):
 _bg = {}
 
 def _wait(coro):
-    "Run a coroutine on a background thread's event loop: this also works inside a notebook, which runs a loop of its own"
+    "Run a coroutine on a background thread's event loop: works inside a notebook too, which runs a loop of its own"
     if _bg.get('pid') != os.getpid():
         _bg.update(pid=os.getpid(), loop=asyncio.new_event_loop())
         threading.Thread(target=_bg['loop'].run_forever, daemon=True, name='synthlab-http').start()
@@ -149,7 +160,7 @@ class HTTP(Backend):
         timeout:float=600., # seconds for one request
         retries:int=2, # of a batch's failed requests, as the client library does them; `ask` itself does none
         style:str='openai', # `hermes` or `llama3`: write and read tool calls here, for a server that does not
-        **extra # further fields of each request; None takes a field out, as in `max_tokens=None, max_completion_tokens=512`
+        **extra # further fields of each request; None takes one out: `max_tokens=None, max_completion_tokens=512`
     ):
         self.urls = [u.strip().rstrip('/') for u in ([urls] if isinstance(urls, str) else urls)]
         self.name = self.model = model
@@ -192,8 +203,9 @@ class HTTP(Backend):
         url = min(self.urls, key=lambda u: self._busy[u]); start = time.perf_counter()
         self._busy[url] += 1
         try:
-            r = await self._client(url).with_options(max_retries=retries).chat.completions.create(model=self.model,
-                messages=render(chat, tools, self.style), extra_body=self._body(chat, temp, maxtok, seed, schema, tools))
+            client = self._client(url).with_options(max_retries=retries)
+            r = await client.chat.completions.create(model=self.model, messages=render(chat, tools, self.style),
+                                                     extra_body=self._body(chat, temp, maxtok, seed, schema, tools))
             out = _completion(r, self.style)
         except Exception as e: raise _call_error(e, self._scrub) from None
         finally: self._busy[url] -= 1
@@ -214,7 +226,8 @@ class HTTP(Backend):
         return f'HTTP({self.model!r}, {", ".join(urllib.parse.urlsplit(u).netloc.split("@")[-1] for u in self.urls)})'
 
 # %% ../nbs/lib/04_llm.ipynb #2f7ea28d
-_forms = 'hf:smollm2, hf:FOLDER+ADAPTER, vllm:owner/name, http://host:8000/v1#model (several URLs with commas), scripted:echo'
+_forms = ('hf:smollm2, hf:FOLDER+ADAPTER, vllm:owner/name, http://host:8000/v1#model (several URLs with commas), '
+          'scripted:echo')
 
 def _local(cls, rest, o):
     model, plus, adapter = (rest, '', '') if os.path.isdir(os.path.expanduser(rest)) else rest.partition('+')

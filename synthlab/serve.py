@@ -9,8 +9,7 @@ __all__ = ['Guarded', 'ServerError', 'free_port', 'last_lines', 'Server', 'serve
 import ctypes, json, os, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
 from pathlib import Path
 
-from .local import lora_rank, vllm_env
-from .models import model_dir, model_name, tool_style
+from .models import lora_rank, model_dir, model_name, tool_style, vllm_env
 from .settings import Scrub
 
 # %% ../nbs/lib/03_serve.ipynb #ff31ee45
@@ -73,8 +72,9 @@ class Guarded:
         code = 'import sys; from synthlab.serve import _guard; _guard(*sys.argv[1:])'
         self.log = Path(log)
         with open(log, 'ab') as f:
-            self._p = subprocess.Popen([sys.executable, '-c', code, str(os.getpid()), str(polite), *map(str, cmd)], env=env,
-                stdin=subprocess.PIPE, stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
+            args = [sys.executable, '-c', code, str(os.getpid()), str(polite), *map(str, cmd)]
+            self._p = subprocess.Popen(args, env=env, stdin=subprocess.PIPE, stdout=f, stderr=subprocess.STDOUT,
+                                       start_new_session=True)
         self.patience = polite+10
 
     @property
@@ -102,7 +102,8 @@ def _check_port(port):
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: s.bind(('127.0.0.1', port))
-        except OSError as e: raise ServerError(f'port {port} cannot be used: {e.strerror}. Give another one, or none to have one found') from None
+        except OSError as e:
+            raise ServerError(f'port {port} cannot be used: {e.strerror}. Give another one, or none') from None
 
 def last_lines(
     log:str|Path, # file
@@ -153,16 +154,19 @@ class Server(Guarded):
     def _wait(self, health, wait):
         until = time.monotonic()+wait
         while not _healthy(health):
-            if not self.running: raise ServerError(f'the server ended while starting. Its last lines, from {self.log}:\n{last_lines(self.log)}')
-            if time.monotonic() > until: raise ServerError(f'no health after {wait:g} s. Last lines, from {self.log}:\n{last_lines(self.log)}')
+            if not self.running: self._fail('the server ended while starting')
+            if time.monotonic() > until: self._fail(f'no health after {wait:g} s')
             time.sleep(.2)
-        if not self.running: raise ServerError(f'another server answers at {self.url}. Last lines of ours:\n{last_lines(self.log)}')
+        if not self.running: self._fail(f'another server answers at {self.url}; ours ended')
+
+    def _fail(self, why): raise ServerError(f'{why}. Its last lines, from {self.log}:\n{last_lines(self.log)}')
 
     def spec(self,
         name:str='' # of an adapter; '': the model itself
     ) -> str: # for `make_llm`
         "The model, or an adapter, as one string. Raises ValueError on a name that is not served"
-        if name and name not in self.names: raise ValueError(f'{name!r} is not served: there are {", ".join(self.names)}')
+        if name and name not in self.names:
+            raise ValueError(f'{name!r} is not served: there are {", ".join(self.names)}')
         return f'{self.url}#{name or self.names[0]}'
 
     def __repr__(self): return f'Server({self.url!r}, {self.names}, {"running" if self.running else "ended"})'
@@ -176,14 +180,15 @@ def serve(
     log:str|Path='', # file for what the server says; '': a temporary one
     **flags # of vLLM's server, such as `max_model_len=8192`, `enforce_eager=True`, `tensor_parallel_size=2`
 ) -> Server: # healthy; use it in a `with` statement
-    "Start a vLLM server. Raises ServerError with its last lines when it does not come up, FileNotFoundError when there is no model"
+    "Start a vLLM server. Raises ServerError when it does not come up, FileNotFoundError when there is no such model"
     where, name, port = model_dir(model), model_name(model), port or free_port()
     _check_port(port)
     rank = lora_rank(adapters.values()) if adapters else 0
     style, native = tool_style(_template(where))
     more = dict(model=where, served_model_name=name, host='127.0.0.1', port=port, generation_config='vllm',
         structured_outputs_config='{"backend": "xgrammar", "disable_any_whitespace": true}')
-    if native: more |= dict(enable_auto_tool_choice=True, tool_call_parser='llama3_json' if style == 'llama3' else style)
+    parser = dict(llama3='llama3_json').get(style, style)
+    if native: more |= dict(enable_auto_tool_choice=True, tool_call_parser=parser)
     lora = ['--lora-modules', *(f'{k}={v}' for k,v in adapters.items())] if adapters else []
     if rank: more |= dict(enable_lora=True, max_lora_rank=rank)
     vllm_env()

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from synthlab.models import calm_threads
+
+calm_threads() # before any test imports torch
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent/'shared'/'data'
 needs_data = pytest.mark.skipif(not DATA.exists(), reason='real τ² result files are not beside this checkout (../shared/data)')

@@ -1,5 +1,6 @@
 "Models in this process: the same words from both engines, for each seed, with schemas, adapters, failures."
 import json, os, signal, threading, time
+from pathlib import Path
 
 import jsonschema, pytest
 
@@ -90,6 +91,39 @@ def test_a_batch_that_fails_is_halved_and_only_the_culprit_fails(hf, monkeypatch
 def test_a_prompt_that_cannot_fit(hf):
     (long,), (r,) = hf(ask('x '*9000, 'Hi'), maxtok=2)
     assert 'leaves no room in a context of 8,192' in long.error and r.ok
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    "A random Llama in Llama-3's template whose folder carries settings that would change what it says; gives (folder, set settings)"
+    import torch, trl
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from synthlab.models import toy_tokenizer
+    tok = toy_tokenizer((Path(trl.__file__).parent/'chat_templates/llama3_1.jinja').read_text(),
+                        ['<|begin_of_text|>', '<|start_header_id|>', '<|end_header_id|>', '<|eot_id|>'])
+    torch.manual_seed(1)
+    net = LlamaForCausalLM(LlamaConfig(vocab_size=len(tok), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+                                       max_position_embeddings=512, initializer_range=.2))
+    def save(**o):
+        net.generation_config.update(**o); net.save_pretrained(tmp_path); tok.save_pretrained(tmp_path)
+        return str(tmp_path)
+    return save
+
+
+def test_settings_in_a_models_folder_do_not_change_what_is_asked(tiny):
+    "Hub models carry sampling settings; only the tokens that end a turn are taken from there"
+    import torch
+    llm = HF(tiny(do_sample=True, temperature=.3, top_k=2, repetition_penalty=3., eos_token_id=[258]))
+    ids = llm.prompter.ids(PROMPTS[3])
+    want = list(ids)
+    with torch.inference_mode():
+        for _ in range(24): want.append(int(llm._shared['net'](torch.tensor([want])).logits[0, -1].argmax()))
+    new = want[len(ids):]
+    assert llm._generate([ids], [0], [24], 0, None) == [(new, 'length')]
+    end = next(i for i, t in enumerate(new) if t not in new[:i] and i)
+    again = HF(tiny(eos_token_id=[new[end], 258]))
+    assert again._generate([ids, again.prompter.ids(PROMPTS[1])], [0, 0], [24, 24], 0, None)[0] == (new[:end], 'stop')
+    assert again.prompter.style == 'llama3' and set(again.stops) == {again.tok.eos_token_id, 258, new[end]}
 
 
 # vLLM, one engine for all of it ---------------------------------------------------------------------------------------
