@@ -268,7 +268,7 @@ except ZeroDivisionError as e: print(e.__notes__, pmap(lambda x: 6//x, [3, 2, 1]
 """
     r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     if 'timed out during startup' in r.stderr: pytest.skip('Ray did not start within its own 30 s: this machine is too busy')
-    assert r.stdout.splitlines()[-1:] == ["['six: item 1, 0'] [2, 3, 6]"], f'{r.returncode} {r.stdout} {r.stderr}'
+    assert "['six: item 1, 0'] [2, 3, 6]" in r.stdout.splitlines(), f'{r.returncode} {r.stdout} {r.stderr}' # among Ray's own lines
 
 
 def test_pmap_knows_its_engines():
