@@ -43,6 +43,10 @@ TEMPLATES = {
     'You want to take {more} more on {trip}, which makes {bags} in all. Any fee goes on {method}.',
     'You are packing more than planned: {trip} should have {bags} in total, {more} more than now. You would pay with '
     '{method}.', 'Please add {more} to {trip}, so that it has {bags}, with {method} for any cost.'],
+'fewer_bags': [
+    'You want fewer bags on {trip}: {bags} will do. The money should go back to {method}.',
+    'You packed less than planned, so {trip} should have {bags} only, refunded to {method}.',
+    'Please take bags off {trip} until there are {bags}, and refund {method}.'],
 'update_reservation_flights': [
     'You want to change {trip} to {flights} in {cabin}, with {method} for the difference.',
     'Your dates have changed. {trip_cap} should be on {flights} in {cabin}. Use {method} for any difference.',
@@ -86,8 +90,8 @@ TEMPLATES = {
     'You want to use your VPN and do not know how to switch it on.',
     'You need the VPN of your phone connected for work.'],
 'toggle_wifi': [
-    'You want Wi-Fi switched off on your phone to save battery.',
-    'Your phone keeps joining strange networks, so you want its Wi-Fi off.'],
+    'You want the Wi-Fi of your phone switched on and cannot find the setting.',
+    'Your phone does not use Wi-Fi at home because it is off. You want it on.'],
 'set_apn_settings': [
     'You were given other APN settings and want to enter them: {settings}.',
     'Your employer wants these APN settings on your phone: {settings}.'],

@@ -61,7 +61,7 @@ def _crowded(b, seen):
 def _try(domain, rng, writes, keep, seen):
     if domain.startswith('telecom') and keep == 'do' and rng.random() < .8: return any_trouble(rng)
     n = rng.choice(writes) if keep == 'do' else 1
-    s = sample(domain, n, rng, seen, keep == 'refuse' and rng.random() < .5)
+    s = sample(domain, n, rng, seen, keep == 'any' and rng.random() < .5)
     return compose(s, rng, keep) if s else 'execution: refused by the environment'
 
 def _flaw(b, out, seen, split):
@@ -82,14 +82,15 @@ def propose(
     rng, out, seen, counts = random.Random(f'{seed}/{domain}'), {}, Counter(), Counter() if counts is None else counts
     for _ in range(60*n):
         if len(out) >= n: break
-        keep = 'refuse' if seen['refuse'] < refuse*(len(out)+1)-.5 and seen['vain'] < 40 else 'do'
+        keep = 'any' if seen['refuse'] < refuse*(len(out)+1)-.5 and seen['vain'] < 20 else 'do'
         b = _try(domain, rng, writes, keep, seen)
         why = b if isinstance(b, str) else _flaw(b, out, seen, split)
         counts[why.split(':')[0] or 'proposed'] += 1
-        if keep == 'refuse': seen['vain'] = seen['vain']+1 if why else 0
+        if keep == 'any': seen['vain'] = seen['vain']+1 if why or b.kind == 'do' else 0
+        if isinstance(b, Blueprint): seen.update(b.proof['asks'])
         if why: continue
         out[b.id] = b
-        seen.update([b.kind, *(b.proof['asks'] if b.kind == 'do' else ()), *b.proof.get('rules', ())])
+        seen.update([b.kind, *b.proof.get('rules', ())])
     return list(out.values())
 
 # %% ../nbs/lib/20_proposals.ipynb #0b339c65

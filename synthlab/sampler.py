@@ -23,11 +23,27 @@ def _shapes(domain):
     return out
 
 @lru_cache(maxsize=None)
+def _whole(domain, names):
+    "Those of the names that are fields of one kind of nested dict, in the order of its fields, and the dicts of that kind"
+    best = max(_shapes(domain), key=lambda f: len(f & names), default=frozenset()) & names
+    if len(best) < 3: return (), []
+    ds = next(ds for f,ds in _shapes(domain).items() if best <= f)
+    return tuple(k for k in ds[0] if k in best), ds
+
+@lru_cache(maxsize=None)
 def _dated(domain, a, b):
     "Inner key -> (id, record), where a table's records hold a dict named after `b`: the flights of a date"
     out = {}
     for k,(_,r) in _places(domain).items():
         for i in r[b+'s'] if a in r and isinstance(r.get(b+'s'), dict) else (): out.setdefault(i, []).append((k, r))
+    return out
+
+@lru_cache(maxsize=None)
+def _on(domain, a, b, names):
+    "Inner key and the values of some fields -> ids of the records that have them: the flights of a route on a date"
+    out = {}
+    for day,rows in _dated(domain, a, b).items():
+        for k,r in rows: out.setdefault((day, *(r[n] for n in names)), []).append(k)
     return out
 
 @lru_cache(maxsize=None)
@@ -74,11 +90,9 @@ class _Draw:
 
     def group(self):
         "A whole nested record for parameters that are its fields: an address"
-        names = {k for k,s in self.params.items() if s.get('type') == 'string'}
-        best = max(_shapes(self.domain), key=lambda f: len(f & names), default=frozenset()) & names
-        if len(best) < 3: return {}
-        d = self.rng.choice(next(ds for f,ds in _shapes(self.domain).items() if best <= f))
-        return {k: d[k] for k in best}
+        names, ds = _whole(self.domain, frozenset(k for k,s in self.params.items() if s.get('type') == 'string'))
+        d = self.rng.choice(ds) if ds else {}
+        return {k: d[k] for k in names}
 
     def value(self, name, spec):
         if name.startswith('new_'): return self.beside(name.removeprefix('new_'))
@@ -149,8 +163,8 @@ class _Draw:
 
     def like(self, row, a, b, day):
         if day == row[b] or self.rng.random() < .5: return row[a]
-        def fits(r): return all(r[n] == row[n] for n in row.keys() & r.keys() if n != a)
-        same = [k for k,r in _dated(self.domain, a, b)[day] if fits(r)]
+        names = tuple(n for n in row if n != a and n in place(self.domain, row[a]))
+        same = _on(self.domain, a, b, names).get((day, *(row[n] for n in names)))
         return self.rng.choice(same or [row[a]])
 
 def draw(
@@ -204,12 +218,13 @@ def attempt(
         if (call := repair(call, m.content)) is None: return None
 
 # %% ../nbs/lib/17_sampler.ipynb #8c93244f
+@lru_cache(maxsize=None)
 def writes(
     domain:str, # τ² domain name
     by:str='assistant' # whose tools
-) -> list[str]: # names, in the benchmark's order
+) -> tuple[str, ...]: # names, in the benchmark's order
     "The tools that change something"
     env = _template(domain)[0]
     kit = env.tools if by == 'assistant' else env.user_tools
     names = [t['function']['name'] for t in tools(domain, by)]
-    return [n for n in names if kit._func_tools[n].__tool_type__ == 'write']
+    return tuple(n for n in names if kit._func_tools[n].__tool_type__ == 'write')

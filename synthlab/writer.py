@@ -16,10 +16,10 @@ from .records import facts, linked, place
 # %% ../nbs/lib/17_writer.ipynb #16dee04f
 _months = ('January February March April May June July August September October November December').split()
 
-def _day(date, rng):
-    "A date as people say it, or as the database has it"
+def _day(date, style):
+    "A date in one of three ways: as the database has it, without the year, with it"
     y, m, d = date.split('-')
-    return rng.choice([date, f'{_months[int(m)-1]} {int(d)}', f'{_months[int(m)-1]} {int(d)}, {y}'])
+    return (date, f'{_months[int(m)-1]} {int(d)}', f'{_months[int(m)-1]} {int(d)}, {y}')[style]
 
 def _list(words): return words[0] if len(words) == 1 else f'{", ".join(words[:-1])} and {words[-1]}'
 
@@ -50,7 +50,7 @@ def _swap(order, old, new, domain):
     changed = {k: v for k,v in want.items() if i['options'].get(k) != v} or want
     return f'{name} for one with {_options(changed)}'
 
-def _flight(f, rng): return f'{f["flight_number"]} on {_day(f["date"], rng)}'
+def _flight(f, style): return f'{f["flight_number"]} on {_day(f["date"], style)}'
 
 def _person(p): return f'{p["first_name"]} {p["last_name"]}, born {p["dob"]}'
 
@@ -107,7 +107,7 @@ def _of_trip(c, a, key):
     if 'payment_id' in a: out['method'] = _method(user, a['payment_id'])
     if 'total_baggages' in a:
         out |= dict(bags=_bags(a['total_baggages']), more=_bags(a['total_baggages']-r['total_baggages']))
-    if 'flights' in a: out |= dict(flights=_list([_flight(f, c.rng) for f in a['flights']]), cabin=_cabin(a['cabin']))
+    if 'flights' in a: out |= dict(flights=_list([_flight(f, c.style) for f in a['flights']]), cabin=_cabin(a['cabin']))
     if 'passengers' in a: out['changes'] = _changes(r['passengers'], a['passengers'])
     return out
 
@@ -115,7 +115,7 @@ def _of_booking(c, a):
     user, several = place(c.domain, a['user_id']), len(a['payment_methods']) > 1
     def paid(p): return _method(user, p['payment_id'])+(f' for ${p["amount"]}' if several else '')
     return dict(kind='round trip' if a['flight_type'] == 'round_trip' else 'one-way trip', origin=a['origin'],
-        destination=a['destination'], cabin=_cabin(a['cabin']), flights=_list([_flight(f, c.rng) for f in a['flights']]),
+        destination=a['destination'], cabin=_cabin(a['cabin']), flights=_list([_flight(f, c.style) for f in a['flights']]),
         people=_list(list(map(_person, a['passengers']))), bags=_bags(a['total_baggages']),
         insurance='travel insurance' if a['insurance'] == 'yes' else 'no travel insurance',
         payments=_list(list(map(paid, a['payment_methods']))))
@@ -145,7 +145,9 @@ def _template(c, w):
     a = w.call.args
     moves = w.call.name == 'update_reservation_flights'
     same = moves and on(a['flights']) == on(place(c.domain, a['reservation_id'])['flights'])
-    return TEMPLATES['update_cabin' if same else w.call.name]
+    before = (place(c.domain, a.get('reservation_id', '')) or {}).get('total_baggages', 0)
+    fewer = a.get('total_baggages', before) < before
+    return TEMPLATES['update_cabin' if same else 'fewer_bags' if fewer else w.call.name]
 
 def asked(
     domain:str, # τ² domain name
@@ -155,7 +157,7 @@ def asked(
     hide:bool=False # call things by what they are instead of by their ids, where that is clear
 ) -> str: # second person
     "A wish in words"
-    c = SimpleNamespace(domain=domain, actor=actor, rng=rng, hide=hide)
+    c = SimpleNamespace(domain=domain, actor=actor, rng=rng, hide=hide, style=rng.randrange(3))
     t, s = rng.choice(_template(c, wish)), _slots(c, wish)
     s |= {k+end: f(v) for k,v in list(s.items()) if isinstance(v, str) for end,f in (('_cap', _cap), ('_low', _low))}
     return _cap(t.format(**s))
