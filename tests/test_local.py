@@ -42,11 +42,11 @@ def test_greedy_is_the_librarys_own_greedy(hf, greedy):
 
 
 def test_a_seed_gives_the_same_words_wherever_it_lands(hf):
-    all_ = texts(hf(PROMPTS, n=2, temp=1., seed=list(range(10)), maxtok=8))
-    back = texts(hf(PROMPTS[::-1], n=2, temp=1., seed=list(range(10))[::-1], maxtok=8))[::-1]
+    all_ = texts(hf(PROMPTS[:6], n=2, temp=1., seed=list(range(6)), maxtok=8))
+    back = texts(hf(PROMPTS[5::-1], n=2, temp=1., seed=list(range(6))[::-1], maxtok=8))[::-1]
     alone = [texts(hf([c], n=1, temp=1., seed=i, maxtok=8))[0] for i, c in enumerate(PROMPTS[:3])]
     assert all_ == back and [a[:1] for a in all_[:3]] == alone
-    assert len({t for ts in all_ for t in ts}) >= 19 and texts(hf(PROMPTS[:1], temp=1., seed=99, maxtok=8))[0] != all_[0][:1]
+    assert len({t for ts in all_ for t in ts}) >= 11 and texts(hf(PROMPTS[:1], temp=1., seed=99, maxtok=8))[0] != all_[0][:1]
 
 
 def test_stops_at_the_end_of_turn(hf):
@@ -57,7 +57,7 @@ def test_stops_at_the_end_of_turn(hf):
 @pytest.mark.parametrize('schema', [PERSON, TREE], ids=['person', 'tree'])
 def test_hf_obeys_a_schema(hf, schema):
     for temp in (0, 1.):
-        for (r,) in hf(PROMPTS[:5], temp=temp, maxtok=80, schema=schema):
+        for (r,) in hf(PROMPTS[:3], temp=temp, maxtok=80, schema=schema):
             assert r.finish == 'stop'; jsonschema.validate(json.loads(r.text), schema)
 
 
