@@ -31,7 +31,7 @@ UV = $(BIN)/uv pip install -q --python $(BIN)/python
 help:
 	@echo 'make demo    run every study in its demo profile; prints a table and outputs/index.html'
 	@echo 'make test    library lessons, studies and tests/, with pytest (ARGS="-k world -x" narrows)'
-	@echo 'make lab     JupyterLab on nbs/'
+	@echo 'make lab     JupyterLab on nbs/ (ARGS=--no-browser on a server)'
 	@echo 'make docs    the documentation site in _docs/'
 	@echo 'make bench   benchmarks against peers; each prints its ratios'
 	@echo 'make clean   remove what docs and tests leave behind; .venv and outputs/ stay'
@@ -57,7 +57,7 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest tests $(ARGS)
 
 lab: $(STAMP)
-	@$(BIN)/jupyter lab nbs
+	@$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 # quarto where it is installed, else smalldocs, which keeps the numbers in page names: links without them get copies
 docs: export PATH := $(CURDIR)/$(BIN):$(PATH)
