@@ -85,8 +85,9 @@ def play(
     seed:int=0, # every episode's seed follows from it
     **kw # as in `rollout`: max_steps, max_errors, slots
 ) -> Funnel: # kept and rejected conversations, at most one a blueprint
-    "Roll out blueprints until each has a conversation that passes all gates, or its attempts are used up"
-    agent, user, out, left = agent or Clerk(), user or ScriptedUser(), Funnel(), list(blueprints)
+    "Roll out different blueprints until each has a conversation that passes all gates, or its attempts are used up"
+    agent, user, out, left = agent or Clerk(), user or ScriptedUser(), Funnel(), list({b.id: b for b in blueprints}.values())
+    total = len(left)
     fixed = isinstance(agent, OracleAgent) and isinstance(user, ScriptedUser)
     for k in range(1 if fixed else attempts):
         if not left: break
@@ -96,7 +97,7 @@ def play(
         failed = {t.info['blueprint'] for t in f.rejected}
         left = [b for b in left if b.id in failed]
         out = replace(out+replace(f, rejected=[]), rejected=f.rejected)
-    return replace(out, stages=out.stages | dict(conversation=(len(blueprints), len(out.kept))))
+    return replace(out, stages=out.stages | dict(conversation=(total, len(out.kept))))
 
 # %% ../nbs/lib/21_apigen_mt.ipynb #a7079d1c
 _tries = {
@@ -118,7 +119,8 @@ def _sampled(job):
     counts, seed = Counter(), content_key([job['seed'], job['index']], 8)
     some = propose(job['domain'], job['size'], tuple(job['writes']), job['refuse'], seed, job['split'], counts)
     more = recombine(some, round(job['joined']*len(some)), job['index'], job['split'])
-    return Funnel(some+more, stages=_tried(counts) | dict(joined=(len(some), len(some)+len(more))))
+    both = list({b.id: b for b in some+more}.values())
+    return Funnel(both, stages=_tried(counts) | dict(joined=(len(some), len(both))))
 
 def _imagined(job, author):
     "An author's own blueprints of a chunk, those that pass format, execution and policy; the others are counted"
@@ -199,7 +201,7 @@ def _code():
     return content_key([Path(import_module(f'synthlab.{m}').__file__).read_text() for m in _made_by], 16)
 
 # %% ../nbs/lib/21_apigen_mt.ipynb #a3435370
-SHARES = dict(mock=.1, airline=.3, retail=.35, telecom=.25) # of domains in a mixture
+SHARES = dict(mock=.12, airline=.32, retail=.36, telecom=.2) # of domains in a mixture
 
 def _merge(funnels):
     "One funnel of many, its kept made distinct by blueprint"
@@ -208,12 +210,15 @@ def _merge(funnels):
     for t in out.kept: first.setdefault(t.info['blueprint'], t)
     return replace(out, kept=list(first.values()), stages=out.stages | dict(distinct=(len(out.kept), len(first))))
 
-def _wave(want, got, done, chunk):
-    "Sizes of the chunks to make next for a domain; none when it has enough or has stopped giving new ones"
-    need = want-sum(got)
-    if need <= 0 or got and got[-1] < done[-1]/20: return []
-    n = math.ceil(need/chunk)
-    return [math.ceil(need/n)]*n
+def _dry(got, sizes): return bool(got) and got[-1] < sizes[-1]/20
+
+def _waves(want, got, sizes, chunk):
+    "Sizes of the chunks to make next, by domain; what a domain cannot give any more is asked of the others"
+    dry = {d for d in want if _dry(got[d], sizes[d])}
+    owed = sum(want[d]-sum(got[d]) for d in dry if want[d] > sum(got[d]))
+    fresh = {d: w for d,w in want.items() if d not in dry}
+    need = {d: math.ceil(w+owed*w/sum(fresh.values()))-sum(got[d]) for d,w in fresh.items()}
+    return {d: [math.ceil(k/math.ceil(k/chunk))]*math.ceil(k/chunk) for d,k in need.items() if k > 0}
 
 def _check(domains, ideas, author, jobs, roles):
     alien = [d for d in domains if d not in DOMAINS]
@@ -253,7 +258,7 @@ def generate(
     want = {d: math.ceil(n*w/sum(raw.values())) for d,w in raw.items()}
     got, found, sizes = ({d: [] for d in domains} for _ in range(3))
     base = dict(writes=list(writes), refuse=refuse, joined=joined, seed=seed, split=split)
-    while waves := {d: w for d in domains if (w := _wave(want[d], got[d], sizes[d], chunk))}:
+    while waves := _waves(want, got, sizes, chunk):
         todo = [dict(base, domain=d, index=len(sizes[d])+i, size=k) for d,w in waves.items() for i,k in enumerate(w)]
         for job,f in zip(todo, pmap(make, todo, jobs, desc='chunks')): found[job['domain']].append(_shared(f))
         for d,w in waves.items(): got[d].append(len(_merge(found[d]).kept)-sum(got[d])); sizes[d] += w

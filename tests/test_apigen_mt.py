@@ -328,3 +328,19 @@ def test_bench_says_a_ratio(tmp_path):
     assert r.returncode == 0 and 'ratio' in r.stdout and 'Not measured' in r.stdout, r.stderr[-500:]
     d = json.loads(Path(tmp_path/'o.json').read_text())
     assert all(x['ours_kept'] == x['ours_n'] and x['theirs_kept'] == x['theirs_n'] for x in d['rows'][:-1]) and math.isfinite(d['rows'][-1]['ratio'])
+
+
+def test_twins_are_played_once():
+    "A joined blueprint may equal a sampled one: each conversation still belongs to its own blueprint"
+    bs = propose('telecom', 12, seed=3)
+    f = play(bs+bs[::-1])
+    assert sorted(t.info['blueprint'] for t in f.kept) == sorted(b.id for b in bs) and not f.rejected
+    asks = {b.id: b.proof['asks'] for b in bs}
+    assert all(t.info['asks'] == asks[t.task.id] for t in f.kept)
+
+
+def test_a_domain_that_runs_dry_is_made_up_for():
+    "Mock has a handful of tasks that must be refused; retail gives the rest"
+    from synthlab.apigen_mt import _waves
+    assert _waves(dict(a=50, b=50), dict(a=[20, 1], b=[40]), dict(a=[50, 30], b=[50]), 100) == dict(b=[39])
+    assert _waves(dict(a=50), dict(a=[20, 1]), dict(a=[50, 30]), 100) == {}
