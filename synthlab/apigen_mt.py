@@ -86,7 +86,8 @@ def play(
     **kw # as in `rollout`: max_steps, max_errors, slots
 ) -> Funnel: # kept and rejected conversations, at most one a blueprint
     "Roll out different blueprints until each has a conversation that passes all gates, or its attempts are used up"
-    agent, user, out, left = agent or Clerk(), user or ScriptedUser(), Funnel(), list({b.id: b for b in blueprints}.values())
+    agent, user, out = agent or Clerk(), user or ScriptedUser(), Funnel()
+    left = list({b.id: b for b in blueprints}.values())
     total = len(left)
     fixed = isinstance(agent, OracleAgent) and isinstance(user, ScriptedUser)
     for k in range(1 if fixed else attempts):
