@@ -14,7 +14,7 @@ from dataclasses import replace
 from .types import Message, ToolCall, Trajectory, content_key
 from .world import Env
 from .grade import reward_info
-from .rollout import STOP
+from .rollout import STOP, TRANSFER
 from .replay import tool_kind
 
 # %% ../nbs/lib/59_criticality.ipynb #fbf9186e
@@ -144,7 +144,16 @@ def _helped(traj, turn):
     if less is not None: return not _rewarded(less)
     return _left_pending(traj, turn) or _needed(traj, turn)
 
+def _accepted(traj, turn):
+    "What the agent would have done, where the user takes up its offer of a transfer too early; None elsewhere"
+    if TRANSFER not in traj.messages[turn].content: return None
+    asked = next((m.content for m in reversed(traj.messages[:turn]) if m.role == 'assistant'), '')
+    if 'transfer' not in asked.lower() or '?' not in asked: return None
+    call = dict(name='transfer_to_human_agents', arguments=dict(summary=asked[:200]))
+    return [a for a in _missing(traj.task, traj.messages[:turn]) if a['name'] == call['name']] or [call]
+
 def _hindered(traj, turn, values):
+    if offer := _accepted(traj, turn): return reward_info(resumed(traj, turn, offer))['reward'] == 1
     less = _without(traj, turn)
     if less is not None and _rewarded(less): return True
     if not recoverable(traj, turn): return False
