@@ -31,13 +31,18 @@ def _gold_world(task):
 
 def _met(env, a): return dict(env_assertion=_assertion(a), met=(ok := env.check(a)), reward=float(ok))
 
-def _env_part(traj):
+def _end_of(traj):
+    "The world that a trajectory leads to. Raises ValueError when replay fails"
+    env = Env(traj.task, traj.solo, history=False)
+    env.replay(traj.messages)
+    return env
+
+def _env_part(traj, world=None):
     "Scores of DB and ENV_ASSERTION, and what the benchmark says of them. Raises ValueError when replay fails"
     task, wanted = traj.task, (traj.task.checks or {}).get('env_assertions')
     if task.gold is None and wanted is None:
         return {}, dict(db_match=True, db_reward=1.), None, dict(note='No expected actions or env assertions')
-    env = Env(task, traj.solo, history=False)
-    env.replay(traj.messages)
+    env = world or _end_of(traj)
     same = all(env.same_state(_gold_world(task)))
     met = [_met(env, a) for a in wanted or []]
     return dict(DB=float(same), ENV_ASSERTION=_all_met(met)), dict(db_match=same, db_reward=float(same)), met, None
@@ -82,7 +87,8 @@ def _info(reward, **kw): return dict(reward=reward, **dict.fromkeys(_fields)) | 
 
 def reward_info(
     traj:Trajectory, # with its task
-    judge:Callable|None=None # verdicts on sentences about it, for NL_ASSERTION
+    judge:Callable|None=None, # verdicts on sentences about it, for NL_ASSERTION
+    world:Env|None=None # the one it leads to, when it has been replayed already
 ) -> dict: # τ²'s RewardInfo as JSON; `reward` is NaN when it needs a judge and there is none
     "Grade a trajectory as τ²'s evaluator does. Raises ValueError when replaying it gives other outputs than recorded"
     task = traj.task
@@ -91,7 +97,7 @@ def reward_info(
     if task.checks is None and task.gold is None: return _info(1., info=dict(note='No evaluation criteria'))
     basis = (task.checks or {}).get('reward_basis')
     basis = ['DB', 'COMMUNICATE'] if basis is None else list(basis)
-    scores, db, met, env_note = _env_part(traj)
+    scores, db, met, env_note = _env_part(traj, world)
     acts, said = _action_checks(task, traj.calls), _communicate_checks(task, traj.messages)
     nl, verdicts, nl_note = _nl_part(traj, judge)
     scores |= dict(ACTION=_all_met(acts), NL_ASSERTION=nl, COMMUNICATE=_all_met(said))
@@ -104,10 +110,11 @@ def reward_info(
 # %% ../nbs/lib/11_grade.ipynb #c89036d8
 def grade(
     traj:Trajectory, # with its task
-    judge:Callable|None=None # verdicts on sentences about it, for NL_ASSERTION
+    judge:Callable|None=None, # verdicts on sentences about it, for NL_ASSERTION
+    world:Env|None=None # the one it leads to, when it has been replayed already
 ) -> Trajectory: # the same object
     "Set `scores['reward']` and one score for each part of the reward basis; NaN with the reason where replay fails"
-    try: r = reward_info(traj, judge)
+    try: r = reward_info(traj, judge, world)
     except ValueError as e:
         traj.scores['reward'] = Score(why=f'cannot be replayed: {e}', by='grade')
         return traj

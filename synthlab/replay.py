@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Callable
 
 from .types import Message, Task, ToolCall, Trajectory
-from .world import DOMAINS, Env, _Table, _loads, _template, tools
+from .world import DOMAINS, Env, _Table, _answered, _loads, _template, tools
 
 # %% ../nbs/lib/14_replay.ipynb #655e3308
 def answered(
@@ -104,9 +104,21 @@ class Replay:
     why: str = '' # why there is no environment
     schemas: bool = False # the schemas of its tools are known
     inferred: list[dict] = field(default_factory=list) # calls of the user that the transcript leaves out: turn, call
+    names: dict = field(default_factory=dict) # ids of draft bills: in the transcript -> here
 
     @property
     def writes(self): return [s for s in self.steps if s.changed]
+    @property
+    def exact(self):
+        "It went as the benchmark's evaluator would go through it, so `env` stands where the evaluator's would"
+        free = not (self.loose or self.inferred or self.names) and all(s.match for s in self.steps)
+        return free and self.env is not None and _orderly(self.traj)
+
+def _orderly(traj):
+    "Is each answer right behind its call, and nobody speaking in solo mode?"
+    if traj.solo and any(m.role == 'user' for m in traj.messages): return False
+    try: list(_answered(traj.messages)); return True
+    except ValueError: return False
 
 def failed(
     m:Message # role `tool`
@@ -204,12 +216,12 @@ def replay(
     pairs, loose = answered(traj.messages)
     env, why = _start(traj)
     known = {by: _known(traj, by) for by in ('assistant', 'user') if any(c.by == by for _,c,_ in pairs)}
-    r, names = Replay(traj, env, loose=loose, why=why, schemas=None not in known.values()), {}
+    r = Replay(traj, env, loose=loose, why=why, schemas=None not in known.values())
     for turn,call,said in pairs:
         rules, kind = known.get(call.by), tool_kind(traj.task.domain, call.name, call.by, traj.solo) if env else ''
         s = Step(turn, call, said, kind, fault(call, rules) if rules is not None else '')
         if env and watch: r.found += watch(r, s)
-        if env: _run(r, s, names)
+        if env: _run(r, s, r.names)
         r.steps.append(s)
     return r
 

@@ -59,14 +59,14 @@ def execution(
 # %% ../nbs/lib/20_verify.ipynb #4d05e813
 def outcome(
     traj:Trajectory, # with a task that says when it is solved
-    r:Replay|None=None # not needed; all gates are called alike
+    r:Replay|None=None # of it, when there is one already
 ) -> Score: # the reward
     "The benchmark's reward of a trajectory; NaN where there are no criteria, or not all that happened is told"
     task = traj.task
     if task.domain not in DOMAINS: return Score(why=f'no criteria: {task.domain or "no"} domain')
     if task.gold is None and task.checks is None: return Score(why='the task states no criteria')
     if left_out(traj) and tools(task.domain, 'user'): return Score(why="the user's tool calls are left out")
-    s = grade(traj).scores['reward']
+    s = grade(traj, world=r.env if r and r.exact else None).scores['reward']
     return Score(s.value, s.why)
 
 def _kept(traj, r, kinds):

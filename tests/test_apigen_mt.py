@@ -323,7 +323,7 @@ def test_user_errors_are_one_line(kw, text):
 
 
 def test_bench_says_a_ratio(tmp_path):
-    r = subprocess.run([sys.executable, ROOT/'bench'/'generate_verified.py', '--n', '2', '--ours', '10', '--json', tmp_path/'o.json'],
+    r = subprocess.run([sys.executable, ROOT/'bench'/'generate_verified.py', '--n', '40', '--jobs', '1', '--sample', '3', '--theirs', '2', '--ours', '10', '--json', tmp_path/'o.json'],
                        capture_output=True, text=True)
     assert r.returncode == 0 and 'ratio' in r.stdout and 'Not measured' in r.stdout, r.stderr[-500:]
     d = json.loads(Path(tmp_path/'o.json').read_text())
