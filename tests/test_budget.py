@@ -1,0 +1,125 @@
+"Budget theory against simulation, plans against fixed policies, and the loop against being killed."
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from synthlab.gaussian import Gaussian, best_rounds, cost, fit, gap, holds, optimum, plateau
+from synthlab.montecarlo import leap, play
+from synthlab.pilot import learn
+from synthlab.planner import plan
+from synthlab.schedules import CONSTANT, KINDS, LINEAR, Adaptive, Policy, whole
+
+
+def settings_of(k, seed):
+    "Random worlds with a number of rounds for which theorem 3.1's condition holds"
+    rng, out = np.random.default_rng(seed), []
+    while len(out) < k:
+        w = Gaussian(int(rng.integers(1, 6)), rng.uniform(.5, 2), rng.uniform(.7, 4), rng.uniform(0, 4))
+        T = int(rng.integers(2, 26))
+        if holds(w, T): out.append((w, T, rng))
+    return out
+
+
+def test_closed_form_is_what_simulation_gives():
+    "50 settings, literal rejection sampling: final reward and number of draws within three standard errors"
+    far = []
+    for i, (w, T, rng) in enumerate(settings_of(50, seed=11)):
+        T = min(T, 8)
+        n = [int(k) for k in rng.integers(3, 12, T)]
+        p = play(w, n, runs=1500, seed=i)
+        for got, want in ((p.reward[:, -1], w.best-gap(w, n)), (p.drawn.sum(1), cost(w, n, 1, 0))):
+            far.append(abs(got.mean()-want)/(got.std(ddof=1)/len(got)**.5))
+        assert (p.right == 1).all()
+    assert len(far) == 100 and max(far) < 3
+
+
+def test_exact_transitions_agree_too():
+    w, n = Gaussian(3, 1.2, 1.5, 2.), [5, 8, 13, 20]
+    p = leap(w, n, 20_000, seed=3)
+    assert abs(p.reward[:, -1].mean()-(w.best-gap(w, n))) < 3*p.reward[:, -1].std()/20_000**.5
+    assert abs(p.drawn.sum(1).mean()-cost(w, n, 1, 0)) < 3*p.drawn.sum(1).std()/20_000**.5
+
+
+def test_published_behaviour_of_the_toy():
+    "The numbers this project derived from theorem 3.1 and 4.1, to the digits given"
+    w, t = Gaussian(2, 1, 2, 18**.5), np.arange(20)
+    shapes = dict(constant=t*0+1., linear=t+1., rho=1.25**t, slow=1.1**t, double=2.**t)
+    got = {k: float(gap(w, fit(w, q, 1000))) for k, q in shapes.items()}
+    assert w.best == pytest.approx(.8) and w.rho == 1.25
+    assert {k: f'{v:.5f}' for k, v in got.items() if k != 'double'} == dict(constant='0.00724', linear='0.00436', rho='0.00330', slow='0.00422')
+    assert f'{got["double"]:.3f}' == '0.109'
+    for C, (T, g), (Tc, gc) in ((50, (14, .0569), (10, .0785)), (1000, (27, .00318), (17, .00672)), (20000, (41, .00016), (24, .00046))):
+        a, b = best_rounds(w, C, lambda T: 1.25**np.arange(T)), best_rounds(w, C, lambda T: np.ones(T))
+        assert a == (T, pytest.approx(g, abs=6e-5 if C == 50 else 5.1e-6)) and b == (Tc, pytest.approx(gc, abs=6e-5 if C == 50 else 5.1e-6))
+    assert plateau(w, 10) == pytest.approx(float(gap(w, [10]*500)), abs=1e-12)
+
+
+def test_plans_beat_fixed_policies_where_the_theorem_holds():
+    "200 random settings; half of them with a price for drawing"
+    strict = 0
+    for i, (w, T, rng) in enumerate(settings_of(200, seed=5)):
+        c_g = 0. if i % 2 else float(rng.choice([.1, 1., 5.]))
+        least = cost(w, np.full(T, 3.), c_g, 1)
+        C = float(least*rng.uniform(1.5, 40))
+        real = {k: float(gap(w, fit(w, q, C, c_g, 1, 1.))) for k, q in
+                dict(constant=np.ones(T), linear=np.arange(1., T+1), exp=w.rho**np.arange(T)).items()}
+        best = optimum(w, T, C, c_g, 1)
+        assert cost(w, best, c_g, 1) <= C*(1+1e-9)
+        assert gap(w, best) <= min(real.values())+1e-9, (w, T, C, c_g)
+        if c_g: strict += gap(w, best) < real['exp']-1e-12
+        p = plan(C, c_g, 1, w, rounds=T)
+        assert cost(w, p.n, c_g, 1) <= C and all(k == int(k) >= 1 for k in p.n)
+        assert all(p.model.gap(p.n) <= p.model.gap(n)+1e-9 for n in p.others.values())
+    assert strict >= 95, 'with a price for drawing, steeper than ρ is better, not just as good'
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.floats(.1, 1e6), st.integers(0, 3), st.data())
+def test_whole_schedules_spend_the_budget_and_never_more(shape, budget, least, data):
+    price = data.draw(st.one_of(st.floats(.01, 100), st.lists(st.floats(.01, 100), min_size=len(shape), max_size=len(shape))))
+    each = price if isinstance(price, list) else [price]*len(shape)
+    if max(shape) < 1e-6 or least*sum(each) > budget: return
+    n = whole(shape, budget, price, least)
+    spent = math.fsum(k*w for k, w in zip(n, each))
+    assert spent <= budget and budget-spent < min(each)+1e-9 and min(n) >= least
+    if not isinstance(price, list) and shape == sorted(shape): assert n == sorted(n)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(KINDS)), st.floats(0, 3), st.integers(1, 40))
+def test_policies_grow_and_spend_all(kind, rate, rounds):
+    p = Policy(kind, rate)
+    assert p.shape(rounds) == sorted(p.shape(rounds))
+    left, spent = 1., []
+    for _ in range(rounds): spent.append(left*p.share(rounds, spent)); left -= spent[-1]
+    assert abs(left) < 1e-9 and all(a <= b*(1+1e-6)+1e-12 for a, b in zip(spent, spent[1:]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), max_size=10), st.floats(.01, 100), st.floats(0, 100))
+def test_adaptive_shares_are_shares(seen, c_g, c_t):
+    class R: pass
+    rounds = []
+    for n, p in seen: r = R(); r.drawn, r.accepted = n, int(n*p); rounds.append(r)
+    a = Adaptive(c_g, c_t)
+    assert 0 < a.share(len(rounds)+3, rounds) < 1 and a.share(len(rounds)+1, rounds) == 1
+
+
+@pytest.mark.parametrize('d,kappa', [(1, 1.), (2, 2.), (4, 3.)])
+def test_growth_is_learned_from_a_noisy_pilot(d, kappa):
+    w = Gaussian(d, 1., kappa, 4.)
+    rates = w.reward(w.moments([math.inf]*6)[0])
+    rng = np.random.default_rng(0)
+    pilot = [dict(drawn=20_000, accepted=int(rng.binomial(20_000, p))) for p in rates]
+    c = learn(pilot)
+    assert c.growth == pytest.approx(w.rho, rel=.1) and c.best == pytest.approx(w.best, rel=.1) and c.off < 3.5
+
+
+def test_a_plan_from_the_curve_is_close_to_the_plan_from_the_world():
+    w, T, C = Gaussian(2, 1, 2, 18**.5), 10, 30_000
+    curve = [float(r) for r in w.reward(w.moments([math.inf]*T)[0][:-1])]
+    a, b = plan(C, 2, 1, w, rounds=T), plan(C, 2, 1, curve, rounds=T)
+    assert b.growth == pytest.approx(w.rho, rel=.02) and gap(w, fit(w, b.n, C, 2, 1)) < 1.01*gap(w, fit(w, a.n, C, 2, 1))
+    assert gap(w, fit(w, b.n, C, 2, 1)) < min(gap(w, fit(w, p.shape(T), C, 2, 1)) for p in (CONSTANT, LINEAR))
