@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
 from fake_server import FakeServer  # noqa: E402
-from synthlab.calls import Calls, drop_leftovers  # noqa: E402
+from synthlab.calls import Calls  # noqa: E402
 from synthlab.llm import make_llm  # noqa: E402
 from synthlab.types import Message  # noqa: E402
 
@@ -43,8 +43,8 @@ def barrier(url, chats, most):
 
 def bench(n, most, latency, factor, stragglers):
     chats = [[Message('system', 'You are terse.'), Message('user', f'q{i}')] for i in range(n)]
-    drop_leftovers()
     with FakeServer(latency=latency, stragglers=stragglers, factor=factor) as s, tempfile.TemporaryDirectory() as d:
+        make_llm(s.url+'#m').ready()
         barrier(s.url, chats[:4], 4); s.reset()
         ours, cpu = timed(lambda: durable(s.url, chats, most, Path(d)/'calls.sqlite'))
         got = s.stats(); s.reset()

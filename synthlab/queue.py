@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
-from .jobs import _watched, log
+from .jobs import log, watched
 from .journal import Call, Journal
 from .settings import Scrub
 from .types import Usage
@@ -122,7 +122,7 @@ class Meter:
 
     def show(self):
         "A bar for a person, a line every half minute for the log of a run"
-        if _watched():
+        if watched():
             self.bar = self.bar or self._bar()
             self.bar.n = self.had+self.done
             self.bar.set_postfix_str(self.line())

@@ -7,8 +7,8 @@ of a body or send one response twice.
 """
 import argparse, asyncio, collections, hashlib, json, subprocess, sys, urllib.request
 
-KINDS = ['429', '500', 'slow', 'cut', 'cut_body', 'truncated', 'twice', 'two_choices']
-ANSWERED = {'', 'twice', 'two_choices'}
+KINDS = ['429', '500', 'slow', 'cut', 'cut_body', 'truncated', 'twice', 'late', 'two_choices']
+ANSWERED = {'', 'twice', 'late', 'two_choices'} # late: the second copy comes a moment after the first
 CONFIG = dict(latency=.005, stragglers=0., factor=20., faults=0., kinds=KINDS, retry_after='0.05', slow=2., capacity=0,
               seed=0, key='', poison='', poison_status=400)
 
@@ -91,7 +91,8 @@ class Server:
             return False
         await send(writer, raw)
         self.done[tag] += 1
-        return await send(writer, raw) if fault == 'twice' else True
+        if fault == 'late': await asyncio.sleep(.02)
+        return await send(writer, raw) if fault in ('twice', 'late') else True
 
 
 def problem(text, code): return dict(error=dict(message=text, type=code, code=code))

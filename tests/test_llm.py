@@ -311,6 +311,14 @@ def test_a_batch_keeps_its_good_replies(recorder):
     assert HTTP(flaky.url, 'm')(ask('1'))[0][0].text == 'yes' and len(flaky.asked) == 2
 
 
+@pytest.mark.parametrize('kind', ['twice', 'late'])
+def test_a_response_sent_twice_never_answers_another_question(kind):
+    with FakeServer(faults=.5, kinds=[kind]) as s:
+        out = HTTP(s.url, 'm', slots=8, retries=0)(ask(*(f'q{i}' for i in range(120))))
+        assert [r.text or r.error for r, in out] == [f'reply to q{i}#0' for i in range(120)]
+        assert s.stats()['faults'][kind] > 40 and set(s.stats()['asked'].values()) == {1}
+
+
 def test_several_servers_share_the_work(recorder):
     a, b = (recorder(said(dict(content='ok')), latency=.02) for _ in range(2))
     llm = make_llm(f'{a.url},{b.url}#m', slots=4)
