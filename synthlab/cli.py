@@ -152,6 +152,14 @@ def _cmd_mcp(a):
     serve_domain(a.domain, a.transport, a.port, task=a.task, solo=a.solo, user=a.user)
 
 # %% ../nbs/lib/90_cli.ipynb #1ca71f34
+def _cmd_plan(a):
+    from synthlab.pilot import read_pilot
+    from synthlab.planner import plan
+    p = plan(a.budget, a.generate, a.train, read_pilot(a.acceptance), a.rounds, a.growth, a.pool)
+    if a.figure: p.figure().savefig(a.figure)
+    _json(p.told()) if a.json else print(p)
+
+# %% ../nbs/lib/90_cli.ipynb #08e99f40
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
 
@@ -160,6 +168,14 @@ _opts = dict(
     run=dict(help='folder, study/key, key, or study (its last run)'),
     name=dict(nargs='?', default='', help='of the report'),
     file=dict(nargs='+', help='results file of τ² or τ, .json or .json.gz'),
+    budget=dict(type=float, help='to be spent, in the unit of the costs'),
+    generate=dict(type=float, default=1., metavar='COST', help='of a draw'),
+    train=dict(type=float, default=1., metavar='COST', help='of training on a sample'),
+    acceptance=dict(default='0.5', metavar='PILOT', help='rates such as 0.13,0.21,0.29, or a JSONL file of rounds'),
+    rounds=dict(type=int, default=8, help='of training'),
+    growth=dict(type=float, default=None, help='from a round to the next; default: as the pilot shows'),
+    pool=dict(type=int, default=0, metavar='PROMPTS', help='that there are; default: plenty'),
+    figure=dict(default='', metavar='FILE', help='also draw it, .png or .svg'),
     domain=dict(help='mock, airline, retail, telecom or telecom-workflow'),
     param=dict(action='append', default=[], metavar='NAME=VALUE', help='a parameter, its value in YAML; repeatable'),
     profile=dict(default=None, help='smoke, demo, laptop or full'),
@@ -179,6 +195,8 @@ _commands = dict(
     doctor=('what works here, and what to install for what does not', '--json'),
     demo=("every study's demo, then one table", '--profile --json'),
     regrade=('grade stored simulations again', 'file --json'), passk=('pass^k with intervals', 'file --json'),
+    plan=('how many samples in each round, for a budget',
+        'budget --generate --train --acceptance --rounds --growth --pool --figure --json'),
     audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
     mcp=('serve a domain to any MCP client, over stdio or HTTP', 'domain --transport --port --task --solo --user'))
 

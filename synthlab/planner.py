@@ -74,7 +74,6 @@ class Schedule:
     n:list # samples to train on in each round
     budget:float # given
     others:dict = field(default_factory=dict) # name -> samples of each round of the policies it was compared with
-    wrong:list = field(default_factory=list) # rows of `sensitivity`
     warnings:list = field(default_factory=list) # assumptions that fail, one sentence each
 
     @property
@@ -97,8 +96,14 @@ class Schedule:
         return [dict(policy=k, first=n[0], last=n[-1], samples=sum(n), cost=self.model.cost(n), noise=self.model.noise(n)/own,
             gap=self.model.gap(n)) for k,n in {'plan': self.n, **self.others}.items()]
 
+    def told(self) -> dict: # for JSON; NaN as None
+        "The plan as plain data"
+        rows = dict(rounds=self.rows(), compared=self.compared(), sensitivity=self.sensitivity())
+        rows = {k: [{a: None if v != v else v for a,v in r.items()} for r in rs] for k,rs in rows.items()}
+        return dict(budget=self.budget, cost=self.cost, growth=self.growth, **rows, warnings=self.warnings)
+
     def __str__(self):
-        parts = [_text(self.rows()), 'compared at the same cost', _text(self.compared()), 'if an input is wrong', _text(self.wrong)]
+        parts = [_text(self.rows()), 'compared at the same cost', _text(self.compared()), 'if an input is wrong', _text(self.sensitivity())]
         return '\n\n'.join(p for p in parts+[f'note: {s}' for s in self.warnings])
 
     def figure(self): # Figure
@@ -114,7 +119,9 @@ class Schedule:
 
 def _text(rows):
     "Rows as an aligned plain table"
-    def cell(v): return '–' if v != v else f'{v:.4g}' if isinstance(v, float) else str(v)
+    def cell(v):
+        if isinstance(v, str): return v
+        return '–' if v != v else f'{v:,.0f}' if abs(v) >= 1000 else f'{v:.4g}'
     cols = list(rows[0]) if rows else []
     table = [cols, *([cell(r[c]) for c in cols] for r in rows)]
     wide = [max(map(len, c)) for c in zip(*table)]
@@ -135,14 +142,20 @@ def _variants(m):
             w = replace(m.world, **{k: getattr(m.world, k)*f})
             yield k, f'×{f:g}', replace(m, world=w, rho=w.rho)
 
-def _sensitivity(m, budget):
-    own, out = m.loss(m.best(budget)), []
-    for k,change,other in _variants(m):
-        try: n = m.scaled(other.best(budget), budget)
-        except ValueError: n = None
-        out.append(dict(input=k, change=change, first=round(n[0], 1) if n else math.nan, last=round(n[-1], 1) if n else math.nan,
-            loss=m.loss(n)/own-1 if n else math.nan))
-    return out
+def _redone(m, other, budget):
+    "What is lost by planning for another model: first and last round, loss"
+    try: n = m.scaled(other.best(budget), budget)
+    except ValueError: return (math.nan,)*3
+    return round(n[0], 1), round(n[-1], 1), m.loss(n)/m.loss(m.best(budget))-1
+
+def _sensitivity(
+    self:Schedule # a plan
+) -> list[dict]: # input, change, first and last round, loss relative to the plan
+    "What it would cost to have planned with a wrong input"
+    found = ((k, c, _redone(self.model, o, self.budget)) for k,c,o in _variants(self.model))
+    return [dict(input=k, change=c, first=a, last=b, loss=l) for k,c,(a,b,l) in found]
+
+Schedule.sensitivity = _sensitivity
 
 # %% ../nbs/lib/42_planner.ipynb #985dd212
 FEW = 30 # samples in a round below which a warning is due: a judgement, not a result
@@ -205,4 +218,4 @@ def plan(
     others = {p.name: m.whole(p.shape(rounds), budget) for p in (CONSTANT, LINEAR, Policy('exponential', m.rho-1))}
     best = min([m.whole(m.best(budget), budget), *others.values()], key=m.loss)
     notes = [*_of_theory(m), *_of_pilot(m, growth, curve, rates, n), *_of_size(m, best, pool), *_of_verifier(m, best, false_accept)]
-    return Schedule(m, best, budget, others, _sensitivity(m, budget), notes)
+    return Schedule(m, best, budget, others, notes)
