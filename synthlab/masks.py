@@ -6,10 +6,12 @@
 __all__ = ['Row', 'as_row', 'target_spans', 'Encoded', 'encode', 'Encodeds', 'encode_rows']
 
 # %% ../nbs/lib/50_masks.ipynb #0f768937
+import json
 from dataclasses import dataclass, field
 
+from .chat import from_openai
 from .models import Prompter
-from .types import Message, Trajectory
+from .types import Message, Trajectory, from_dict
 
 # %% ../nbs/lib/50_masks.ipynb #84a181d9
 @dataclass
@@ -27,18 +29,30 @@ def _visible(m):
     if m.role != 'user' or not m.calls: return m
     return Message('user', m.content) if m.content else None
 
+def _alpaca(d):
+    "The chat of a row in Alpaca's columns"
+    asked = '\n'.join(filter(None, [d['instruction'], d.get('input')]))
+    head = [Message('system', d['system'])] if d.get('system') else []
+    return [*head, Message('user', asked), Message('assistant', d['output'])]
+
+def _message(m):
+    if isinstance(m, Message): return m
+    return from_dict(Message, m) if 'calls' in m or 'call_id' in m else from_openai([m])[0]
+
 def as_row(
-    x # a `Row`, a trajectory, a chat, or a dict with `messages` and perhaps `tools`, `id`, `weight`, `lead`
+    x # a `Row`, a trajectory, a chat, or a dict: with `messages` and perhaps `tools`, `id`, `weight`, `lead`; Alpaca's; a trajectory's
 ) -> Row: # messages as records
     "Anything that can be trained on as a row. Raises ValueError when it is none"
     if isinstance(x, Row): return x
+    if isinstance(x, dict) and 'task' in x: x = from_dict(Trajectory, x)
     if isinstance(x, Trajectory):
         return Row([v for m in x.messages if (v := _visible(m))], x.tools or None, f'{x.task.domain}/{x.task.id}')
     d = dict(messages=x) if isinstance(x, list) else x
+    if isinstance(d, dict) and 'instruction' in d and 'output' in d: d = {**d, 'messages': _alpaca(d)}
     if not isinstance(d, dict) or not isinstance(d.get('messages'), list):
         raise ValueError(f'a row is a Row, a Trajectory, a chat or a dict with messages, not {type(x).__name__}')
-    msgs = [m if isinstance(m, Message) else Message(m['role'], m.get('content') or '') for m in d['messages']]
-    return Row(msgs, d.get('tools'), d.get('id', ''), d.get('weight', 1.), d.get('lead'))
+    tools = json.loads(d['tools']) if isinstance(d.get('tools'), str) else d.get('tools')
+    return Row([_message(m) for m in d['messages']], tools or None, d.get('id', ''), d.get('weight', 1.), d.get('lead'))
 
 # %% ../nbs/lib/50_masks.ipynb #73e3e4fb
 def _write(prompter, plain, more, reply):
