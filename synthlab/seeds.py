@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CUT', 'SEED_GATES', 'FIT', 'scripted_seeds', 'domain_of', 'read_row', 'read_seeds', 'form', 'complete', 'logical',
-           'fit', 'seed_id']
+           'fit']
 
 # %% ../nbs/lib/21_seeds.ipynb #7b5e7a5b
 import gzip, json, zlib
@@ -19,8 +19,8 @@ from .replay import Replay, failed
 from .results import load_results
 from .rollout import rollout
 from .scripted import ScriptedUser
-from .transcripts import disorder, from_sharegpt
-from .types import Score, Task, Trajectory, content_key, from_dict, to_dict
+from .transcripts import disorder, from_sharegpt, talk_id
+from .types import Score, Task, Trajectory, from_dict, to_dict
 from .verify import Funnel, execution, schema, sift
 from .world import DOMAINS, policy, tasks, tools
 
@@ -214,14 +214,8 @@ def fit(
     seeds:list[Trajectory], # as read
     judges:tuple=(), # models that judge what rules let through; none: rules only
     gates:tuple=SEED_GATES # rules; add `execution` to ask the environment too
-) -> Funnel: # copies: kept, rejected with reasons, a stage a gate
+) -> Funnel: # copies: kept, rejected with reasons, a stage a gate; the usage is that of the judges
     "Conversations that are fit to be shown to a model"
-    fresh = [from_dict(Trajectory, to_dict(t)) for t in seeds]
-    for t in fresh: t.info['seed'] = seed_id(t)
+    fresh = [from_dict(Trajectory, to_dict(t) | dict(usage={})) for t in seeds]
+    for t in fresh: t.info['seed'] = talk_id(t)
     return sift(fresh, (*gates, Panel(list(judges), FIT, name='fit')) if judges else gates)
-
-def seed_id(
-    t:Trajectory # a seed
-) -> str: # by content, not by place
-    "A name for a seed"
-    return content_key([t.task.domain, [[m.role, m.content, to_dict(m.calls)] for m in t.messages]], 16)
