@@ -158,7 +158,8 @@ def from_openai(
     "A chat from OpenAI's wire format; arguments that do not parse stay as they came"
     def call(t):
         f = t['function']
-        return ToolCall(f['name'], parse_args(f.get('arguments') or ''), t.get('id') or '')
+        args = f.get('arguments')
+        return ToolCall(f['name'], parse_args('' if args is None else args), t.get('id') or '')
     return [Message(d['role'], _words(d.get('content')), [call(t) for t in d.get('tool_calls') or []],
                     d.get('tool_call_id') or '') for d in dicts]
 
