@@ -72,6 +72,16 @@ def _cmd_publish(a):
     from synthlab.runs import publish
     print(_near(publish(a.run, a.name)))
 
+def _cmd_export(a):
+    from synthlab.exports import export_run, push
+    r = export_run(a.run, a.to, a.out)
+    if a.push: r['hub'] = push(a.out, a.push)
+    if a.json: return _json(r)
+    lost = ''.join(f'\n  {n} conversations not written: {why}' for why,n in r['dropped'].items())
+    left = ''.join(f'\n  left out {n} times: {what}' for what,n in r['left'].items())
+    files = ', '.join(f'{n:,} rows in {_near(Path(a.out)/f)}' for f,n in r['rows'].items())
+    print(f'{r["facts"]["n"]:,} conversations: {files}{lost}{left}'+(f'\n{r["hub"]}' if a.push else ''))
+
 # %% ../nbs/lib/90_cli.ipynb #faf1d66a
 def _one(study, profile):
     "Run one study's profile; its row in the closing table, and whether it is done"
@@ -167,6 +177,9 @@ _opts = dict(
     study=dict(nargs='?', default='', help='name, or what it begins with'),
     run=dict(help='folder, study/key, key, or study (its last run)'),
     name=dict(nargs='?', default='', help='of the report'),
+    to=dict(required=True, metavar='FORMAT', help='llamafactory, sharegpt, hermes, trl or openai'),
+    out=dict(required=True, metavar='DIR', help='folder to write'),
+    push=dict(default='', metavar='OWNER/NAME', help='also put it on the hub, private'),
     file=dict(nargs='+', help='results file of τ² or τ, .json or .json.gz'),
     budget=dict(type=float, help='to be spent, in the unit of the costs'),
     generate=dict(type=float, default=1., metavar='COST', help='of a draw'),
@@ -192,6 +205,7 @@ _commands = dict(
     ls=('list runs', 'study --json'),
     show=('what a run was and gave', 'run --json'),
     publish=('freeze a run into nbs/reports', 'run name'),
+    export=("write a run's kept conversations for a trainer", 'run --to --out --push --json'),
     doctor=('what works here, and what to install for what does not', '--json'),
     demo=("every study's demo, then one table", '--profile --json'),
     regrade=('grade stored simulations again', 'file --json'), passk=('pass^k with intervals', 'file --json'),
