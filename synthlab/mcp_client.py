@@ -24,27 +24,31 @@ class Server:
     command: tuple[str, ...] = () # started for each session, in a folder of its own
     url: str = '' # streamable HTTP
     domain: str = '' # τ² domain, served in this process
+    world: str = '' # τ² domain that a command or url serves with our tools and database, so that replays can check it
     task: Task|None = field(default=None, compare=False) # initial state of the domain
     folder: str = '' # copied into each session's folder
     before: tuple[str, ...] = () # a command run there first
     env: tuple[tuple[str, str], ...] = () # environment variables for the command
     shared: bool = False # keeps no state: one session serves everybody
-    values: tuple = () # (parameter name, values that make sense), for askers that know no better
+    values: tuple = () # pairs of parameter, or tool.parameter, and values that make sense, for askers that know no better
 
     def __post_init__(self):
         ways = [w for w in ('command', 'url', 'domain') if getattr(self, w)]
         if len(ways) != 1: raise ValueError(f'server {self.name!r} needs one of command, url, domain; got {ways or "none"}')
-        if self.domain and self.domain not in DOMAINS:
-            raise ValueError(f'no τ² domain {self.domain!r}; there are {", ".join(DOMAINS)}')
+        object.__setattr__(self, 'world', self.domain or self.world)
+        if self.world and self.world not in DOMAINS:
+            raise ValueError(f'no τ² domain {self.world!r}; there are {", ".join(DOMAINS)}')
 
-_queries = ('CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)', "SELECT name FROM sqlite_master WHERE type = 'table'",
-            'SELECT 6 * 7 AS answer', 'SELECT date(0) AS epoch')
+_queries = { # tool -> queries that work on an empty database
+'read_query': ('SELECT 6 * 7 AS answer', 'SELECT date(0) AS epoch', "SELECT upper('note') AS word", 'SELECT sqlite_version()'),
+'create_table': tuple(f'CREATE TABLE {t} (id INTEGER PRIMARY KEY, body TEXT)' for t in ('notes', 'tasks', 'words')),
+'write_query': ('PRAGMA user_version = 7', 'DELETE FROM notes WHERE id > 9')}
 _repo = ('git init -q . && echo Notes > notes.md && git add . && '
          'git -c user.name=lab -c user.email=lab@example.org commit -q -m "First notes" && echo More >> notes.md')
 GENERAL = dict( # servers from PyPI that need no network
     time=Server('time', ('mcp-server-time', '--local-timezone', 'UTC'), shared=True),
     git=Server('git', ('mcp-server-git', '-r', '.'), before=('sh', '-c', _repo), values=(('repo_path', ('.',)),)),
-    sqlite=Server('sqlite', ('mcp-server-sqlite', '--db-path', 'data.sqlite'), values=(('query', _queries),)))
+    sqlite=Server('sqlite', ('mcp-server-sqlite', '--db-path', 'data.sqlite'), values=tuple((f'{t}.query', q) for t,q in _queries.items())))
 
 def found(
     program:str # name of a command
