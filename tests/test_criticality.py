@@ -1,0 +1,59 @@
+"Criticality by replay, on runs whose truth is known by construction"
+from dataclasses import replace
+
+import pytest
+from conftest import needs_data, DATA
+from synthlab.criticality import criticality, lost, recoverable, resumed
+from synthlab.grade import grade
+from synthlab.results import load_results
+from synthlab.rollout import STOP, TRANSFER
+from synthlab.stage import Stage, oracle_runs
+from synthlab.types import Message, ToolCall
+from synthlab.world import tasks
+
+
+@pytest.fixture(scope='module')
+def runs(): return oracle_runs(each=8)
+
+
+def test_going_on_correctly_earns_the_reward_from_every_turn(runs):
+    for t in runs:
+        assert all(recoverable(t, i) for i,m in enumerate(t.messages) if m.role != 'tool'), t.task.id
+        assert grade(resumed(t, 0)).reward == 1
+
+
+def test_leaving_before_the_change_is_critical_and_a_passed_run_has_only_minor_turns(runs):
+    seen = 0
+    for t in runs:
+        users = [i for i,m in enumerate(t.messages) if m.role == 'user']
+        assert {criticality(t, i) for i in users if not t.messages[i].calls} == {'minor'}
+        for _,u,_ in Stage(t).confirms:
+            cut = replace(t, messages=[*t.messages[:u], Message('user', 'Yes. '+STOP)], scores={})
+            assert grade(cut).reward == 0 and criticality(cut, u) == 'critical_hindered'
+            seen += 1
+    assert seen >= 10
+
+
+def test_an_error_after_the_run_was_lost_is_minor(runs):
+    t = next(t for t in runs if t.task.domain == 'telecom' and Stage(t).confirms)
+    _, u, w = Stage(t).confirms[0]
+    args = t.messages[w].calls[0].args
+    bad = dict(name='suspend_line', arguments=dict(customer_id=args['customer_id'], line_id=args['line_id'], reason='x'))
+    other = resumed(t, w, [bad])
+    late = replace(other, messages=[*other.messages[:-1], Message('assistant', 'Anything else?'), Message('user', STOP)])
+    if grade(replace(late, scores={})).reward == 1 or lost(late) is None: pytest.skip('the change did no harm in this task')
+    assert criticality(late, len(late.messages)-1) == 'minor'
+
+
+def test_a_bad_turn_is_refused(runs):
+    with pytest.raises(ValueError, match='turn -1'): criticality(runs[0], -1)
+
+
+@needs_data
+def test_the_accepted_transfers_of_the_published_telecom_runs():
+    "Four users take up a transfer that was only offered; in two of them nothing else was missing"
+    run = load_results(DATA/'tau2_runs'/'gpt-4.1_telecom_default_1trial.json.gz').trajectories
+    early = [grade(t) for t in run if TRANSFER in t.messages[-1].content
+             and 'transfer_to_human_agents' not in [c.name for c in t.calls] and '?' in t.messages[-2].content]
+    got = [criticality(t, len(t.messages)-1) for t in early]
+    assert len(got) == 4 and sorted(got) == ['critical_hindered']*2+['minor']*2
