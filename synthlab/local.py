@@ -6,9 +6,10 @@
 __all__ = ['Local', 'HF', 'VLLM']
 
 # %% ../nbs/lib/03_local.ipynb #f4dec853
-import copy, json, os, time
-from contextlib import contextmanager
+import copy, io, json, logging, os, time, warnings
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from weakref import WeakSet
 
 from .chat import Backend, Reply, parse_reply
 from .models import (Prompter, adapter_dir, calm_threads, lora_rank, model_dir, model_name, no_hub_noise, quiet,
@@ -176,6 +177,18 @@ def _random_state():
     try: yield
     finally: random.setstate(state[0]); numpy.random.set_state(state[1]); torch.set_rng_state(state[2])
 
+@contextmanager
+def _no_engine_noise():
+    "Keep vLLM's start from warning of what cannot be helped; what it raises says what is wrong"
+    if os.environ['VLLM_LOGGING_LEVEL'] != 'ERROR': yield; return
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action='ignore'), redirect_stderr(io.StringIO()): yield
+    finally: logging.disable(level)
+
+_engines = WeakSet()
+
 class VLLM(Local):
     "vLLM's offline engine in this process"
     chunk = 256
@@ -188,13 +201,15 @@ class VLLM(Local):
         **engine # for `vllm.LLM`, such as `dtype`, `max_model_len`, `tensor_parallel_size`, `gpu_memory_utilization`
     ):
         os.environ.setdefault('VLLM_ENABLE_V1_MULTIPROCESSING', '0'); vllm_env()
-        import torch, vllm
+        import torch
         self._load(model, adapter, style, template)
         rank = lora or (lora_rank([adapter]) if adapter else 0)
         more = dict(enable_lora=True, max_lora_rank=rank) if rank else {}
         if not torch.cuda.is_available(): more['enforce_eager'] = True
-        with no_hub_noise(self.dir), quiet(), _random_state():
+        with no_hub_noise(self.dir), quiet(), _no_engine_noise(), _random_state():
+            import vllm
             self.engine = vllm.LLM(self.dir, **{**_plain, **more, **engine})
+        _engines.add(self.engine)
         self.ctx, self._lora_ids = self.engine.llm_engine.model_config.max_model_len, {}
 
     def _sampling(self, seed, room, temp, schema):
@@ -226,8 +241,10 @@ class VLLM(Local):
         return (ids[:-1] if ids and ids[-1] in self.stops else ids), o.finish_reason or 'stop'
 
     def close(self):
-        "End the engine and give its memory back"
+        "End the engine and give its memory back; what engines share goes with the last one"
         import gc
         from vllm.distributed import cleanup_dist_env_and_memory
         self.engine.llm_engine.engine_core.shutdown()
-        self.engine = None; gc.collect(); cleanup_dist_env_and_memory()
+        _engines.discard(self.engine)
+        self.engine = None; gc.collect()
+        if not _engines: cleanup_dist_env_and_memory()

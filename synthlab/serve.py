@@ -6,7 +6,7 @@
 __all__ = ['Guarded', 'ServerError', 'free_port', 'last_lines', 'Server', 'serve']
 
 # %% ../nbs/lib/03_serve.ipynb #6eb1c4df
-import ctypes, json, os, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import ctypes, json, os, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
 from pathlib import Path
 
 from .models import lora_rank, model_dir, model_name, tool_style, vllm_env
@@ -49,30 +49,37 @@ def _end_all(child, polite):
         if not left: return
 
 # %% ../nbs/lib/03_serve.ipynb #0681e5fd
-def _guard(parent, polite, *cmd):
-    "Run a command until it ends, or the process that asked for it does"
+def _guard(parent, polite, scratch, *cmd):
+    "Run a command until it ends, or the process that asked for it does; then nobody needs its scratch folder"
     import select
     for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(s, lambda *_: sys.exit(143))
     _adopt_orphans()
     p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
+    gone = False
     try:
-        while p.poll() is None and os.getppid() == int(parent):
-            if select.select([0], [], [], .1)[0]: break
-    finally: _end_all(p.pid, float(polite))
+        while p.poll() is None and not gone: gone = os.getppid() != int(parent) or bool(select.select([0], [], [], .1)[0])
+    finally:
+        _end_all(p.pid, float(polite))
+        if gone: _remove(scratch)
     sys.exit(p.returncode or 0)
+
+def _remove(scratch):
+    "Remove a scratch folder unless somebody asked to keep it"
+    if scratch and not (Path(scratch)/'keep').exists(): shutil.rmtree(scratch, ignore_errors=True)
 
 class Guarded:
     "A command that cannot outlive this process"
     def __init__(self,
         cmd:list[str], # to run
-        log:str|Path, # file for what it says
+        log:str|Path='', # file for what it says; '': a temporary one, removed at the end
         env:dict|None=None, # None: this process's environment
         polite:float=10. # seconds between asking it to end and ending it
     ):
         code = 'import sys; from synthlab.serve import _guard; _guard(*sys.argv[1:])'
-        self.log = Path(log)
-        with open(log, 'ab') as f:
-            args = [sys.executable, '-c', code, str(os.getpid()), str(polite), *map(str, cmd)]
+        self._scratch = '' if log else tempfile.mkdtemp(prefix='synthlab-')
+        self.log = Path(log or f'{self._scratch}/log')
+        with open(self.log, 'ab') as f:
+            args = [sys.executable, '-c', code, str(os.getpid()), str(polite), self._scratch, *map(str, cmd)]
             self._p = subprocess.Popen(args, env=env, stdin=subprocess.PIPE, stdout=f, stderr=subprocess.STDOUT,
                                        start_new_session=True)
         self.patience = polite+10
@@ -80,11 +87,16 @@ class Guarded:
     @property
     def running(self): return self._p.poll() is None
 
+    def keep_log(self):
+        "Let a temporary log stay, for somebody to read"
+        if self._scratch: (Path(self._scratch)/'keep').touch()
+
     def close(self):
         "End the command and wait until it has ended"
         self._p.stdin.close()
         try: self._p.wait(self.patience)
         except subprocess.TimeoutExpired: self._p.kill(); self._p.wait()
+        _remove(self._scratch)
 
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
@@ -143,11 +155,11 @@ class Server(Guarded):
         names:list[str], # of the model and of each adapter, as requests name them
         style:str='openai', # how backends should write tool calls for it
         wait:float=900., # seconds until it has to be healthy
-        log:str|Path='' # file for what it says; '': a temporary one
+        log:str|Path='' # file for what it says; '': a temporary one, which stays only when the start fails
     ):
         _check_port(port)
         self.url, self.names, self.style = f'http://127.0.0.1:{port}/v1', names, style
-        super().__init__(cmd, log or Path(tempfile.mkdtemp(prefix='synthlab-serve-'))/'server.log')
+        super().__init__(cmd, log)
         try: self._wait(f'http://127.0.0.1:{port}/health', wait)
         except BaseException: self.close(); raise
 
@@ -159,7 +171,9 @@ class Server(Guarded):
             time.sleep(.2)
         if not self.running: self._fail(f'another server answers at {self.url}; ours ended')
 
-    def _fail(self, why): raise ServerError(f'{why}. Its last lines, from {self.log}:\n{last_lines(self.log)}')
+    def _fail(self, why):
+        self.keep_log()
+        raise ServerError(f'{why}. Its last lines, from {self.log}:\n{last_lines(self.log)}')
 
     def spec(self,
         name:str='' # of an adapter; '': the model itself
@@ -177,7 +191,7 @@ def serve(
     adapters:dict|None=None, # name -> folder of a LoRA adapter
     port:int=0, # on loopback; 0: a free one
     wait:float=900., # seconds until it has to be healthy
-    log:str|Path='', # file for what the server says; '': a temporary one
+    log:str|Path='', # file for what the server says; '': a temporary one, which stays only when the start fails
     **flags # of vLLM's server, such as `max_model_len=8192`, `enforce_eager=True`, `tensor_parallel_size=2`
 ) -> Server: # healthy; use it in a `with` statement
     "Start a vLLM server. Raises ServerError when it does not come up, FileNotFoundError when there is no such model"

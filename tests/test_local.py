@@ -177,6 +177,15 @@ def test_vllm_adapter(vllm, hf, adapter, greedy):
 
 
 @vllm_test
+def test_closing_one_engine_leaves_the_other_working(vllm, greedy):
+    from synthlab.local import VLLM
+    second = VLLM('smollm2', dtype='float32', max_model_len=256, kv_cache_memory_bytes=2**25)
+    assert texts(second(PROMPTS[:1], maxtok=4))[0][0] == texts(vllm(PROMPTS[:1], maxtok=4))[0][0]
+    second.close()
+    assert texts(vllm(PROMPTS[1:2], maxtok=16)) == texts(greedy)[1:2]
+
+
+@vllm_test
 def test_an_interrupted_batch_leaves_nothing_behind(vllm, greedy):
     "After Ctrl-C in the middle of a batch the next batch gets its own answers, not those of the last one"
     threading.Timer(.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

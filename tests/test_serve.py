@@ -65,6 +65,25 @@ def test_the_guard_itself_is_killed(owner):
     os.kill(worker, signal.SIGKILL)
 
 
+FORGOTTEN = """import os, sys, tempfile, time; from synthlab.serve import Guarded
+tempfile.tempdir = sys.argv[1]
+g = Guarded(['sleep', '600']); print(g._p.pid, flush=True); time.sleep(600)"""
+
+def test_a_temporary_log_goes_with_its_server(tmp_path, monkeypatch):
+    "Closed, or its owner killed: nothing stays behind; a start that failed leaves its log for whoever reads the message"
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    with Guarded(['sleep', '600']) as g: assert g.log.exists() and len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
+    p = subprocess.Popen([sys.executable, '-c', FORGOTTEN, tmp_path], stdout=subprocess.PIPE, text=True)
+    guard = int(p.stdout.readline())
+    assert len(list(tmp_path.iterdir())) == 1
+    p.kill(); p.wait(); p.stdout.close()
+    assert until(lambda: not alive(guard)) and not list(tmp_path.iterdir())
+    with pytest.raises(ServerError) as e: Server([sys.executable, '-c', 'print("out of memory")'], free_port(), ['m'])
+    (kept,) = tmp_path.iterdir()
+    assert f'from {kept}/log' in str(e.value) and 'out of memory' in (kept/'log').read_text()
+
+
 @pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_ends_it_at_once(tmp_path, error):
     with pytest.raises(error):
