@@ -16,6 +16,7 @@ from .world import Env
 from .grade import reward_info
 from .rollout import STOP, TRANSFER
 from .replay import tool_kind
+from .records import place
 
 # %% ../nbs/lib/59_criticality.ipynb #fbf9186e
 def _before(traj, turn):
@@ -38,8 +39,8 @@ def _missing(task, messages):
 
 def _acted(env, actions, solo):
     "Calls of actions, and what the environment answers"
-    calls = [ToolCall(a['name'], a['arguments'], f'oracle_{i}', 'assistant' if solo else a.get('requestor') or 'assistant')
-             for i,a in enumerate(actions)]
+    def by(a): return 'assistant' if solo else a.get('requestor') or 'assistant'
+    calls = [ToolCall(a['name'], a['arguments'], f'oracle_{i}', by(a)) for i,a in enumerate(actions)]
     return [m for c in calls for m in (Message(c.by, calls=[c]), env.step(c))]
 
 def resumed(
@@ -93,30 +94,44 @@ def _new(traj, turn, args):
 
 def _gold_values(actions): return {v for a in actions for v in _leaves(a['arguments'])}
 
+_same = dict(abroad='roaming', france='roaming', travel='roaming', travelling='roaming', paypal='paypal_')
+
+def _items(domain, args):
+    order = place(domain, str(args.get('order_id'))) or {}
+    return [x for x in order.get('items', []) if x['item_id'] in args.get('item_ids', [])]
+
+def _speak_of(values, task, actions):
+    "Do values, in the user's words, belong to actions: their arguments, their names, the items of their orders?"
+    items = [x['name'] for a in actions for x in _items(task.domain, a['arguments'])]
+    text = ' '.join([*_gold_values(actions), *(a['name'] for a in actions), *items]).lower().replace('_', ' ')
+    words = {w for v in map(str.lower, map(str, values)) for w in (v, _same.get(v, v))}
+    return any(_has(w.replace('_', ' ').strip(), text) for w in words if w.strip())
+
 def _near_end(traj, turn):
     "Is there at most one more turn of the user after it, a call not counted?"
     return sum(m.role == 'user' and not m.calls for m in traj.messages[turn+1:]) <= 1
 
-def _tainted(traj, turn, at, values):
-    "Does the call that lost the run use what the error said, or lack what it left out?"
-    gold = _gold_values(traj.task.gold or [])
-    return any(_new(traj, turn, c.args)-gold or set(values) & gold-set(_leaves(c.args)) for c in traj.messages[at].calls)
+def _tainted(traj, turn):
+    "Does a change after the error use what was first said there, and is not so?"
+    gold, kind = _gold_values(traj.task.gold or []), lambda c: tool_kind(traj.task.domain, c.name, c.by, traj.solo)
+    calls = [c for m in traj.messages[turn:] if m.role == 'assistant' for c in m.calls if kind(c) == 'write']
+    return any(_new(traj, turn, c.args)-gold for c in calls)
 
 def _without(traj, turn):
-    "The run without the user's calls of a turn: later calls are made all the same; None when there are none"
+    "The run without the user's calls of a turn, later ones made all the same; None when there are none"
     m = traj.messages[turn]
     if m.role != 'user' or not m.calls: return None
     rest = [dict(name=c.name, arguments=c.args, requestor=c.by) for x in traj.messages[turn+1:] for c in x.calls]
     t = resumed(traj, turn, [a for a in rest if isinstance(a['arguments'], dict)])
-    return replace(t, messages=[*t.messages[:-1], *(m for m in traj.messages[turn:] if m.role == 'assistant' and m.content),
-        t.messages[-1]])
+    words = [Message('assistant', m.content) for m in traj.messages[turn:] if m.role == 'assistant' and m.content]
+    return replace(t, messages=[*t.messages[:-1], *words, t.messages[-1]])
 
 # %% ../nbs/lib/59_criticality.ipynb #79963516
 _asks = re.compile(r'\b(shall|should|may|can) I\b|would you like me to|do you (want|confirm)|is that (right|correct)|'
     r'\bconfirm\b|proceed|go ahead|\(yes', re.I)
 _agrees = re.compile(r'\b(yes|go ahead|proceed|please do|i confirm|sure|do it|do that|confirmed)\b', re.I)
-_does = re.compile(r'\b(cancel|book|updat|send|issu|modif|exchang|return|refund|chang|upgrad|downgrad|add|remov|suspend|resum|'
-    r'enabl|disabl|refuel)', re.I)
+_does = re.compile(r'\b(cancel|book|updat|send|issu|modif|exchang|return|refund|chang|upgrad|downgrad|add|remov|suspend|'
+    r'resum|enabl|disabl|refuel)', re.I)
 
 def _left_pending(traj, turn):
     "Does the user agree to a change and leave before it is made?"
@@ -134,14 +149,15 @@ def _needed(traj, turn):
 
 # %% ../nbs/lib/59_criticality.ipynb #a9668f81
 def _rewarded(traj):
+    where = f'{traj.task.domain} task {traj.task.id}'
     try: r = reward_info(replace(traj, scores={}))['reward']
-    except ValueError as e: raise ValueError(f'{traj.task.domain} task {traj.task.id}: cannot be replayed: {e}') from None
-    if math.isnan(r): raise ValueError(f'{traj.task.domain} task {traj.task.id}: its reward needs a judge')
+    except ValueError as e: raise ValueError(f'{where}: cannot be replayed: {e}') from None
+    if math.isnan(r): raise ValueError(f'{where}: its reward needs a judge')
     return abs(r-1) <= 1e-6
 
 def _helped(traj, turn):
-    less = _without(traj, turn)
-    if less is not None: return not _rewarded(less)
+    less, gold = _without(traj, turn), {a['name'] for a in traj.task.gold or []}
+    if less is not None: return not gold & {c.name for c in traj.messages[turn].calls} and not _rewarded(less)
     return _left_pending(traj, turn) or _needed(traj, turn)
 
 def _accepted(traj, turn):
@@ -157,14 +173,15 @@ def _hindered(traj, turn, values):
     less = _without(traj, turn)
     if less is not None and _rewarded(less): return True
     if not recoverable(traj, turn): return False
+    missing = _missing(traj.task, traj.messages)
+    if _tainted(traj, turn) or values and _speak_of(values, traj.task, missing): return True
     at = lost(traj, turn)
-    if at is not None: return at == turn or _tainted(traj, turn, at, values)
-    return _near_end(traj, turn) or bool(set(values) & _gold_values(_missing(traj.task, traj.messages)))
+    return _near_end(traj, turn) if at is None else at == turn
 
 def criticality(
     traj:Trajectory, # one run, with its task
     turn:int, # index of the message with the user's error, or near it
-    values:tuple=() # what the user should have said and did not, as the gold actions would write it
+    values:tuple=() # what the user should have said and did not, in the words of the instructions or of a call
 ) -> str: # `critical_hindered`, `critical_helped` or `minor`
     "Did the outcome turn on a user's error? Raises ValueError where the run cannot be replayed"
     if not 0 <= turn < len(traj.messages): raise ValueError(f'turn {turn} of {len(traj.messages)} messages')
