@@ -54,19 +54,20 @@ def as_task(
 # %% ../nbs/lib/22_simia.ipynb #2438cae5
 _offer = re.compile(r'\b(shall I|may I|I will|I can|going to|ready to|confirm|proceed|go ahead|carry out|changes|'
                     r'(that|this) (all )?(right|correct)|check (this|the following))\b', re.I)
+_asks = re.compile(r'\?|\bconfirm|"yes"|\(yes|could you|please (provide|tell|let me|reply|specify|choose)', re.I)
 
 def promised(
     traj:Trajectory, # of a τ² domain
     r:Replay|None=None # not needed; all gates are called alike
 ) -> Score: # 1 or 0; a heuristic, by words
-    "Was something done each time the user agreed to a change?"
+    "Was something done each time the user agreed to a change, or at least asked once more?"
     ms, bad = traj.messages, []
     talks = [i for i,m in enumerate(ms) if m.role in ('user', 'assistant') and not m.calls and m.content.strip()]
-    for a,u,b in zip(talks, talks[1:], [*talks[2:], len(ms)]):
-        if (ms[a].role, ms[u].role) != ('assistant', 'user') or u > a+1 or any(m.calls for m in ms[u:b]): continue
-        told, last = ms[a].content, ms[u].content[:80]
-        if _offer.search(told) and _proposed([told], {}) and _yes.search(last) and '###' not in ms[u].content:
-            bad.append(f'turn {u}: the user agrees, and nothing is done')
+    for a,u,b in zip(talks, talks[1:], talks[2:]):
+        if [ms[i].role for i in (a, u, b)] != ['assistant', 'user', 'assistant'] or b > u+1 or u > a+1: continue
+        told, said, then = (ms[i].content for i in (a, u, b))
+        agreed = _offer.search(told) and _proposed([told], {}) and _yes.match(said.strip())
+        if agreed and not _asks.search(then): bad.append(f'turn {u}: the user agrees, and nothing is done')
     return Score(float(not bad), '; '.join(bad[:3]) or 'what was agreed on was tried')
 
 def novel(
