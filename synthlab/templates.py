@@ -8,7 +8,6 @@ __all__ = ['GO', 'YES', 'WORDS', 'OPENINGS', 'from_blueprint', 'domain_questions
 
 # %% ../nbs/lib/22_templates.ipynb #19e6b330
 import random, re
-from itertools import islice
 
 from .types import ToolCall, to_dict
 from .scripted import first_person, in_words
@@ -60,9 +59,10 @@ def domain_questions(
     init:bool=True # also worlds with an initial state of their own
 ) -> list[Question]: # fewer when the domain does not have as many
     "Questions from sampled blueprints"
-    wanted = k*(6 if domain.startswith('telecom') else 1)
-    good = (b for b in propose(domain, wanted, (1, 1, 2), 0., seed, split) if _agents(b) and (init or not b.init))
-    return [from_blueprint(b, name, two, seed) for b,two in zip(islice(good, k), multi)]
+    for factor in (1, 8, 40): # most tasks of telecom need the user's phone
+        good = [b for b in propose(domain, factor*k, (1, 1, 2), 0., seed, split) if _agents(b) and (init or not b.init)]
+        if len(good) >= k: break
+    return [from_blueprint(b, name, two, seed) for b,two in zip(good[:k], multi)]
 
 # %% ../nbs/lib/22_templates.ipynb #2f45d433
 WORDS = 'alpha harbour maple orbit pebble quartz river saffron tundra willow'.split()
