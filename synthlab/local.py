@@ -187,7 +187,7 @@ def _no_engine_noise():
         with warnings.catch_warnings(action='ignore'), redirect_stderr(io.StringIO()): yield
     finally: logging.disable(level)
 
-_engines = WeakSet()
+_engines, _ended = WeakSet(), []
 
 class VLLM(Local):
     "vLLM's offline engine in this process"
@@ -241,10 +241,11 @@ class VLLM(Local):
         return (ids[:-1] if ids and ids[-1] in self.stops else ids), o.finish_reason or 'stop'
 
     def close(self):
-        "End the engine and give its memory back; what engines share goes with the last one"
+        "End the engine and give its memory back; while others are open, with the last of them: vLLM's share their state"
         import gc
         from vllm.distributed import cleanup_dist_env_and_memory
-        self.engine.llm_engine.engine_core.shutdown()
         _engines.discard(self.engine)
-        self.engine = None; gc.collect()
-        if not _engines: cleanup_dist_env_and_memory()
+        _ended.append(self.engine); self.engine = None
+        if _engines: return
+        for e in _ended: e.llm_engine.engine_core.shutdown()
+        _ended.clear(); e = None; gc.collect(); cleanup_dist_env_and_memory()
