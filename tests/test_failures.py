@@ -119,7 +119,7 @@ def test_transcripts_are_escaped_and_fold():
 def test_paper_is_whole_and_falls_with_k():
     rows = paper()
     key = lambda r: (r['figure'], r['agent'], r['domain'], r['mode'], r['family'], r['k'])
-    assert len({key(r) for r in rows}) == len(rows) == 4*3*4+4+4*3*4
+    assert len({key(r) for r in rows}) == len(rows) == 4*3*4+8+4*3*4
     for a, b in zip(rows, rows[1:]):
         if b['k'] == a['k']+1: assert 0 < b['value'] <= a['value'] < 1
     for r in rows:
