@@ -20,7 +20,9 @@ class Policy:
         if self.kind not in KINDS: raise ValueError(f'kind is one of {", ".join(KINDS)}; got {self.kind!r}')
         if self.kind == 'exponential' and self.rate <= -1: raise ValueError(f'growth is above -1, got {self.rate}')
     @property
-    def name(self): return 'constant' if self.kind == 'constant' else f'{self.kind} {self.rate:.3g}'
+    def name(self):
+        plain = {('polynomial', 1.): 'linear'}
+        return 'constant' if self.kind == 'constant' else plain.get((self.kind, self.rate), f'{self.kind} {self.rate:.3g}')
 
     def shape(self,
         rounds:int, # of training
