@@ -22,7 +22,7 @@ from .journal import Journal
 from .panel import Panel
 from .proposals import leaks
 from .replay import Replay, replay
-from .rules import _proposed, _yes
+from .rules import _yes
 from .scenes import Deck, Scene
 from .seeds import fit, read_seeds, scripted_seeds
 from .stats import wilson
@@ -54,6 +54,8 @@ def as_task(
 # %% ../nbs/lib/22_simia.ipynb #2438cae5
 _offer = re.compile(r'\b(shall I|may I|I will|I can|going to|ready to|confirm|proceed|go ahead|carry out|changes|'
                     r'(that|this) (all )?(right|correct)|check (this|the following))\b', re.I)
+_deed = re.compile('cancel|book|bag|passenger|address|pay|return|refund|exchang|modif|chang|upgrad|updat|add|creat|'
+                   'certificate|compensat|suspend|resum|enabl|disabl|refuel|send|set |reset', re.I)
 _asks = re.compile(r'\?|\bconfirm|"yes"|\(yes|could you|please (provide|tell|let me|reply|specify|choose)', re.I)
 
 def promised(
@@ -66,7 +68,7 @@ def promised(
     for a,u,b in zip(talks, talks[1:], talks[2:]):
         if [ms[i].role for i in (a, u, b)] != ['assistant', 'user', 'assistant'] or b > u+1 or u > a+1: continue
         told, said, then = (ms[i].content for i in (a, u, b))
-        agreed = _offer.search(told) and _proposed([told], {}) and _yes.match(said.strip())
+        agreed = _offer.search(told) and _asks.search(told) and _deed.search(told) and _yes.match(said.strip())
         if agreed and not _asks.search(then): bad.append(f'turn {u}: the user agrees, and nothing is done')
     return Score(float(not bad), '; '.join(bad[:3]) or 'what was agreed on was tried')
 
@@ -80,7 +82,8 @@ def novel(
     return Score(float(not why), why or 'no task of the benchmark')
 
 _late = ('outcome', 'end')
-FAITHFUL = (*(g for g in CHECKS if g.__name__ not in _late), promised, novel, *(g for g in CHECKS if g.__name__ in _late))
+_first, _last = ([g for g in CHECKS if (g.__name__ in _late) == late] for late in (False, True))
+FAITHFUL = (*_first, promised, novel, *_last) # in the order of the stages
 
 # %% ../nbs/lib/22_simia.ipynb #06846bd8
 def fidelity_rows(
@@ -101,8 +104,8 @@ def _whole(trajs, most):
 
 # %% ../nbs/lib/22_simia.ipynb #62d05e5b
 def _scene(domain, i, deck, seed, mode, writes, records):
-    "The i-th dialogue of a domain"
-    key = content_key([seed, domain, i, mode, writes, records])
+    "The i-th dialogue of a domain: the same person and wishes in both modes, with records or without"
+    key = content_key([seed, domain, i, writes])
     k, own = random.Random(key).choice(writes), int(key[:8], 16) >> 1
     b = case(domain, k, own)
     who = b.proof['actor'] if records else ''
