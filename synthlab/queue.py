@@ -131,7 +131,8 @@ class Meter:
 
     def _bar(self):
         from tqdm.auto import tqdm
-        bar = tqdm(total=self.n, initial=self.had, leave=False)
+        form = '{n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}' # fits 80 columns, money included
+        bar = tqdm(total=self.n, initial=self.had, leave=False, bar_format=form)
         bar.start_t -= time.monotonic()-self.began
         return bar
 

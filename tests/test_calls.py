@@ -1,5 +1,5 @@
 "Calls against a server that misbehaves: nothing lost, paid for twice or given away, by the server's own counts."
-import asyncio, multiprocessing, os, random, signal, sqlite3, threading, time
+import asyncio, fcntl, multiprocessing, os, random, re, signal, sqlite3, struct, subprocess, sys, termios, threading, time
 
 import pytest
 
@@ -129,6 +129,31 @@ def test_works_inside_a_running_event_loop(fresh, path):
     s = fresh()
     async def cell(): return Calls(make_llm(s.url+'#m'), path)(chats(5))
     assert texts(asyncio.run(cell())) == expected(5)
+
+
+WATCHED = """import sys; sys.path.insert(0, sys.argv[1])
+from calls_client import *
+Calls(make_llm(sys.argv[2]+'#m'), sys.argv[3], most=4, prices={'m': (100., 400., 50.)})(chats(80))"""
+
+def test_a_person_at_a_terminal_sees_how_it_goes(fresh, path):
+    "Done of all, failed, in flight, tokens a second, money so far and projected, on a real terminal"
+    s = fresh(latency=.2, poison='q3#')
+    screen, end = os.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
+    env = {k: v for k, v in os.environ.items() if k not in ('IN_TEST', 'SYNTHLAB_RUN_DIR', 'COLUMNS')}
+    p = subprocess.Popen([sys.executable, '-c', WATCHED, os.path.dirname(__file__), s.url, path], stderr=end, env=env)
+    os.close(end)
+    shown = b''
+    try:
+        while part := os.read(screen, 65536): shown += part
+    except OSError: pass # the terminal is gone: the process has ended
+    os.close(screen)
+    assert p.wait(30) == 0
+    seen = re.findall(r'(\d+)/80 .*?(\d+) failed, (\d+) in flight, (\d+) tokens/s, \$([\d.]+) of about \$([\d.]+)', shown.decode())
+    assert len(seen) >= 2, shown.decode()[-300:]
+    done, failed, live, speed, spent, all_ = map(float, seen[-1])
+    assert 8 < done <= 79 and failed == 1 and 1 <= live <= 4 and speed > 0
+    assert spent == pytest.approx(done*.003, abs=.006) and all_ == pytest.approx(80*.003, abs=.006)
 
 
 def test_fatal_errors_are_not_retried(fresh, path):
