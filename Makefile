@@ -57,7 +57,7 @@ demo: $(STAMP)
 	@$(BIN)/synthlab demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest tests $(ARGS)
+	@$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 lab: $(STAMP)
 	@$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)

