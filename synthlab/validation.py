@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEAR', 'Trial', 'trials', 'recall', 'precision', 'class_rows', 'score_rows', 'blamed', 'alarms', 'confusion',
-           'type_confusion']
+           'type_confusion', 'own_trials']
 
 # %% ../nbs/lib/63_validation.ipynb #d348927a
 from collections import Counter
@@ -13,6 +13,9 @@ from typing import Callable
 
 from .types import Trajectory
 from .stats import Estimate, wilson
+from .stage import oracle_runs
+from .faults import suite
+from .user_errors import user_errors
 
 # %% ../nbs/lib/63_validation.ipynb #a830f64c
 NEAR = 3 # messages between a finding and the error that it still points at
@@ -144,3 +147,17 @@ def type_confusion(
     pairs, n = Counter((t.fault['type'], nearest(t)) for t in own), Counter(t.fault['type'] for t in own)
     names = [*sorted(n), *sorted({b for _,b in pairs}-set(n))]
     return [dict(truth=a, found=b, value=pairs[a,b]/n[a], n=n[a]) for a in sorted(n) for b in names]
+
+# %% ../nbs/lib/63_validation.ipynb #6e5fdd03
+def own_trials(
+    each:int=8, # tasks of each domain, evenly spaced
+    half:str='heldout', # whose words: `dev` or `heldout`
+    seed:int=0, # of the draw
+    errors:int=3, # for each conversation, at most
+    detect:Callable=user_errors, # the rules
+    blame:Callable|None=None # attribution
+) -> tuple: # trials; the conversations with errors
+    "Errors put into conversations of the clerk, and what the rules make of them"
+    trajs = suite(oracle_runs(each=each, seed=seed), half, seed, errors)
+    for t in trajs: t.source, t.model = 'faults', 'scripted:one error each'
+    return trials(trajs, detect, blame), [t for t in trajs if t.info['fault']['source'] != 'none']
