@@ -6,7 +6,7 @@
 __all__ = ['simulated', 'grounded']
 
 # %% ../nbs/lib/17_dialogues.ipynb #1058200e
-from .chat import LLM, Reply
+from .chat import LLM
 from .scenes import Scene, prompt
 from .transcripts import numbered, read_transcript, written
 from .types import Message, Task, Trajectory, Usage

@@ -21,7 +21,7 @@ from .rollout import rollout
 from .scripted import ScriptedUser
 from .transcripts import disorder, from_sharegpt, talk_id
 from .types import Score, Task, Trajectory, from_dict, to_dict
-from .verify import Funnel, execution, schema, sift
+from .verify import Funnel, schema, sift
 from .world import DOMAINS, policy, tasks, tools
 
 # %% ../nbs/lib/21_seeds.ipynb #730f49ad

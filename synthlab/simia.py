@@ -8,7 +8,6 @@ __all__ = ['FAITHFUL', 'as_task', 'promised', 'novel', 'fidelity_rows', 'generat
 # %% ../nbs/lib/22_simia.ipynb #9fa8296f
 import math, random, re
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 

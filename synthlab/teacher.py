@@ -18,7 +18,7 @@ from .replay import tool_kind
 from .rollout import rollout
 from .scripted import ScriptedUser
 from .transcripts import END, written
-from .types import Message, ToolCall, Usage, content_key
+from .types import Message, Usage, content_key
 from .verify import identifiers
 from .wishes import sample
 

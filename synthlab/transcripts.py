@@ -154,7 +154,12 @@ class Draft:
     why: str = '' # why it is no conversation; empty when it is
     ended: bool = False # the last line is there
 
-    def did(self, where, what): self.repairs.append(dict(where=where, what=what))
+    def did(self,
+        where:str, # `text`, or a segment and its number
+        what:str # in words
+    ):
+        "Put a repair on record"
+        self.repairs.append(dict(where=where, what=what))
 
 _strict = re.compile(rf'^({_names}):[ \t]?', re.M)
 _loose = re.compile(r'^[#*_ \t]*(human|user|customer|assistant|agent|function[ _]call|tool[ _]call|observation|'

@@ -2,7 +2,6 @@
 import gzip, json, os, random, signal, subprocess, sys, time
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -17,7 +16,7 @@ from synthlab.seeds import fit, read_seeds, scripted_seeds
 from synthlab.simia import FAITHFUL, as_task, fidelity_rows, generate, novel
 from synthlab.teacher import ScriptedTeacher, case, misreported
 from synthlab.transcripts import disorder, from_sharegpt, numbered, read_call, read_transcript, talk_id, written
-from synthlab.types import Message, Task, ToolCall, Trajectory, to_dict
+from synthlab.types import Message, Task, ToolCall, to_dict
 from synthlab.verify import execution, passed, provenance, schema, verify
 from synthlab.world import tasks, to_tau2, tools
 
