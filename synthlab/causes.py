@@ -164,15 +164,16 @@ def first_rows(
 
 def task_rows(
     runs:dict, # label -> graded trajectories
-    most:int=24 # tasks, those solved least
+    most:int=24 # tasks: those tried most, among them those solved least
 ) -> list[dict]: # a row for each task and run: share of trials that passed
     "The hardest tasks, by run: which fail always, and which only sometimes"
     total, cells = defaultdict(list), defaultdict(list)
     for label,t in ((l, t) for l,ts in runs.items() for t in ts if passed(t) == passed(t)):
         total[t.task.domain, t.task.id].append(passed(t)); cells[t.task.domain, t.task.id, label].append(passed(t))
     share = {k: sum(v)/len(v) for k,v in total.items()}
-    hard = sorted((k for k in share if share[k] < 1), key=lambda k: (share[k], -len(total[k]), k))[:most]
-    def row(k, label, v): return dict(task=_short(*k), run=label, value=sum(v)/len(v), n=len(v),
+    hard = sorted((k for k in share if share[k] < 1), key=lambda k: (-len(total[k]), share[k], k))[:most]
+    hard.sort(key=lambda k: (k[0], share[k]))
+    def row(k, label, v): return dict(task=_short(*k), run=label.replace(' · ', '\n'), value=sum(v)/len(v), n=len(v),
         verdict='flaky' if share[k] else 'never solved')
     return [row(k, label, v) for k in hard for label in runs if (v := cells[*k, label])]
 

@@ -6,6 +6,8 @@
 __all__ = ['paper', 'published', 'mode_rows', 'paper_errors']
 
 # %% ../nbs/lib/62_published.ipynb #43f253cb
+import math
+
 from .stats import wilson
 
 # %% ../nbs/lib/62_published.ipynb #93f52126
@@ -51,12 +53,13 @@ def published(
 # %% ../nbs/lib/62_published.ipynb #a5e2cc2e
 def mode_rows(
     rows:list[dict] # ours: with agent, domain, mode and part
-) -> tuple: # our telecom rows of whole rewards, and the paper's values of all modes for those agents
+) -> tuple: # our telecom rows of whole rewards, blank where only the paper has some; the paper's for those agents
     "Telecom with a user, without one, and with the plan of an oracle"
     ours = [r for r in rows if r['domain'] == 'telecom' and r.get('part', 'reward') == 'reward']
     agents = {r['agent'] for r in ours}
     theirs = [p for p in paper() if p['domain'] == 'telecom' and p['agent'] in agents and p['k'] == 1 and not p['family']]
-    return ours, [dict(p, run=p['agent']) for p in theirs]
+    blank = [dict(agent=p['agent'], mode=p['mode'], value=math.nan) for p in theirs]
+    return [*ours, *(b for b in blank if (b['agent'], b['mode']) not in {(r['agent'], r['mode']) for r in ours})], theirs
 
 # %% ../nbs/lib/62_published.ipynb #f6477eb0
 _table2 = dict(airline=(100, 13, 34), retail=(50, 6, 14), telecom=(50, 3, 5)) # conversations, critical, benign
