@@ -10,7 +10,7 @@ STUDIES = sorted((ROOT/'nbs/studies').glob('*.ipynb'))
 REPORTS = sorted((ROOT/'nbs/reports').glob('*.ipynb'))
 MODULES = sorted(p for p in (ROOT/'synthlab').glob('*.py') if p.stem not in ('__init__', '_modidx'))
 HEAVY = {'torch', 'transformers', 'vllm', 'peft', 'trl', 'datasets', 'tau2', 'litellm', 'openai', 'ray', 'pandas', 'matplotlib',
-         'papermill', 'nbconvert', 'sentence_transformers', 'sklearn', 'scipy', 'IPython', 'jupyterlab'}
+         'papermill', 'nbconvert', 'sentence_transformers', 'sklearn', 'scipy', 'IPython', 'jupyterlab', 'mcp', 'uvicorn'}
 short = dict(ids=lambda p: p.stem)
 
 
