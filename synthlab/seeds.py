@@ -8,6 +8,7 @@ __all__ = ['CUT', 'SEED_GATES', 'FIT', 'scripted_seeds', 'domain_of', 'read_row'
 
 # %% ../nbs/lib/21_seeds.ipynb #7b5e7a5b
 import gzip, json, zlib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def scripted_seeds(
     seed:int=0 # the same seed gives the same conversations
 ) -> list[Trajectory]: # by domain
     "Conversations of the scripted clerk and user on blueprints that no benchmark task holds"
-    bs = [b for d in domains for b in propose(d, each, seed=f'seeds/{seed}')]
+    def drawn(d): return propose(d.removesuffix('-workflow'), each, seed=f'seeds/{seed}')
+    bs = [replace(b, domain=d) for d in domains for b in drawn(d)]
     ts = rollout([b.played() for b in bs], Clerk(), ScriptedUser(), seed=seed) if bs else []
     return [_ours(t, b) for t,b in zip(ts, bs)]
 

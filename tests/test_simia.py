@@ -246,6 +246,11 @@ def test_what_is_kept_is_regraded_to_one_by_the_benchmark(mode):
     assert len({t.task.id for t in f.kept}) == len({talk_id(t) for t in f.kept}) == len(f.kept)
 
 
+def test_telecom_under_its_other_policy():
+    f = generate(2, ('telecom-workflow',), seed=1)
+    assert len(f.kept) >= 2 and {t.task.domain for t in f.kept} == {'telecom-workflow'}
+
+
 def test_grounded_mode_leaves_nothing_to_misreport():
     both = [generate(12, teacher=ScriptedTeacher(observation=.3), mode=m, seed=6, tries=1) for m in ('simulated', 'grounded')]
     assert [f.stages['execution'][1] == f.stages['execution'][0] for f in both] == [False, True]
