@@ -233,7 +233,7 @@ class Pool:
     def __exit__(self, *_): self.close()
 
     def _link(self, where):
-        if where.shared and where in self.common: return self.common[where]
+        if where.shared and where in self.common and not self.common[where].task.done(): return self.common[where]
         link = _Link(where, self.timeout)
         if where.shared: self.common[where] = link
         self.own.add(link)

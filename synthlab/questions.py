@@ -138,6 +138,7 @@ def ask(
     llm:LLM, # writes
     multi:list[bool]|None=None, # which get a second turn; None: none
     temp:float=1., # temperature
+    maxtok:int=600, # new tokens of an answer
     seed:int=0 # of the first question; the others count on
 ) -> tuple[list[Question|str], Usage]: # for each draw a question or why there is none; what it cost
     "Have a model write questions"
@@ -146,7 +147,7 @@ def ask(
     for (servers, two), at in groups.items():
         names = [f'{s}::{t["function"]["name"]}' for s in servers for t in shelf[s]]
         prompts = [_prompt(draws[i], shelf, two) for i in at]
-        answers, cost = ask_json(llm, prompts, _shape(names, two), temp, seed=seed+at[0])
+        answers, cost = ask_json(llm, prompts, _shape(names, two), temp, maxtok, seed+at[0])
         usage += cost
         for i,a in zip(at, answers): out[i] = read_question(a, draws[i], names, llm.name)
     return out, usage

@@ -59,10 +59,12 @@ def domain_questions(
     init:bool=True # also worlds with an initial state of their own
 ) -> list[Question]: # fewer when the domain does not have as many
     "Questions from sampled blueprints"
-    for factor in (1, 8, 40): # most tasks of telecom need the user's phone
-        good = [b for b in propose(domain, factor*k, (1, 1, 2), 0., seed, split) if _agents(b) and (init or not b.init)]
+    good = {}
+    for i in range(12): # most tasks of telecom need the user's phone
+        more = propose(domain, 4*k if i else k, (1, 1, 2), 0., f'{seed}/{i}', split)
+        good |= {b.id: b for b in more if _agents(b) and (init or not b.init)}
         if len(good) >= k: break
-    return [from_blueprint(b, name, two, seed) for b,two in zip(good[:k], multi)]
+    return [from_blueprint(b, name, two, seed) for b,two in zip(list(good.values())[:k], multi)]
 
 # %% ../nbs/lib/22_templates.ipynb #2f45d433
 WORDS = 'alpha harbour maple orbit pebble quartz river saffron tundra willow'.split()
