@@ -133,6 +133,14 @@ def _imagined(job, author):
     good = {b.id: b for b in made if isinstance(b, Blueprint)}
     return Funnel(list(good.values()), stages=stages | {'usable ideas': (left, len(good))})
 
+def _worded(f, author, seed):
+    "Blueprints in an author's words; without usable ones they are set aside"
+    new = author.reword(f.kept, seed=seed)
+    for b in new:
+        if why := b.info.get('words'): b.info['rejected'] = f'words: {why}'
+    good, bad = ([b for b in new if bool(b.info.get('words')) == want] for want in (False, True))
+    return replace(f, kept=good, rejected=f.rejected+bad, stages=f.stages | dict(worded=(len(new), len(good))))
+
 def _unleaked(f, split):
     "Blueprints whose new words repeat no benchmark task"
     bad = [(b, why) for b in f.kept if (why := leaks(b, split))]
@@ -164,7 +172,7 @@ class _Chunk:
     def make(self, job):
         o, before = self.options, self.author.usage if self.author else Usage()
         f = _imagined(job, self.author) if o['ideas'] == 'author' else _sampled(job)
-        if self.author and o['ideas'] == 'sampler': f.kept = self.author.reword(f.kept, seed=job['seed'])
+        if self.author and o['ideas'] == 'sampler': f = _worded(f, self.author, job['seed'])
         if self.author: f = _unleaked(f, job['split'])
         f = replace(f, kept=[])+review(f.kept, self.judges, self.author, o['rounds'], o['threshold'], job['seed'])
         if self.author: f.usage += Usage(*(b-a for a,b in zip(vars(before).values(), vars(self.author.usage).values())))

@@ -11,7 +11,7 @@ from synthlab.apigen_mt import CHECKS, end, generate, play, review
 from synthlab.blueprints import REFUSE, Blueprint
 from synthlab.chat import Reply
 from synthlab.agents import LLMAgent, LLMUser
-from synthlab.committee import Author, BestOfN, from_idea
+from synthlab.committee import Author, BestOfN, from_idea, lost_facts
 from synthlab.llm import Scripted
 from synthlab.policies import broken
 from synthlab.proposals import _held_out, join, leaks, propose, recombine
@@ -249,6 +249,9 @@ def test_an_author_in_the_pipeline():
     assert 0 < read < made and f.usage.inp > 0
 
 
+def told(chat): return chat[-1].content.split('WANTS\n')[1].split('\n\nWHAT')[0]
+
+
 def test_rewording_is_proved_again():
     bs = propose('airline', 10, refuse=0, seed=8)
     words = Author(Scripted(lambda chat, **_: json.dumps(dict(reason_for_call='You need help. '+chat[-1].content.split('WANTS\n')[1].split('\n\nWHAT')[0])), 'w'))
@@ -262,8 +265,18 @@ def test_rewording_is_proved_again():
 def test_copied_words_are_set_aside():
     from synthlab.world import tasks
     theirs = tasks('retail')[3].goal['reason_for_call']
-    f = generate(3, ('retail',), author=Scripted(lambda chat, **_: json.dumps(dict(reason_for_call=theirs)), 'copies'), refuse=0., seed=1)
-    assert not f.kept and {b.info['rejected'].split(':')[0] for b in f.rejected} <= {'leak'} and f.rejected
+    def copies(chat, **_): return json.dumps(dict(reason_for_call=f'{told(chat)} {theirs}'))
+    f = generate(3, ('retail',), author=Scripted(copies, 'copies'), refuse=0., seed=1)
+    assert not f.kept and {b.info['rejected'].split(':')[0] for b in f.rejected} == {'leak'}
+
+
+def test_words_that_lose_facts_are_set_aside():
+    "The clerk knows what to do whatever the user says, so words must say it: numbers, ids, quotations, values of arguments"
+    def vague(chat, **_): return json.dumps(dict(reason_for_call='You need some help with your account.'))
+    f = generate(4, ('mock', 'retail'), author=Scripted(vague, 'vague'), refuse=0., seed=1)
+    assert not f.kept and f.reasons().keys() == {'words'} and f.stages['worded'][1] == 0
+    b = propose('retail', 1, (1,), 0., seed=2)[0]
+    assert lost_facts(b, 'Hello.') and not lost_facts(b, 'Well. '+b.goal['reason_for_call'].upper())
 
 
 def test_committee_rounds():
