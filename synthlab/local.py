@@ -205,7 +205,7 @@ class VLLM(Local):
         self._load(model, adapter, style, template)
         rank = lora or (lora_rank([adapter]) if adapter else 0)
         more = dict(enable_lora=True, max_lora_rank=rank) if rank else {}
-        if not torch.cuda.is_available(): more['enforce_eager'] = True
+        if not torch.cuda.is_available(): more |= dict(enforce_eager=True, kv_cache_memory_bytes=2**31)
         with no_hub_noise(self.dir), quiet(), _no_engine_noise(), _random_state():
             import vllm
             self.engine = vllm.LLM(self.dir, **{**_plain, **more, **engine})

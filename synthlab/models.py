@@ -118,11 +118,10 @@ def calm_threads() -> str: # spins before a waiting thread sleeps
 
 # %% ../nbs/lib/02_models.ipynb #3aada0ee
 def vllm_env() -> dict: # what is set after that
-    "Defaults for vLLM that the user's environment overrides: all cores on a CPU, a small cache, few words"
+    "Defaults for vLLM that the user's environment overrides: all cores on a CPU, few words"
     calm_threads()
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count())
-    env = dict(VLLM_CPU_KVCACHE_SPACE='2', VLLM_CPU_OMP_THREADS_BIND=','.join(map(str, cores)),
-               VLLM_LOGGING_LEVEL='ERROR')
+    env = dict(VLLM_CPU_OMP_THREADS_BIND=','.join(map(str, cores)), VLLM_LOGGING_LEVEL='ERROR')
     return {k: os.environ.setdefault(k, v) for k,v in env.items()}
 
 # %% ../nbs/lib/02_models.ipynb #d7831b0d

@@ -155,11 +155,12 @@ class Server(Guarded):
         names:list[str], # of the model and of each adapter, as requests name them
         style:str='openai', # how backends should write tool calls for it
         wait:float=900., # seconds until it has to be healthy
-        log:str|Path='' # file for what it says; '': a temporary one, which stays only when the start fails
+        log:str|Path='', # file for what it says; '': a temporary one, which stays only when the start fails
+        env:dict|None=None # None: this process's environment
     ):
         _check_port(port)
         self.url, self.names, self.style = f'http://127.0.0.1:{port}/v1', names, style
-        super().__init__(cmd, log)
+        super().__init__(cmd, log, env)
         try: self._wait(f'http://127.0.0.1:{port}/health', wait)
         except BaseException: self.close(); raise
 
@@ -207,4 +208,5 @@ def serve(
     if rank: more |= dict(enable_lora=True, max_lora_rank=rank)
     vllm_env()
     cmd = [sys.executable, '-m', 'vllm.entrypoints.openai.api_server', *_flags(more | flags), *lora]
-    return Server(cmd, port, [name, *(adapters or {})], 'openai' if native else style or 'openai', wait, log)
+    env = None if 'kv_cache_memory_bytes' in flags else dict(VLLM_CPU_KVCACHE_SPACE='2') | os.environ # GB, on a CPU
+    return Server(cmd, port, [name, *(adapters or {})], 'openai' if native else style or 'openai', wait, log, env)
