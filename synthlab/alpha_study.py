@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Judged', 'prepare', 'dial_rows', 'score', 'degree', 'points_of', 'method_row', 'flat_row', 'label_points',
-           'straighten', 'exact_rows', 'diagonal', 'ridges', 'pareto', 'by_setting']
+           'fit_points', 'straighten', 'exact_rows', 'diagonal', 'ridges', 'pareto', 'by_setting']
 
 # %% ../nbs/lib/58_alpha_study.ipynb #54c4c87f
 import math
@@ -142,6 +142,15 @@ def label_points(
     for r in read: by.setdefault(r['alpha'], []).append(r['p'])
     return [dict(alpha=a, value=(p := sum(ps)/len(ps))*u+(1-p)*v, p=p, lo=math.nan, hi=math.nan, n=len(ps)) for a,ps in sorted(by.items())]
 
+def fit_points(
+    read:list[dict], # of `dial.exact`, at the settings to fit on
+    rows:list[dict], # scored samples of the settings to fit on
+    j:Judged # errors of the scorer
+) -> list[dict]: # points of a curve
+    "The exact curve where both labels were written; else the sampled one"
+    pts = label_points(read, rows, j)
+    return pts if not any(math.isnan(p['value']) for p in pts) else points_of(rows, j)
+
 def straighten(
     points:list[dict], # fitted on
     wanted:list[float] # rates, other settings than those of `points`
@@ -183,7 +192,7 @@ def ridges(
     with style():
         if ax is None: ax = plt.subplots(figsize=(5.8, .6+.36*len(named)))[1]
         for i,(k,xs) in enumerate(named):
-            x = np.array(xs); h = max(.25, 1.06*x.std()*len(x)**-.2)
+            x = np.array(xs); h = max(.2, .53*x.std()*len(x)**-.2)
             y = np.exp(-((at[:, None]-x)/h)**2/2).mean(1); y = y/y.max()*1.35
             color = soft if k.startswith('texts') else palette[0]
             ax.fill_between(at, i, i+y, color=color, alpha=.55, lw=0, zorder=20-i); ax.plot(at, i+y, color='white', lw=1, zorder=20-i)

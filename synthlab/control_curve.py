@@ -21,7 +21,8 @@ def _by(rows, key):
 
 def _point(own, value, tested):
     xs = [r[value] for r in own]
-    if not tested: return bootstrap(xs, groups=[r['topic'] for r in own], draws=500) if value != 'a' else rate(xs, [r['topic'] for r in own])
+    if value != 'a': return bootstrap(xs, groups=[r['topic'] for r in own], draws=500)
+    if not tested: return rate(xs)
     given = [x for x in xs if x is not None]
     return rogan_gladen(sum(given)/max(len(given), 1), len(given), tested.sens, tested.spec)
 
@@ -186,7 +187,7 @@ def perplexity(
         width = max(len(rows[j]) for j in part)
         ids = torch.tensor([rows[j]+[llm.pad]*(width-len(rows[j])) for j in part], device=llm.device)
         mask = torch.arange(width, device=llm.device)[None] < torch.tensor([[len(rows[j])] for j in part], device=llm.device)
-        with torch.inference_mode(), llm._net() as net: logp = net(input_ids=ids, attention_mask=mask.long()).logits[:, :-1].float().log_softmax(-1)
+        with llm._net() as net, torch.inference_mode(): logp = net(input_ids=ids, attention_mask=mask.long()).logits[:, :-1].float().log_softmax(-1)
         nll = -logp.gather(-1, ids[:, 1:, None])[..., 0]*mask[:, 1:]
         for j,x,m in zip(part, nll.sum(1).tolist(), mask[:, 1:].sum(1).tolist()): out[j] = math.exp(x/m)
     return out
@@ -216,9 +217,10 @@ class Straightened:
     def __call__(self,
         wanted:float # rate
     ) -> float: # setting
-        "The setting whose fitted rate is the wanted one; the middle of a plateau"
+        "The setting whose fitted rate is the wanted one; the middle of a plateau; the rate itself where nothing was fitted"
         import numpy as np
         a, g = np.array(self.asked), np.array(self.got)
+        if not len(a): return float(wanted)
         lo, hi = np.searchsorted(g, wanted, 'left'), np.searchsorted(g, wanted, 'right')
         if hi > lo: return float(a[lo:hi].mean())
         if lo == 0 or lo == len(g): return float(a[min(lo, len(a)-1)])

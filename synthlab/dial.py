@@ -65,7 +65,7 @@ def exact(
         ids = torch.tensor([p+[llm.pad]*(width-len(p)) for p in part], device=llm.device)
         mask = torch.tensor([[1]*len(p)+[0]*(width-len(p)) for p in part], device=llm.device)
         ends = torch.tensor([len(p)-1 for p in part], device=llm.device)
-        with torch.inference_mode(), llm._net() as net:
+        with llm._net() as net, torch.inference_mode():
             logits = next_logits(net, ids, mask, ends)
         probs = logits.float().softmax(-1)[:, first].tolist()
         out += [dict(alpha=a, topic=t, fmt=fmt, p=x/(x+y) if x+y else math.nan, mass=x+y) for (a, t),(x, y) in zip(jobs[i:i+batch], probs)]

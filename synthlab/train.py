@@ -204,10 +204,11 @@ def loss_rows(
     "Losses as a running mean with its 95 % interval, for a figure"
     xs, out = [d['value'] for d in t.losses], []
     w = width or max(1, len(xs)//20)
-    for i in range(0, len(xs), w):
-        part = xs[i:i+w]; m = sum(part)/len(part)
+    for i in range(0, len(xs)-w+1, w):
+        part = xs[i:i+w] if i+2*w <= len(xs) else xs[i:]
+        m = sum(part)/len(part)
         half = 1.96*math.sqrt(sum((x-m)**2 for x in part)/max(1, len(part)-1)/len(part))
-        out.append(dict(step=t.losses[min(i+w, len(xs))-1]['step'], value=m, lo=m-half, hi=m+half, series=name))
+        out.append(dict(step=t.losses[i+len(part)-1]['step'], value=m, lo=m-half, hi=m+half, series=name))
     return out
 
 # %% ../nbs/lib/51_train.ipynb #966ddbaf
