@@ -74,8 +74,8 @@ def flaw_rows(
 ) -> list[dict]: # flaw, policy, value, lo, hi, n
     "Gap of policies when the verifier errs or prompts run out, by simulation"
     w, out = Gaussian(), []
-    flaws = flaws or {'none': {}, 'accepts 5 % of the wrong': dict(false_accept=.05), 'accepts 20 % of the wrong': dict(false_accept=.2),
-        'rejects 30 % of the right': dict(false_reject=.3), '200 prompts': dict(pool=200), '50 prompts': dict(pool=50)}
+    flaws = flaws or {'none': {}, '5 % false accepts': dict(false_accept=.05), '20 % false accepts': dict(false_accept=.2),
+        '30 % false rejects': dict(false_reject=.3), '200 prompts': dict(pool=200), '50 prompts': dict(pool=50)}
     for name,kw in flaws.items():
         for p in (CONSTANT, LINEAR, Policy(rate=w.rho-1)):
             out.append(dict(flaw=name, policy=p.name, **gaps(w, play(w, whole(p.shape(rounds), budget), runs, **kw))[-1].row()))
