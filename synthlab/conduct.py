@@ -8,14 +8,16 @@ __all__ = ['announced', 'refuses', 'leaving', 'role', 'form', 'against_orders', 
 # %% ../nbs/lib/58_conduct.ipynb #c2376a53
 import re
 
-from .slots import field, instructions, rules_out_transfer
+from .slots import rules_out_transfer, stems
 from .talk import Finding, Talk, Turn, agrees, consent_wanted, definite, quote, waiting
 
 # %% ../nbs/lib/58_conduct.ipynb #12507330
-_announced = re.compile(r"\b(?:being|been) transferred\b|\bplease hold\b|\bi(?:['’]ve| have| am|['’]m)(?: now| just)? (?:transferr(?:ed|ing)|connect(?:ed|ing))\b|"
+_announced = re.compile(r"\b(?:being|been) transferred\b|\bplease hold\b|\bi(?:['’]ve| have| am|['’]m)(?: now|"
+    r" just)? (?:transferr(?:ed|ing)|connect(?:ed|ing))\b|"
     r"\byou (?:will be|are being|are now being|have been) (?:transferred|connected)\b", re.I)
 _will = re.compile(r"\bi(?:['’]ll| will)(?: now)? (?:transfer|connect) you\b", re.I)
-_offer = re.compile(r"\b(?:would you like|do you want|shall i|should i|if you|once you|please (?:confirm|let me know|reply)|can i|may i|i can|i could)\b", re.I)
+_offer = re.compile(r"\b(?:would you like|do you want|shall i|should i|if you|once you|please (?:confirm|let me know|"
+    r"reply)|can i|may i|i can|i could)\b", re.I)
 
 def announced(
     text:str # what the agent said
@@ -29,31 +31,58 @@ def _transferred(t, at):
     made = any(c.name.startswith('transfer') for m in t.traj.messages[:at] for c in m.calls if c.by == 'assistant')
     return made or any(announced(s) for s in t.agent_before(at)[-2:])
 
-_thanks_for_deed = re.compile(r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking care|making|doing|handling|sorting|processing|completing|fixing|cancel+ing|"
-    r"updating|booking|changing|arranging|getting (?:it|that|this)|resolving)|\bglad (?:that )?(?:it|this|that)(?:['’]s| is| has been)\b[^.!?]*|"
+_thanks_for_deed = re.compile(r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking care|making|doing|handling|sorting|"
+    r"processing|completing|fixing|cancel+ing|"
+    r"updating|booking|changing|arranging|getting (?:it|that|this)|resolving|fixing|finishing|setting|having|"
+    r"helping me (?:cancel|change|book)|the (?:quick|fast|swift))|\bappreciate (?:you|that you|"
+    r"it that you)[^.!?]{0,20}\b(?:getting|doing|taking|making|"
+    r"fix\w*|chang\w*|handl\w*|sort\w*|did|done)|\b(?:nice|good|great|glad) (?:to (?:see|hear|know) )?(?:that )?(?:it|"
+    r"this|that|everything)(?:['’]s| is| has been)(?: all| now| already)* (?:done|set|changed|settled|"
+    r"sorted|cancel+ed|updated|booked|fixed|taken care)|\bglad (?:that )?(?:it|this|that)(?:['’]s| is|"
+    r" has been)\b[^.!?]*|"
     r"\bso (?:that|it|this)(?:['’]s| is) (?:done|settled|sorted)"
-    r"|\bi can (?:already )?see (?:it|the change)\b", re.I)
+    r"|\bi (?:can )?(?:already )?(?:see|got|received) (?:it|the (?:change|confirmation|update|refund))\b|\b(?:all|"
+    r"everything is) (?:set|done|sorted|settled) now\b", re.I)
 _reported = re.compile(r'\b(?:has been|have been|completed|successfully|confirmed)\b', re.I)
-_goes_on = re.compile(r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|change|return|exchange|refund|update|do)\b|"
+_goes_on = re.compile(r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|change|"
+    r"return|exchange|refund|update|do)\b|"
     r"\b(?:can|could|would) you (?:please )?(?!let me know)\w+", re.I)
-_notify = re.compile(r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|available)\b|\bkeep me posted\b", re.I)
+_notify = re.compile(r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|available)\b|"
+    r"\bkeep me posted\b", re.I)
 
 def _stop(t, turn):
-    "What is wrong with a stop: rule and type; None when nothing is"
-    asks = consent_wanted(turn.asked)
-    if not any(x.text and x.at < turn.at for x in t.turns) and not re.search(r'\w{3}', turn.text): return 'premature_termination', 'leaves before saying anything'
-    if asks and _thanks_for_deed.search(turn.text) and not _reported.search(turn.asked): return 'incorrect_interpretation', 'takes what is only proposed as done'
-    if asks and agrees(turn.text): return 'premature_termination', 'yes and stop in one turn'
-    if waiting(turn.asked) and not re.search(r'\w', turn.text): return 'premature_termination', 'stops instead of answering'
+    "What is wrong with a stop: type and rule; None when nothing is"
+    asks, waits = consent_wanted(turn.asked), waiting(turn.asked)
+    first = not any(x.text for x in t.turns if x.at < turn.at)
+    thanks = _thanks_for_deed.search(turn.text) and not _goes_on.search(turn.text)
+    if (waits or first) and thanks and not _reported.search(turn.asked):
+        return 'incorrect_interpretation', 'takes what is only proposed as done'
+    if first and t.start == 0: return 'premature_termination', 'leaves in its first turn'
+    if waits and agrees(turn.text): return 'premature_termination', 'yes and stop in one turn'
+    if waits and not re.search(r'\w', turn.text): return 'premature_termination', 'stops instead of answering'
     wishes = [s for s in re.split(r'(?<=[.!?])\s+|\n+', turn.text) if _goes_on.search(s) and not _notify.search(s)]
     if wishes: return 'premature_termination', 'asks for something and stops'
-    if asks and not refuses(turn.text) and not _decides(turn.text): return 'premature_termination', 'stops where a yes or no is waited for'
+    if waits and not _parts(turn.text): return 'premature_termination', 'answers and stops'
+    if asks and not refuses(turn.text) and not _decides(turn.text):
+        return 'premature_termination', 'stops where a yes or no is waited for'
+    if _to_do.search(turn.asked) and _empty.match(turn.text):
+        return 'premature_termination', 'stops instead of doing what is asked'
+
+_to_do = re.compile(r"\bplease do this\b|\bcould you do the following\b|\bon your (?:phone|side|"
+    r"device)\b[^.?!]*\bplease\b|\bplease (?:try|run|check|turn|go to|open|restart|toggle|"
+    r"accept|pay)\b|\blet me know (?:once|when) you(?:['’]ve| have)\b", re.I)
+
+def _parts(text):
+    "Does the user take leave or decline?"
+    return bool(re.search(r"\b(?:thank|thanks|bye|goodbye|good day|that['’]?s (?:all|it|everything)|that is (?:all|it|"
+        r"everything)|all set|appreciate|cheers)\b", text, re.I)) or refuses(text)
 
 def refuses(
     text:str # what the user said
 ) -> bool: # anywhere in it
     "Does the user decline?"
-    return bool(re.search(r"\b(?:no|not|never|nothing|don['’]t|won['’]t|can['’]t|isn['’]t|rather|instead|understand|disappoint\w*|leave (?:it|everything|things)|keep)\b", text, re.I))
+    return bool(re.search(r"\b(?:no|not|never|nothing|don['’]t|won['’]t|can['’]t|isn['’]t|rather|instead|understand|"
+        r"disappoint\w*|leave (?:it|everything|things)|keep)\b", text, re.I))
 
 def _decides(text): return len(text.split()) > 25
 
@@ -66,28 +95,49 @@ def leaving(
     found = None
     if turn.token == 'transfer' and not _transferred(t, turn.at):
         offered = re.search(r'transfer|human|specialist|supervisor|connect', turn.asked, re.I)
-        found = 'premature_termination', 'leaves for a transfer that was only offered' if offered else 'leaves for a transfer that nobody offered'
+        found = 'premature_termination', f'leaves for a transfer that {"was only offered" if offered else "nobody offered"}'
     if turn.token == 'stop': found = _stop(t, turn)
     text = t.traj.messages[turn.at].content
     return [Finding(found[0], turn.at, quote(text, max(0, len(text)-160)), found[1])] if found else []
 
 # %% ../nbs/lib/58_conduct.ipynb #577fd845
-_role = re.compile(r"\b(?:how (?:can|may) i (?:help|assist) you|(?:is there )?anything else i can (?:help|assist|do)|i (?:can|could|would be happy to|['’]d be happy to|will be glad to) "
+_role = re.compile(r"\b(?:how (?:can|may) i (?:help|assist) you|(?:is there )?anything else i can (?:help|assist|"
+    r"do (?:for|to help))|(?:may|can|could) i (?:please )?(?:have|get|ask for) your\b|(?:i(?:['’]ll| will)|"
+    r"let me) (?:pull|bring|look) (?:up|into) your\b|"
+    r"(?:please|kindly) (?:hold|bear with me)[^.?!]{0,25}\bwhile i (?:check|look|pull|verify)\b|(?:we|i) (?:value|"
+    r"appreciate) your (?:patience|business|loyalty)|our (?:supervisor|system|records)|"
+    r"i(?:['’]m| am) (?:glad|happy|here) to (?:help|assist)(?: you)?\b|you(?:['’]re| are) (?:eligible|entitled|"
+    r"all set)|as per our|per our policy|we (?:do not|don['’]t|cannot|can['’]t|are unable to) (?:offer|allow|process|"
+    r"provide)|"
+    r"(?:i|we)(?:['’]ve| have) (?:gone ahead|taken care|arranged|scheduled|sent you|credited|noted)|i (?:can|could|"
+    r"would be happy to|['’]d be happy to|will be glad to) "
     r"(?:help|assist) you\b|thank(?:s| you) for (?:contacting|calling|reaching out|your patience|choosing)|"
-    r"(?:could|can|may|would) (?:you|i)(?: please)? (?:provide|have|give|tell|share|confirm)(?: me| us)? (?:with )?your (?:full )?(?:user|name|e-?mail|order|reservation|account|phone|zip|id|"
-    r"confirmation|booking|details)|please (?:provide|confirm|share|give me) your (?:user|name|e-?mail|order|reservation|account|phone|zip|id|booking)|"
-    r"(?:look(?:ing)? up|access(?:ing)?|check(?:ing)?|pull(?:ing)? up) your (?:account|order|reservation|profile|booking|details)|"
-    r"(?:i have|i['’]ve|i just|we have|we['’]ve) (?:\w+ )?(?:processed|cancel+ed|updated|changed|booked|issued|refunded|completed|made|applied|transferred|submitted|modified)"
-    r"[^.?!]{0,40}\b(?:for you|your)\b|your (?:request|order|reservation|booking|account|refund|change|case|ticket|return|exchange) (?:has been|was|is now|will be|has now been)\b|"
-    r"(?:our|company) (?:policy|policies|system|records|team|terms)\b|let me (?:check|look|verify|see)[^.?!]{0,30}\b(?:for you|your|hold)|"
-    r"(?:let me|i(?:['’]ll| will)) (?:check|look into|verify|see about) (?:that|this|it)[^.?!]{0,20},? ?(?:for you|please hold|one moment)|"
-    r"i(?:['’]ll| will| can| am going to)(?: now)? (?:transfer|connect) you\b|i am sorry for the inconvenience|i(?:['’]m| am)? (?:sorry|apologi[sz]e) for (?:the|any) (?:inconvenience|trouble|confusion) (?:this|that|you|caused)|"
-    r"as (?:a|your) (?:customer service|support|service|virtual) (?:agent|representative|assistant)|i can offer you|we can offer you)", re.I)
+    r"(?:could|can|may|would) (?:you|i)(?: please)? (?:provide|have|give|tell|share|confirm)(?: me|"
+    r" us)? (?:with )?your (?:full )?(?:user|name|e-?mail|order|reservation|account|phone|zip|id|"
+    r"confirmation|booking|details)|please (?:provide|confirm|share|give me) your (?:user|name|e-?mail|order|"
+    r"reservation|account|phone|zip|id|booking)|"
+    r"(?:look(?:ing)? up|access(?:ing)?|check(?:ing)?|pull(?:ing)? up) your (?:account|order|reservation|profile|"
+    r"booking|details)|"
+    r"(?:i have|i['’]ve|i just|we have|we['’]ve) (?:\w+ )?(?:processed|cancel+ed|updated|changed|booked|issued|"
+    r"refunded|completed|made|applied|transferred|submitted|modified)"
+    r"[^.?!]{0,40}\b(?:for you|your)\b|your (?:request|order|reservation|booking|account|refund|change|case|ticket|"
+    r"return|exchange) (?:has been|was|is now|will be|has now been)\b|"
+    r"(?:our|company) (?:policy|policies|system|records|team|terms)\b|let me (?:check|look|verify|"
+    r"see)[^.?!]{0,30}\b(?:for you|your|hold)|"
+    r"(?:let me|i(?:['’]ll| will)) (?:check|look into|verify|see about) (?:that|this|it)[^.?!]{0,20},? ?(?:for you|"
+    r"please hold|one moment)|"
+    r"i(?:['’]ll| will| can| am going to)(?: now)? (?:transfer|connect) you\b|i am sorry for the inconvenience|"
+    r"i(?:['’]m| am)? (?:sorry|apologi[sz]e) for (?:the|any) (?:inconvenience|trouble|confusion) (?:this|that|you|"
+    r"caused)|"
+    r"as (?:a|your) (?:customer service|support|service|virtual) (?:agent|representative|assistant)|i can offer you|"
+    r"we can offer you)", re.I)
 _markup = re.compile(r'</?tool_call>|"arguments"\s*:|^\s*\{\s*"(?:name|message|action)"\s*:', re.I)
-_script = re.compile(r"\b(?:my|the) (?:instructions?|scenario|script|persona)\b (?:say|says|state|tell|is to)|\bif the agent\b|\bas (?:instructed|per (?:my|the) instructions?)\b|"
+_script = re.compile(r"\b(?:my|the) (?:instructions?|scenario|script|persona)\b (?:say|says|state|tell|is to)|"
+    r"\bif the agent\b|\bas (?:instructed|per (?:my|the) instructions?)\b|"
     r"\bi am (?:simulating|playing the role)|\byou(?:r user id is| are a customer)\b", re.I)
 
-_forms = [(_role, 'speaks as the agent'), (_markup, 'writes a tool call as text'), (_script, 'speaks of its instructions')]
+_forms = [(_role, 'speaks as the agent'), (_markup, 'writes a tool call as text'), (_script,
+    'speaks of its instructions')]
 
 def role(
     t:Talk # a conversation
@@ -104,13 +154,17 @@ def form(
     out = []
     def add(i, rule, text): out.append(Finding('guideline_violation', i, quote(text), rule))
     mine = [(i, m) for i,m in enumerate(t.traj.messages) if m.role == 'user' and i >= t.start and not t.traj.solo]
-    if hit := next(((i, m) for i,m in mine if len(m.calls) > 1), None): add(hit[0], 'several calls in a turn', ', '.join(map(str, hit[1].calls)))
-    if hit := next(((i, m) for i,m in mine if m.calls and m.content.strip()), None): add(hit[0], 'words beside a call', hit[1].content)
+    if hit := next(((i, m) for i,m in mine if len(m.calls) > 1), None): add(hit[0], 'several calls in a turn',
+        ', '.join(map(str, hit[1].calls)))
+    if hit := next(((i, m) for i,m in mine if m.calls and m.content.strip()), None): add(hit[0],
+        'words beside a call', hit[1].content)
     if turn := _farewells(t.turns): add(turn.at, 'thanks without end', turn.text)
     return out
 
-_empty = re.compile(r"^(?:\W|thank\w*|you|so|much|again|are|very|kind|i|really|appreciate|it|this|that|your|help|time|bye|goodbye|great|perfect|have|a|nice|good|"
-    r"day|one|too|welcome|take|care|the|best|all|wonderful|cheers|is|ok|okay|for|everything|assistance|support|patience|and|wish|service|lot|many|"
+_empty = re.compile(r"^(?:\W|thank\w*|you|so|much|again|are|very|kind|i|really|appreciate|it|this|that|your|help|time|"
+    r"bye|goodbye|great|perfect|have|a|nice|good|"
+    r"day|one|too|welcome|take|care|the|best|all|wonderful|cheers|is|ok|okay|for|everything|assistance|support|"
+    r"patience|and|wish|service|lot|many|"
     r"awesome|excellent|fantastic|amazing|lovely|grateful|pleasure)*$", re.I)
 
 def _farewells(turns):
@@ -120,26 +174,42 @@ def _farewells(turns):
         n = n+1 if turn.text and _empty.match(turn.text) else 0
         if n == 3: return turn
 
-_wants_human = re.compile(r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|person|representative|someone else)|put me through|connect me)\b", re.I)
+_wants_human = re.compile(r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|person|"
+    r"representative|someone else)|put me through|connect me)\b", re.I)
 
 def against_orders(
     t:Talk # a conversation
 ) -> list[Finding]: # one at most
     "Asks for the transfer that the instructions rule out"
     if not rules_out_transfer(t.traj.task): return []
-    def asks(s): return _wants_human.search(s) and not re.search(r"\b(?:not|no|never|without|rather|instead|avoid)\b|n['’]t\b", s, re.I)
+    def asks(s): return _wants_human.search(s) and not re.search(r"\b(?:not|no|never|without|rather|instead|avoid)\b|"
+        r"n['’]t\b", s, re.I)
     hit = next(((turn, s) for turn in t.turns for s in re.split(r'(?<=[.!?])\s+|\n+', turn.text) if asks(s)), None)
-    return [Finding('guideline_violation', hit[0].at, quote(hit[1]), 'asks for a transfer that the instructions rule out')] if hit else []
+    return [Finding('guideline_violation', hit[0].at, quote(hit[1]),
+        'asks for a transfer that the instructions rule out')] if hit else []
 
 # %% ../nbs/lib/58_conduct.ipynb #15c3e5f1
-_denies = re.compile(r"\bi (?:never|did not|didn['’]t) (?:ask|say|said|request|want|agree|mention|tell|told)\w*|\b(?:that|this)(?:['’]s| is) not (?:why|what) i\b|"
-    r"\b(?:i )?(?:do not|don['’]t) want (?:that|this|it|any of (?:that|this)|to do (?:that|this))\b|\bchanged my mind\b|\bleave (?:everything|it|things|all)(?: \w+)? (?:as|the way)|"
-    r"\b(?:do not|don['’]t|please don['’]t) (?:do (?:that|this|it|anything)|change anything|go ahead|proceed)\b|\bno,? (?:wait|stop)\b|\bplease do(?: not|n['’]t)\s*[.!]?$|"
-    r"\bactually,? no\b|\bon second thoughts?\b|\bscratch that\b|\bforget (?:it|about it|that)\b|\bcall it off\b|\bnot any ?more\b", re.I)
-_foreseen = re.compile(r"\bchange (?:your|their) mind|\bregret|\brethink|\bsuddenly|do not say yes|\bkeep it\b|\bif the agent asks|asks? (?:you )?for confirm|"
-    r"\binstead\b.*\bif\b|asks you to confirm|\bthink about it\b|\bonly (?:exchange|return|cancel|modify)\b|\bdon't (?:accept|take)\b|\bdo not accept\b", re.I)
-_reasoned = re.compile(r"\b(?:if|unless|because|since|too (?:much|expensive|high|long|early|late)|expensive|budget|afford|cost|price|fee|\$|refund|instead|rather|prefer|only|just|but|"
-    r"other|another|different|wrong|earlier|later|without|transfer\w*|human)", re.I)
+_flatly = re.compile(r"\bi (?:never|did not|didn['’]t) (?:ask(?:ed)?|want(?:ed)?|request(?:ed)?|agree[d]?)\b|"
+    r"\b(?:that|this)(?:['’]s| is) not (?:why|what) i\b|\bchanged my mind\b|"
+    r"\bi (?:do not|don['’]t) want (?:that|this|it|any of (?:that|this))(?: at all| any ?more)?\s*[.!]|"
+    r"\b(?:do not|don['’]t) (?:change|do|touch) anything\b|\bon second thoughts?\b|\bscratch that\b|\bnot any ?more\b|"
+    r"\bno longer (?:want|need) (?:that|this|it|any)|"
+    r"\b(?:that|this|it) (?:is not|isn['’]t|was not|wasn['’]t) (?:what|why|my)\b|\bi have(?: not|n['’]t) (?:asked|"
+    r"requested|said)|\bwho said (?:that )?i want|"
+    r"\bthere must be a (?:mistake|misunderstanding|mix)|\bwhy would i want (?:that|this)|\bnothing (?:should|"
+    r"needs to) (?:be )?change", re.I)
+_stops_it = re.compile(r"\b(?:do not|don['’]t|please don['’]t) (?:do (?:that|this|it)|go ahead|proceed)\b|"
+    r"\bno,? (?:wait|stop)\b|\bplease do(?: not|n['’]t)\s*[.!]?$|\bactually,? no\b|"
+    r"\bforget (?:it|about it|that)\b|\bcall it off\b|\bleave it\b|\b(?:keep|leave) (?:everything|things|it|"
+    r"all)(?: exactly| just)? (?:as|the way)\b|\bnever ?mind\b|\b(?:please )?stop\s*[,.!]|"
+    r"\bno,? (?:please )?(?:do not|don['’]t)\b|"
+    r"\bchanged? my mind\b|\bdo not make (?:that|this|any) change|\bi(?:['’]d| would) rather not\s*[.!]|"
+    r"\bcancel that\b|\bhold on,? no\b", re.I)
+_foreseen = re.compile(r"\bchange (?:your|their) mind|\bregret|\brethink|\bsuddenly|do not say yes|"
+    r"asks?(?: you)? (?:for|to) confirm|\bkeep it\b|final confirmation", re.I)
+_reasoned = re.compile(r"\b(?:if|unless|because|since|too (?:much|expensive|high|long|early|late)|expensive|budget|"
+    r"afford|cost|price|fee|refund|instead|rather|prefer|"
+    r"other|another|different|wrong|earlier|later|without|transfer\w*|human|insurance)\b|\$", re.I)
 
 def denials(
     t:Talk # a conversation
@@ -147,9 +217,10 @@ def denials(
     "Takes back what it had asked for"
     if _foreseen.search(t.told): return []
     out = []
-    for i,turn in enumerate(t.turns):
-        m = _denies.search(turn.text)
-        if not m or i == 0 or not consent_wanted(turn.asked) or _reasoned.search(turn.text): continue
+    for turn in t.turns:
+        m = _flatly.search(turn.text) or _stops_it.search(turn.text) if waiting(turn.asked) or not turn.asked else None
+        weak = m and not _flatly.search(turn.text)
+        if not m or _reasoned.search(turn.text) or weak and not consent_wanted(turn.asked): continue
         out.append(Finding('inconsistent_behavior', turn.at, quote(turn.text, m.start()), 'denies what it asked for'))
     return out
 
@@ -168,13 +239,21 @@ def corrections(
         for m in here: said.setdefault(m.kind, set()).add(m.value)
     return out
 
-_swap = re.compile(r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i (?:meant|mean)|correction|mistake|sorry|should be|instead|rather|earlier|mixed)\b", re.I)
+_swap = re.compile(r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i (?:meant|mean)|correction|mistake|sorry|"
+    r"should be|instead|rather|earlier|mixed)\b", re.I)
 
 # %% ../nbs/lib/58_conduct.ipynb #7483dbdc
-_id_asked = re.compile(r"\b(?:user id|user name|e-?mail|zip|order (?:number|id)|reservation (?:number|id|code)|confirmation (?:number|code)|phone number|full name|date of birth|"
-    r"booking (?:number|reference)|who you are|your name)\b", re.I)
-_not_known = re.compile(r"\b(?:remember|recall|know|sure|handy|have|find|forgot\w*|lost|look|see|without|locate|unable|can['’]t|cannot|not|no idea|which|what|why|how|where)\b", re.I)
-_bare = re.compile(r"^\W*(?:yes|yeah|no|sure|ok|okay|correct|thank|thanks|great|perfect|that)\b", re.I)
+_to_give = re.compile(r"\b(?:what|which|who|when|where|how|could you (?:please )?(?:provide|tell|share|give|describe)|"
+    r"can you (?:please )?(?:provide|tell|share|give)|"
+    r"may i have|please (?:provide|tell|share|give|specify|reply with|send|let me know (?:which|what|your)))\b", re.I)
+_bare = re.compile(r"^\W*(?:yes|yeah|yep|no|nope|sure|ok|okay|correct|right|thank|thanks|great|perfect|that)\b", re.I)
+_excused = re.compile(r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find|locate|look|unable|have|which|both|"
+    r"all|any|either|first|second|last|same|only|"
+    r"my|mine|it|they|them|one|for|due|because)\b", re.I)
+_boiler = stems("""
+yes no that is correct please go ahead i do not want to accept the thanks for sorting out what next sure ok fine
+agree confirm proceed okay right you thank it this sounds good great perfect works me with a of course
+absolutely am happy and nothing anything more need nope would like cancel fee change price terms charge""")
 
 def misread(
     t:Talk # a conversation
@@ -182,12 +261,9 @@ def misread(
     "Answers another question than the one that was asked"
     out = []
     for turn in t.turns[1:]:
-        asks = [s for s in waiting(turn.asked) if _id_asked.search(s)]
-        other = [s for s in waiting(turn.asked) if s not in asks]
-        if not asks or other or turn.token or consent_wanted(turn.asked) or definite(turn.text, t.traj.task.domain): continue
-        plain = _bare.search(turn.text) and not _names(turn.text) and len(turn.text.split()) < 16
-        told = re.search(r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find|locate|look (?:it|them) up|unable|don['’]t have|no (?:email|id|number))\b", turn.text, re.I)
-        if plain and not told: out.append(Finding('incorrect_interpretation', turn.at, quote(turn.text), 'answers another question'))
+        asks = waiting(turn.asked)
+        if turn.token or consent_wanted(turn.asked) or not any(map(_to_give.search, asks)): continue
+        plain = _bare.search(turn.text) and len(turn.text.split()) < 14 and not definite(turn.text, t.traj.task.domain)
+        if plain and not stems(turn.text) - _boiler: out.append(Finding('incorrect_interpretation', turn.at,
+            quote(turn.text), 'answers another question'))
     return out
-
-def _names(text): return re.search(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b|\d{3}", text)

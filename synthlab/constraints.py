@@ -10,11 +10,12 @@ import re
 from itertools import groupby
 
 from .mentions import mentions
-from .slots import FIELDS, demanded, field, held_back, limit, sentences, stems
+from .slots import FIELDS, demanded, field, held_back, limit, stem, stems
 from .talk import Finding, Talk, agrees, consent_wanted, definite, quote, waiting
 
 # %% ../nbs/lib/58_constraints.ipynb #e781d5bb
-_methods = dict(paypal='paypal', gift='gift|voucher|balance', credit='credit|card ending|visa|mastercard|amex|same card|original|card', certificate='certificate|voucher')
+_methods = dict(paypal='paypal', gift='gift|voucher|balance', credit='credit|card ending|visa|mastercard|amex|'
+    'same card|original|card', certificate='certificate|voucher')
 
 def _told(t):
     "Words and definite things that the user has said"
@@ -24,10 +25,13 @@ def _told(t):
 def _untold(slot, told):
     said, words, things = told
     if slot.kind == 'word': return slot.value not in words and not re.search(_methods.get(slot.value, r'$^'), said)
-    if slot.kind == 'count': return (slot.kind, slot.value) not in things and slot.value.split()[0] not in said.split() and not _in_words(slot, said)
+    if slot.kind == 'product': return not any(stem(w) in words for w in slot.value.split())
+    if slot.kind == 'count': return (slot.kind,
+        slot.value) not in things and slot.value.split()[0] not in said.split() and not _in_words(slot, said)
     return (slot.kind, slot.value) not in things
 
-_figures = dict(zip('1 2 3 4 5 6 7 8 9 10'.split(), 'one|a|an|another two three four five six seven eight nine ten'.split()))
+_figures = dict(zip('1 2 3 4 5 6 7 8 9 10'.split(), 'one|a|an|'
+    'another two three four five six seven eight nine ten'.split()))
 def _in_words(slot, said): return bool(re.search(rf'\b({_figures.get(slot.value.split()[0], "$^")})\b', said))
 
 def _left_out(slots, told):
@@ -37,15 +41,19 @@ def _left_out(slots, told):
     things = [s for s in slots if s.kind != 'word' and _untold(s, told)]
     return things + [s for s in lost if 2*len(lost) > len(words) or s.value in _methods and len(lost) == 1]
 
+_refused = re.compile(r"\b(?:cannot|unable|not able|not possible|not allowed|does not allow|unfortunately)\b|\b(?:can|"
+    r"does|is)n['’]t (?:allow|possible)\b", re.I)
+
 def untold(
     t:Talk # a conversation
 ) -> list[Finding]: # one for each sentence of the instructions
     "What the user left without saying"
-    if not t.turns or t.turns[-1].token != 'stop': return []
+    if not t.turns or t.turns[-1].token != 'stop' or _refused.search(t.turns[-1].asked): return []
     told, last, out = _told(t), t.turns[-1], []
     for s,slots in groupby(demanded(t.traj.task), key=lambda x: x.sentence):
         if gone := _left_out(list(slots), told):
-            out.append(Finding('missed_required_action', last.at, f'never said: {", ".join(x.text for x in gone)} ({quote(s)})', 'constraint never told'))
+            out.append(Finding('missed_required_action', last.at,
+                f'never said: {", ".join(x.text for x in gone)} ({quote(s)})', 'constraint never told'))
     return out
 
 # %% ../nbs/lib/58_constraints.ipynb #66df170f
@@ -53,7 +61,8 @@ _price = re.compile(r'total|charg|cost|price|pay|fee|difference|additional', re.
 
 def _sums(text):
     "Prices in an agent's proposal"
-    return [float(m.value) for s in re.split(r'(?<=[.!?])\s+|\n+', text) if _price.search(s) and not re.search('refund|save|balance|worth', s, re.I)
+    return [float(m.value) for s in re.split(r'(?<=[.!?])\s+|\n+', text) if _price.search(s)
+        and not re.search('refund|save|balance|worth', s, re.I)
             for m in mentions(s) if m.kind == 'amount']
 
 def over_limit(
@@ -63,30 +72,39 @@ def over_limit(
     most = limit(t.traj.task)
     if most is None: return []
     for i,turn in enumerate(t.turns):
-        if any(m.kind == 'amount' and float(m.value) == most for x in t.turns[:i+1] for m in mentions(x.text)): return []
+        if any(m.kind == 'amount' and float(m.value) == most for x in t.turns[:i+1] for m in mentions(x.text)):
+            return []
         sums = _sums(turn.asked)
         if sums and min(sums) > most and consent_wanted(turn.asked) and agrees(turn.text):
-            return [Finding('missed_required_action', turn.at, quote(turn.text), f'agrees to ${min(sums):g}, its limit is ${most:g}')]
+            return [Finding('missed_required_action', turn.at, quote(turn.text),
+                f'agrees to ${min(sums):g}, its limit is ${most:g}')]
     return []
 
 def anonymous(
     t:Talk # a conversation
 ) -> list[Finding]: # one at most
     "Asked who it is, never says so, and leaves"
-    own = [m for m in definite(field(t.traj.task, 'known_info'), t.traj.task.domain) if m.kind in ('user', 'email', 'zip', 'phone', 'name')]
-    asked = any(re.search(r'user id|e-?mail|zip|phone number|your (?:full )?name', s, re.I) for x in t.turns for s in waiting(x.asked))
+    own = [m for m in definite(field(t.traj.task, 'known_info'), t.traj.task.domain) if m.kind in ('user', 'email',
+        'zip', 'phone', 'name')]
+    asked = any(re.search(r'user id|e-?mail|zip|phone number|your (?:full )?name', s, re.I) for x in t.turns
+        for s in waiting(x.asked))
     if not own or not asked or not t.turns[-1].token == 'stop': return []
     said, _, things = _told(t)
     if any((m.kind, m.value) in things or m.text.lower() in said for m in own): return []
-    return [Finding('missed_required_action', t.turns[-1].at, quote(t.turns[-1].text), 'asked who it is and never says')]
+    return [Finding('missed_required_action', t.turns[-1].at, quote(t.turns[-1].text),
+        'asked who it is and never says')]
 
 # %% ../nbs/lib/58_constraints.ipynb #0617d019
-_refusal = re.compile(r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|available|offer\w*|within|something|find|see|refundable|qualify)|"
-    r"unfortunately|does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|no (?:way|option|flights?|direct|other)|only|sorry|basic economy|afraid|policy)\b", re.I)
+_refusal = re.compile(r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|available|"
+    r"offer\w*|within|something|find|see|refundable|qualify)|"
+    r"unfortunately|does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|no (?:way|option|flights?|direct|"
+    r"other)|only|sorry|basic economy|afraid|policy)\b", re.I)
 _upfront = re.compile(r'\bup ?front\b|very first message|at the beginning|at once|all (?:the )?details', re.I)
-_common = stems('''you your want to the a an and or of in on at for with by as is are be it its that this agent if then not no do does would
-could should can will may any all also just only have has had ask asks asked tell tells say says need like get make sure so but be been them they
-there than from into about out up down over under again still even very really please help able willing ok okay fine go ahead accept prefer one''')
+_common = stems('''
+you your want to the a an and or of in on at for with by as is are be it its that this agent if then not no do
+does would could should can will may any all also just only have has had ask asks asked tell tells say says need
+like get make sure so but be been them they there than from into about out up down over under again still even
+very really please help able willing ok okay fine go ahead accept prefer one''')
 
 def _clauses(task):
     "(condition, what may be said then, sentence) of conditional sentences"
@@ -98,7 +116,8 @@ def _clauses(task):
 def _due(when, heard):
     "Has the agent brought up what the condition speaks of?"
     if not heard: return False
-    if re.search(r"not|n['’]t|cannot|unable|refus|deni|no\b|only|insist|more than|above|greater", when, re.I): return any(_refusal.search(s) for s in heard)
+    if re.search(r"not|n['’]t|cannot|unable|refus|deni|no\b|only|more than|above|greater", when, re.I):
+        return any(_refusal.search(s) for s in heard)
     words = stems(when) - _common
     return not words or any(2*len(words & stems(s)) >= len(words) for s in heard)
 
@@ -106,14 +125,26 @@ def _fallbacks(t):
     task = t.traj.task
     for when,then,s in _clauses(task):
         rest = ' '.join(field(task, f) for f in FIELDS).replace(then, ' ')
-        own = stems(then) - _common - stems(rest)
-        full = stems(then) - _common
+        full, own = stems(then) - _common, stems(then) - _common - stems(rest)
         for turn in t.turns[:2]:
-            said, heard = stems(turn.text), t.agent_before(turn.at)[1:]
-            if _due(when, heard): break
-            if len(full) > 2 and len(full & said) >= .75*len(full) and (len(own & said) > 1 or len(own) == len(own & said) == 1 and len(full) > 3):
-                yield Finding('revealed_info_early', turn.at, quote(turn.text, width=240), f'told before its condition: if{when}')
+            if _due(when, t.agent_before(turn.at)[1:]): break
+            if own and not _stated(when, turn.text) and _tells(turn.text, full, own):
+                yield Finding('revealed_info_early', turn.at, quote(turn.text, width=240),
+                    f'told before its condition: if{when}')
                 break
+
+def _stated(when, text):
+    "Does the user tell the condition too?"
+    words = stems(when) - _common
+    return bool(re.search(r'\b(?:if|unless|in case|otherwise)\b', text,
+        re.I)) and 2*len(words & stems(text)) >= len(words)
+
+def _tells(text, full, own):
+    "Is the gist of a clause in a turn, or is a sentence of it little else?"
+    said = stems(text) - _common
+    if len(full) > 2 and len(full & said) >= .75*len(full) and len(own & said) > (len(full) < 4): return True
+    each = [stems(s) - _common for s in re.split(r'(?<=[.!?:])\s+|\n+', text)]
+    return any(own & x and len(x & full) >= .6*len(x | full) for x in each if x)
 
 def _held(t):
     for h in held_back(t.traj.task):
@@ -121,19 +152,23 @@ def _held(t):
             heard = t.agent_before(turn.at)[1:]
             if h.until == 'refused' and any(_refusal.search(s) for s in heard): break
             if h.until == 'asked' and any(re.search(r'pay|card|method', s, re.I) for s in heard): break
-            hit = {(m.kind, m.value) for m in definite(turn.text, t.traj.task.domain)} | {('word', w) for w in stems(turn.text)}
+            hit = {(m.kind, m.value) for m in definite(turn.text, t.traj.task.domain)} | {('word', w)
+                for w in stems(turn.text)}
             found = [x for x in h.slots if (x.kind, x.value) in hit]
             if len(found) == len(h.slots) and (len(found) > 1 or found[0].kind != 'word'):
-                yield Finding('revealed_info_early', turn.at, quote(turn.text), f'said before it was {h.until}' if h.until != 'never' else 'tells a secret')
+                yield Finding('revealed_info_early', turn.at, quote(turn.text), f'said before it was {h.until}'
+                    if h.until != 'never' else 'tells a secret')
                 break
 
 def _identity(t):
     task, first = t.traj.task, t.turns[0] if t.turns else None
     if first is None or first.at > t.start+1 or _upfront.search(t.told) or waiting(first.asked): return
     why = {(m.kind, m.value) for m in mentions(field(task, 'reason_for_call'))}
-    own = {(m.kind, m.value) for m in mentions(field(task, 'known_info')) if m.kind in ('user', 'email', 'zip', 'phone', 'reservation')} - why
+    own = {(m.kind, m.value) for m in mentions(field(task, 'known_info')) if m.kind in ('user', 'email', 'zip',
+        'phone', 'reservation')} - why
     hit = next((m for m in mentions(first.text) if (m.kind, m.value) in own), None)
-    if hit: yield Finding('revealed_info_early', first.at, quote(first.text, hit.at), f'{hit.kind} told before anybody asked')
+    if hit: yield Finding('revealed_info_early', first.at, quote(first.text, hit.at),
+        f'{hit.kind} told before anybody asked')
 
 def early(
     t:Talk # a conversation

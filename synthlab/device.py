@@ -13,10 +13,14 @@ from .talk import Finding, Talk, Turn, quote
 
 # %% ../nbs/lib/57_device.ipynb #7756dbcb
 _topics = [(re.compile(t), re.compile(w, re.I)) for t,w in [
-    ('airplane', r'airplane|flight mode'), ('wifi_calling', r'wi-?fi'), ('wifi', r'wi-?fi'), ('vpn', r'\bvpn'), ('roaming', r'roam'),
-    ('apn', r'\bapn|access point'), ('sim', r'\bsim\b'), ('data_(saver|restriction)', r'data.?saver|restrict|data usage|data_restriction'),
-    ('network_mode', r'network (?:mode|type|pref)|preferred network|network_mode|[2345]g\b|\blte\b'), ('speed', r'speed|fast|slow|internet|data|work'),
-    ('toggle_data', r'data'), ('permission|app', r'permission|\bapps?\b|app_'), ('mms', r'mms|picture|photo|messag|send'),
+    ('airplane', r'airplane|flight mode'), ('wifi_calling', r'wi-?fi'), ('wifi', r'wi-?fi'), ('vpn', r'\bvpn'),
+        ('roaming', r'roam'),
+    ('apn', r'\bapn|access point'), ('sim', r'\bsim\b'), ('data_(saver|restriction)', r'data.?saver|restrict|'
+        r'data usage|data_restriction'),
+    ('network_mode', r'network (?:mode|type|pref)|preferred network|network_mode|[2345]g\b|\blte\b'), ('speed',
+        r'speed|fast|slow|internet|data|work'),
+    ('toggle_data', r'data'), ('permission|app', r'permission|\bapps?\b|app_'), ('mms', r'mms|picture|photo|messag|'
+        r'send'),
     ('reboot', r'reboot|restart|power|turn (?:it|your phone|the phone|the device) off'), ('payment', r'pay|bill')]]
 _always = ('check_status_bar', 'check_network_status')
 
@@ -42,16 +46,19 @@ def _unspoken(call, t, at):
     "A value that nobody named"
     if not isinstance(call.args, dict): return ''
     heard = re.sub(r'[^a-z0-9]+', ' ', t.words_before(at)).split()
-    def known(v): return any(w in heard for w in re.findall(r'[a-z0-9]+', v.lower()))
+    def known(v): return all(w in heard or w in ('preferred', 'only') for w in re.findall(r'[a-z0-9]+', v.lower()))
     return next((v for v in call.args.values() if isinstance(v, str) and not known(v)), '')
 
 def _fault(call, answer, t, at, known):
     "Type and rule of what is wrong with one call"
-    if fault(call, known) and (answer is None or failed(answer)): return 'tool_call_schema_error', 'call not well formed'
-    if call.args and (answer is not None and failed(answer) or _unspoken(call, t, at)):
-        return 'tool_call_argument_error', 'argument refused' if answer is not None and failed(answer) else 'argument that nobody named'
-    if about(call.name, _told(t, at)): return None
-    if _later(t, at, call.name) and not about(call.name, ' '.join(t.agent_before(at)[:-2])): return 'wrong_sequence', 'called before it was asked for'
+    if fault(call, known) and (answer is None or failed(answer)):
+        return 'tool_call_schema_error', 'call not well formed'
+    if call.args and answer is not None and failed(answer): return 'tool_call_argument_error', 'argument refused'
+    if about(call.name, _told(t, at)):
+        return ('tool_call_argument_error', 'argument that nobody named') if _unspoken(call, t, at) else None
+    before = ' '.join(t.agent_before(at)[:-2])
+    if _later(t, at, call.name) and not about(call.name, before):
+        return 'wrong_sequence', 'called before it was asked for'
     return 'irrelevant_tool_call', 'call that nobody asked for'
 
 def calls(
@@ -66,33 +73,47 @@ def calls(
     return out
 
 # %% ../nbs/lib/57_device.ipynb #370f12f3
-_is = r"(?:\s+mode)?\s+(?:is|was|seems to be|appears to be|shows? as)(?:\s+(?:now|still|currently|already|also))*(?:\s+(?:turned|switched))?\s+"
+_is = (r"(?:\s+mode)?\s+(?:is|was|seems to be|appears to be|shows? as)(?:\s+(?:now|still|currently|already|also))*"
+    r"(?:\s+(?:turned|switched))?\s+")
 def _switch(name): return [(f'{name}: on', rf'\b{name}{_is}(?:on|enabled|active|connected)\b'),
                            (f'{name}: off', rf'\b{name}{_is}(?:off|disabled|inactive|disconnected)\b')]
 _user_says = [(k, re.compile(p, re.I)) for k,p in [
-    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'),
+    *_switch('airplane'), *_switch('data saver'), *_switch('(?:mobile )?data(?! saver)'), *_switch('(?:data )?roaming'),
     ('sim: missing', r'\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))'),
-    ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |shows? as )?(?:active|working|fine)'),
+    ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
+        r'shows? as )?(?:active|working|fine)'),
     ('line: suspended', r'\b(?:line|plan|account|service) (?:is |has been |was )?suspended\b'),
-    ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|left)\b'),
-    ('speed: excellent', r'\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came out)(?: now| as)?\s+(?:an? )?excellent\b'),
+    ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|'
+        r'left)\b'),
+    ('speed: excellent', r'\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came out)(?: now|'
+        r' as)?\s+(?:an? )?excellent\b'),
     ('mms: can', r"\b(?:i can|it can|app can|i am able to) (?:now )?send (?:an? )?(?:mms|picture)"),
     ('mms: cannot', r"\b(?:it|app) (?:can(?:'t|’t|not)|still can(?:'t|’t|not)) send (?:an? )?(?:mms|picture)")]]
 _phone_says = [(k, re.compile(p, re.I)) for k,p in [
-    ('airplane: on', r'airplane mode(?: is now|:) on|✈️ airplane mode'), ('airplane: off', r'airplane mode(?: is now|:) off|📶|no signal'),
-    ('data saver: on', r'data saver(?: mode)?(?: is now| is) on|🔽 data saver'), ('data saver: off', r'data saver(?: mode)?(?: is now| is) off'),
-    ('wi-?fi calling: on', r'wi-?fi calling is (?:now |currently )?(?:turned )?on'), ('wi-?fi calling: off', r'wi-?fi calling is (?:now |currently )?(?:turned )?off'),
+    ('airplane: on', r'airplane mode(?: is now|:) on|✈️ airplane mode'), ('airplane: off', r'airplane mode(?: is now|'
+        r':) off|📶|no signal'),
+    ('(?:mobile )?data(?! saver): on', r'mobile data is now on|📱 data enabled|mobile data enabled: (?:yes|true)'),
+        ('(?:mobile )?data(?! saver): off', r'mobile data is now off|data disabled|mobile data enabled: (?:no|false)'),
+    ('(?:data )?roaming: on', r'data roaming is now on|roaming enabled: (?:yes|true)'), ('(?:data )?roaming: off',
+        r'data roaming is now off|roaming enabled: (?:no|false)'),
+    ('data saver: on', r'data saver(?: mode)?(?: is now| is) on|🔽 data saver'), ('data saver: off',
+        r'data saver(?: mode)?(?: is now| is) off'),
+    ('wi-?fi calling: on', r'wi-?fi calling is (?:now |currently )?(?:turned )?on'), ('wi-?fi calling: off',
+        r'wi-?fi calling is (?:now |currently )?(?:turned )?off'),
     ('vpn: on', r'vpn (?:is on|connected)\b'), ('vpn: off', r'vpn (?:is turned off|disconnected)|no active vpn'),
-    ('sim: missing', r'sim card status: missing|no sim card'), ('sim: locked', r'sim card status: locked|sim card is locked'),
+    ('sim: missing', r'sim card status: missing|no sim card'), ('sim: locked', r'sim card status: locked|'
+        r'sim card is locked'),
     ('sim: active', r'sim card status: active|sim card is active|sim card re-seated'),
     ('speed: excellent', r'\(excellent\)'), ('speed: other', r'mbps \((?!excellent)|speed test failed'),
     ('mms: can', r'can send mms'), ('mms: cannot', r'cannot send mms')]]
 
 def _states(text, patterns): return {k.split(': ')[0]: k.split(': ')[1] for k,p in reversed(patterns) if p.search(text)}
 
-def _lookups(t): return [(i, m.content) for i,m in enumerate(t.traj.messages) if m.role == 'tool' and m.by == 'user' and not failed(m)]
+def _lookups(t): return [(i, m.content) for i,m in enumerate(t.traj.messages) if m.role == 'tool' and m.by == 'user'
+    and not failed(m)]
 
-_hedge = re.compile(r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwhether\b|\bhow (?:do|to|can)\b|\bwant\b|\bneed\b|\bmake sure\b|\btry\w*\b|\bhope\b|\buntil\b", re.I)
+_hedge = re.compile(r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwhether\b|\bhow (?:do|to|can)\b|\bwant\b|"
+    r"\bneed\b|\bmake sure\b|\btry\w*\b|\bhope\b|\buntil\b", re.I)
 
 def _statements(turn):
     "What a turn says outright about the phone, sentence by sentence"
@@ -111,9 +132,11 @@ def misreported(
         fresh = bool(looks) and any(i == turn.at-1 for i,_ in looks)
         for s,thing,state in _statements(turn):
             now = next((x[thing] for x in reversed(seen) if thing in x), None)
-            if now not in (None, state): out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at, quote(s), f'the phone says {thing}: {now}'))
+            if now not in (None, state): out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at,
+                quote(s), f'the phone says {thing}: {now}'))
             elif now is None and fresh and not _heard_so(t, turn, s):
-                out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at, quote(s), f'the phone says nothing of {thing}'))
+                out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at, quote(s),
+                    f'the phone says nothing of {thing}'))
     return list(out.values())
 
 def _heard_so(t, turn, s):

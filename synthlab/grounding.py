@@ -13,9 +13,12 @@ from .slots import instructions, may_invent, moves_dates, stems
 from .talk import Finding, Talk, Turn, definite, quote, talk
 
 # %% ../nbs/lib/57_grounding.ipynb #b8dcf1c6
-_checked = ('email', 'payment', 'user', 'order', 'bill', 'line', 'phone', 'date', 'flight', 'item', 'reservation', 'card', 'zip',
+_checked = ('email', 'payment', 'user', 'order', 'bill', 'line', 'phone', 'date', 'flight', 'item', 'reservation',
+    'card', 'zip',
     'street', 'number', 'name')
-_own_sum = re.compile(r'\b(?:i|we) (?:\w+ )?(?:paid|spent)\b[^.?!]{0,40}$|\bcost me\b[^.?!]{0,30}$|\b(?:budget|limit|maximum|up to|at most|no more '
+_own = ('email', 'payment', 'user', 'card', 'zip', 'phone', 'order', 'number', 'street')
+_own_sum = re.compile(r'\b(?:i|we) (?:\w+ )?(?:paid|spent)\b[^.?!]{0,40}$|\bcost me\b[^.?!]{0,30}$|\b(?:budget|'
+    r'limit|maximum|up to|at most|no more '
     r'than|less than|under|willing to (?:pay|spend))\b[^.?!]{0,30}$', re.I)
 _digits = {w: str(i) for i,w in enumerate('zero one two three four five six seven eight nine ten'.split())}
 
@@ -55,8 +58,10 @@ def invented(
 # %% ../nbs/lib/57_grounding.ipynb #1ad69586
 _claims = [(n, re.compile(p, re.I)) for n,p in [
     ('membership', r"\b(?:i am|i'm|i’m|as) an? (?:\w+ )?(gold|silver|platinum|diamond|bronze|vip|premium|elite)\b"),
-    ('insurance', r"\bi(?:'ve| have|’ve)? (?:also )?(?:bought|purchased|paid for|took out|got|have) (?:\w+ ){0,2}(insurance)\b"),
-    ('health', r"\b(?:i am|i'm|i’m|i (?:have|had|got)(?: been)?|i was|feeling|because of|due to) (?:\w+ ){0,3}(sick|ill|illness|injured|injury|"
+    ('insurance', r"\bi(?:'ve| have|’ve)? (?:also )?(?:bought|purchased|paid for|took out|got|"
+        r"have) (?:\w+ ){0,2}(insurance)\b"),
+    ('health', r"\b(?:i am|i'm|i’m|i (?:have|had|got)(?: been)?|i was|feeling|because of|due to) (?:\w+ ){0,3}(sick|"
+        r"ill|illness|injured|injury|"
                r"surgery|hospital\w*|medical|pregnant)\b"),
     ('death', r"\bmy (?:\w+ ){1,2}(died|passed away|funeral)\b"),
     ('weather', r"\b(?:because of|due to) (?:\w+ ){0,3}(weather|storm|hurricane|snow\w*)\b")]]
@@ -74,12 +79,12 @@ def ungrounded(
     t:Talk # a conversation
 ) -> list[Finding]: # each detail once, one for each kind and turn
     "Details and claims that the user cannot have from anywhere"
-    if may_invent(t.traj.task): return []
-    out, seen = {}, set()
+    out, seen, free = {}, set(), may_invent(t.traj.task)
     for turn in t.turns:
         new = [(m.kind, m.value, m.at) for m in definite(turn.text, t.traj.task.domain) if invented(m, turn, t)]
         for kind,value,at in [*new, *((n, '', m.start()) for n,m in _claimed(turn, t))]:
-            if (kind, value) in seen: continue
+            if (kind, value) in seen or free and kind not in _own: continue
             seen.add((kind, value))
-            out.setdefault((turn.at, kind), Finding('hallucination', turn.at, quote(turn.text, at), f'ungrounded {kind}'))
+            out.setdefault((turn.at, kind), Finding('hallucination', turn.at, quote(turn.text, at),
+                f'ungrounded {kind}'))
     return list(out.values())

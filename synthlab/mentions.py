@@ -50,7 +50,8 @@ _kinds = [(k, re.compile(p, 0 if k in _by_case else re.I)) for k,p in [
     ('amount', r'\$\s?(\d[\d,]*(?:\.\d+)?)|\b(\d[\d,]*(?:\.\d+)?)\s?(?:dollars|bucks|usd)\b'),
     ('card', r'\bending (?:in|with)\s+(\d{4})\b'),
     ('zip', r'(?<![\d,$#.-])\b\d{5}\b(?![,.-]?\d)'),
-    ('street', r'\b\d{1,5}\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w.]+\s+){1,3}(?:Street|St|Avenue|Ave|Drive|Dr|Lane|Ln|Road|Rd|Court|Ct|Boulevard|'
+    ('street', r'\b\d{1,5}\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w.]+\s+){0,3}(?:Street|St|Avenue|Ave|Drive|Dr|Lane|Ln|Road|'
+        r'Rd|Court|Ct|Boulevard|'
         r'Blvd|Highway|Way|Place|Terrace|Square|View)\b'),
     ('number', r'\b[A-Z]{1,3}-?\d{4,}\b|(?<![\d,$.-])\b\d{6,}\b(?![,.-]?\d)'),
     ('count', rf'\b{_number}\s+(?:[\w-]+\s){{0,2}}?{_thing}\b'),
@@ -88,19 +89,29 @@ def mentions(
     text:str # anything
 ) -> tuple[Mention, ...]: # in the order of the text
     "Identifiers, dates, amounts and numbers of bags and passengers"
-    return tuple(sorted((Mention(k, _value(k, m), m[0], m.start()) for k,m in _found(text, _kinds)), key=lambda x: x.at))
+    return tuple(sorted((Mention(k, _value(k, m), m[0], m.start()) for k,m in _found(text, _kinds)),
+        key=lambda x: x.at))
 
 # %% ../nbs/lib/54_mentions.ipynb #20ea9bae
-_capital = r"[A-Z][a-zé'’]+(?:-[A-Z][a-z]+)?"
+_capital = r"[A-Z][a-zé]+(?:-[A-Z][a-z]+)?"
 _pair = re.compile(rf'\b({_capital})\s+({_capital})\b')
-_before = re.compile(r"(?:named|name is|names? are|name:|called|passengers?(?: is| are|:)?|travell?ers?(?: is| are|:)?|companion,?"
-    r"|(?:wife|husband|partner|spouse|friend|colleague|coworker|boss|assistant|brother|sister|mother|father|son|daughter|"
-    r"cousin|child|kid|mom|dad|aunt|uncle|roommate)(?:'s name is|’s name is| is|,)?|i am|i'm|i’m|this is|for|with|add|myself,?|myself and|me and)\s+$", re.I)
+_before = re.compile(r"(?:named|name is|names? are|name:|called|passengers?(?: is| are|:)?|travell?ers?(?: is| are|"
+    r":)?|companion,?"
+    r"|(?:wife|husband|partner|spouse|friend|colleague|coworker|boss|assistant|brother|sister|mother|father|son|"
+    r"daughter|"
+    r"cousin|child|kid|mom|dad|aunt|uncle|roommate)(?:'s name is|’s name is| is|,)?|i am|i'm|i’m|this is|for|with|"
+    r"add|myself,?|myself and|me and)\s+$", re.I)
 _never = set('''New York San Francisco Los Angeles Las Vegas United States Gift Card Credit Card Wi-Fi Calling Data Saver
-Airplane Mode Mobile Network Status Bar Customer Service Google Home Apple Homekit Android Amazon Alexa Travel Insurance Basic
-Economy Business Class Gold Silver Member Flight Order Reservation Passenger Date Birth Payment Method Thank Please Hello Hi
-Monday Tuesday Wednesday Thursday Friday Saturday Sunday Speed Test Sim Fort Worth Houston Washington West East Coast Option
-Since Yes No Ok Okay Mastercard Visa Paypal Suite Street Avenue Drive Lane Road Highway Park'''.lower().split())
+Airplane Mode Mobile Network Status Bar Customer Service Google Home Apple Homekit Android Amazon Alexa Travel
+Insurance Basic Economy Business Class Gold Silver Member Flight Order Reservation Passenger Date Birth
+Payment Method Thank Please Hello Hi Monday Tuesday Wednesday Thursday Friday Saturday Sunday Speed Test Sim
+Fort Worth Houston Washington West East Coast Option Since Yes No Ok Okay Mastercard Visa Paypal Suite Street
+Avenue Drive Lane Road Highway Park Airport International Field Hobby Center Centre North South Lake Mount
+Fort Saint Port Good Great Best Kind Dear Happy Round Trip One Two Way First Second Assistant Outbound Return
+Inbound Seat Window Aisle Confirmation Number Vpn Apn Mms Puk Pin Sms Lte Usb Led Pet Bed Desk Lamp Water
+Bottle Smart Watch Running Shoes Coffee Maker Tea Kettle Office Chair Action Camera Air Purifier Pro Max Plus
+Full Total Price Refund Cancel Book Change Upgrade Add Update Keep Not Also Then And Or But If The My Your Our
+Their This That These Those What Which When Where How Who Why'''.lower().split())
 
 @lru_cache(maxsize=None)
 def _people(domain):
@@ -117,14 +128,18 @@ def people(
     first, last = _people(domain)
     def is_one(m):
         if {m[1].lower(), m[2].lower()} & (_never | set(_months)): return False
-        return m[1] in first and m[2] in last or bool(_before.search(text[max(0, m.start()-40):m.start()]))
+        return m[1] in first or m[2] in last or not _opens(text, m.start()) or bool(_before.search(text[max(0,
+            m.start()-40):m.start()]))
     return [Mention('name', f'{m[1]} {m[2]}'.lower(), m[0], m.start()) for m in _pair.finditer(text) if is_one(m)]
+
+def _opens(text, at): return not text[:at].strip() or bool( re.search(r'[.!?]\s*$|\n\s*$', text[:at]))
 
 # %% ../nbs/lib/54_mentions.ipynb #489bf3e3
 _airports = dict(SFO='San Francisco', JFK='New York', LGA='New York', EWR='New York', LAX='Los Angeles', ORD='Chicago',
     DFW='Dallas', DEN='Denver', SEA='Seattle', ATL='Atlanta', MIA='Miami', BOS='Boston', PHX='Phoenix', IAH='Houston',
     LAS='Las Vegas', MCO='Orlando', CLT='Charlotte', MSP='Minneapolis', DTW='Detroit', PHL='Philadelphia')
-_nicknames = dict(Newark='New York', LaGuardia='New York', NYC='New York', SF='San Francisco', LA='Los Angeles', Vegas='Las Vegas')
+_nicknames = dict(Newark='New York', LaGuardia='New York', NYC='New York', SF='San Francisco', LA='Los Angeles',
+    Vegas='Las Vegas')
 _towns = {**_airports, **{c: c for c in _airports.values()}, **_nicknames}
 _place = re.compile(r'\b('+'|'.join(sorted(map(re.escape, _towns), key=len, reverse=True))+r')\b')
 

@@ -43,7 +43,9 @@ def sentences(
 # %% ../nbs/lib/55_slots.ipynb #51cf5d73
 _synonyms = ['nonstop non-stop direct', 'bag baggage suitcase luggage', 'passenger traveler person people',
     'cancel cancellation', 'refund money', 'compensation compensate voucher certificate', 'bicycle bike',
-    'headphone earbud', 'bookshelf shelf', 'tshirt t-shirt shirt', 'clean vacuum', 'modify change', 'cheapest cheaper lowest']
+    'headphone earbud', 'bookshelf shelf', 'tshirt t-shirt shirt', 'clean vacuum', 'modify change',
+        'cheapest cheaper lowest',
+    'watch wristwatch smartwatch', 'boot shoe', 'phone smartphone', 'sneaker shoe']
 _one = {w: s.split()[0] for s in _synonyms for w in s.split()}
 _airline = '''cancel refund insurance nonstop business economy basic passenger baggage upgrade downgrade compensation cheapest
 fastest certificate gift'''
@@ -57,7 +59,7 @@ def stem(
     word:str # lower case or not
 ) -> str: # the same for words that count as one
     "A word by its beginning"
-    w = word.lower()
+    w = re.sub(r'(?<=ch|sh|ss)es$|(?<=x)es$', '', word.lower())
     w = _one.get(w) or _one.get(w.rstrip('s')) or w
     return w[:-1] if w.endswith('s') and len(w) in (5, 6) else w[:6] if len(w) > 6 else w
 
@@ -78,7 +80,8 @@ def vocabulary(
     if domain == 'airline': return stems(_airline)
     if domain != 'retail': return frozenset()
     kinds = records('retail')['products'].values()
-    named = [p['name'] for p in kinds] + [o for p in kinds for v in p['variants'].values() for o in v['options'].values()]
+    named = [p['name'] for p in kinds] + [o for p in kinds for v in p['variants'].values()
+        for o in v['options'].values()]
     words = {w for s in named for w in re.findall('[a-z]{3,}', s.lower())} - _plain
     return stems(' '.join(words)+' '+_retail)
 
@@ -93,7 +96,7 @@ class Slot:
     field: str # which field of the instructions
 
 _open = re.compile(r"\b(if|unless|otherwise|when|once|until|reveal\w*|mention\w*|pretend|abruptly|make up|the agent|"
-    r"after|suddenly|for some reason|try to|interacting)\b", re.I)
+    r"after|suddenly|for some reason|try to|interacting|by default)\b", re.I)
 _replaced = re.compile(r'\b(?:instead of|rather than|but not)\b[^.,;]*', re.I)
 _wish = re.compile(r"^(?:also,? |then,? |lastly,? )?(?:you|your name)(?:'d| would| also)? (?:also )?(?:only )?"
     r"(?:want|need|have|will have|wish|would like|like to|prefer|do not want|don't want)\b", re.I)
@@ -101,21 +104,39 @@ _pinned = ('date', 'count', 'order', 'reservation', 'name', 'item', 'flight')
 _negated = re.compile(r"\b(?:not|never|n't|without)\b", re.I)
 
 def _definite(s, task, name):
-    return [Slot(m.kind, m.value, m.text, s, name) for m in [*mentions(s), *people(s, task.domain)]]
+    return [Slot(m.kind, m.value, m.text, s, name) for m in [*mentions(s), *(people(s, task.domain)
+        if task.domain == 'airline' else ())]]
 
 def _terms(s, task, name):
-    known = vocabulary(task.domain)
-    ws = [w for w in _words(_replaced.sub('', s)) if stem(w) in known]
-    return [Slot('word', stem(w), w, s, name) for w in dict.fromkeys(ws)]
+    known, kept = vocabulary(task.domain), _replaced.sub('', s)
+    ws = [w for w in _words(kept) if stem(w) in known]
+    return [Slot('word', stem(w), w, s, name) for w in dict.fromkeys(ws)] + _products(kept, s, task, name)
+
+@lru_cache(maxsize=None)
+def _kinds_of_product():
+    "Product name -> its telling words"
+    names = [p['name'] for p in records('retail')['products'].values()]
+    telling = {n: [w for w in re.findall('[a-z-]{3,}', n.lower()) if w not in {*_plain, 'smart', 'electric',
+        'digital'}] for n in names}
+    return {n: ws for n,ws in telling.items() if ws}
+
+def _products(kept, s, task, name):
+    if task.domain != 'retail': return []
+    here = stems(kept)
+    return [Slot('product', ' '.join(ws), n, s, name) for n,ws in _kinds_of_product().items() if all(stem(w) in here
+        for w in ws)]
 
 def demanded(
     task:Task # any
 ) -> list[Slot]: # in the order of the instructions
     "What a user has to get across, whatever the agent says"
-    why, how = ([s for s in sentences(field(task, f)) if not _open.search(s)] for f in ('reason_for_call', 'task_instructions'))
+    why, how = ([s for s in sentences(field(task, f)) if not _open.search(s)] for f in ('reason_for_call',
+        'task_instructions'))
     first = [x for s in why for x in [*_definite(s, task, 'reason_for_call'), *_terms(s, task, 'reason_for_call')]]
-    then = [x for s in how if _wish.search(s) and not _negated.search(s) for x in _definite(s, task, 'task_instructions')]
-    return [x for x in first if x.kind not in ('user', 'email', 'zip', 'phone', 'amount')] + [x for x in then if x.kind in _pinned]
+    then = [x for s in how if _wish.search(s) and not _negated.search(s) for x in _definite(s, task,
+        'task_instructions')]
+    return [x for x in first if x.kind not in ('user', 'email', 'zip', 'phone', 'amount')] + [x for x in then
+        if x.kind in _pinned]
 
 # %% ../nbs/lib/55_slots.ipynb #8447c6c2
 @dataclass(frozen=True)
@@ -125,7 +146,8 @@ class Later:
     until: str # `refused`, `asked` or `never`
     sentence: str # that says so
 
-_fallback = re.compile(r"\bif(?: and only if)?\b[^,]{0,90}?\b(?:not (?:be )?(?:possible|able|allowed|available|agree)|cannot|can't|can not|"
+_fallback = re.compile(r"\bif(?: and only if)?\b[^,]{0,90}?\b(?:not (?:be )?(?:possible|able|allowed|available|"
+    r"agree)|cannot|can't|can not|"
     r"unable|refus\w+|denies|does not|doesn't|won't|isn't|no\b)[^,]*,\s*(?P<rest>.+)", re.I)
 _in_aside = re.compile(r'\([^()]*\bif\b', re.I)
 _asked = re.compile(r'\bonly (?:provide|mention|give|tell|say|reveal)\b.{0,40}\b(?:ask|asks|asked)\b', re.I)
@@ -133,7 +155,8 @@ _never = re.compile(r"^\(.*\bdo not (?:reveal|mention)\b", re.I)
 
 def _special(s, task, rest):
     "Slots of a sentence that stand nowhere else in the instructions"
-    known = {(m.kind, m.value) for m in [*mentions(rest), *people(rest, task.domain)]} | {('word', w) for w in stems(rest)}
+    known = {(m.kind, m.value) for m in [*mentions(rest), *people(rest, task.domain)]} | {('word', w)
+        for w in stems(rest)}
     return tuple(x for x in [*_definite(s, task, ''), *_terms(s, task, '')] if (x.kind, x.value) not in known)
 
 def _later(s, task, rest):
@@ -158,11 +181,14 @@ def held_back(
     return _held_back(task.domain, tuple(field(task, f) for f in FIELDS))
 
 # %% ../nbs/lib/55_slots.ipynb #e9319f52
-_limit = re.compile(r'\b(?:up to|less than|below|under|at most|no more than|maximum of|budget (?:of|is)|above|more than|over|within)\s+(?:your budget of )?'
+_limit = re.compile(r'\b(?:up to|less than|below|under|at most|no more than|maximum of|budget (?:of|is)|above|'
+    r'more than|over|within)\s+(?:your budget of )?'
     r'\$\s?(\d[\d,]*(?:\.\d+)?)', re.I)
-_no_transfer = re.compile(r"(?:\bnot|n't|no circumstances|\bnever)\b[^.\n]{0,40}\btransferred\b|\bnot ask to be transferred\b", re.I)
-_fiction = re.compile(r'\bmake up\b|\bpretend\b|\bmade[- ]up\b|\blie\b', re.I)
-_moved = re.compile(r'\b(?:day after|next day|days? (?:later|earlier|before|after)|out \d days?|move back|push|delay by|one day|earlier|later|'
+_no_transfer = re.compile(r"(?:\bnot|n't|no circumstances|\bnever)\b[^.\n]{0,40}\btransferred\b|"
+    r"\bnot ask to be transferred\b", re.I)
+_fiction = re.compile(r'(?<!never )(?<!not )\bmake up\b|\bpretend\b|\bmade[- ]up\b|\blie\b', re.I)
+_moved = re.compile(r'\b(?:day after|next day|days? (?:later|earlier|before|after)|out \d days?|move back|push|'
+    r'delay by|one day|earlier|later|'
     r'yesterday|tomorrow|today|hours ago)\b', re.I)
 
 def limit(

@@ -118,13 +118,18 @@ def talk(
     return t
 
 # %% ../nbs/lib/56_talk.ipynb #2489ffb3
-_courtesy = re.compile(r"\b(anything else|any(?:thing)? (?:other|more|further)|something else|(?:further|other|more|additional) (?:assistance|questions?|"
-    r"help|requests?|details|information)|if you (?:need|have|change|decide|prefer|want|wish|would|['’]d)|feel free|how (?:can|may) i (?:help|assist)|"
+_courtesy = re.compile(r"\b(anything else|any(?:thing)? (?:other|more|further)|something else|(?:further|other|more|"
+    r"additional) (?:assistance|questions?|"
+    r"help|requests?|details|information)|if you (?:need|have|change|decide|prefer|want|wish|would|['’]d)|feel free|"
+    r"how (?:can|may) i (?:help|assist)|"
     r"let me know if)\b", re.I)
-_request = re.compile(r"\bplease (?:confirm|provide|share|tell|reply|specify|choose|let me know (?:which|whether|how|what|your)|send|give|do|check|run|go|"
+_request = re.compile(r"\bplease (?:confirm|provide|share|tell|reply|specify|choose|let me know (?:which|whether|"
+    r"how|what|your)|send|give|do|check|run|go|"
     r"turn|try|select)\b|\blet me know (?:which|whether|how you|what you)\b", re.I)
-_consent = re.compile(r"\b(would you like (?:me|us) to|do you (?:want|wish) (?:me|us|to)|would you like to (?:proceed|go ahead|continue)|shall (?:i|we)|"
-    r"should (?:i|we)|may i|do i have your|is (?:this|that|it|everything) (?:ok|okay|fine|correct|right|acceptable|accurate)|"
+_consent = re.compile(r"\b(would you like (?:me|us) to|do you (?:want|wish) (?:me|us|to)|"
+    r"would you like to (?:proceed|go ahead|continue)|shall (?:i|we)|"
+    r"should (?:i|we)|may i|do i have your|is (?:this|that|it|everything)(?: all)? (?:ok|okay|fine|correct|right|"
+    r"acceptable|accurate)|"
     r"are you (?:ok|okay|sure|happy|fine)|confirm\w*|proceed|go ahead|\(?yes ?/ ?no\)?|yes or no|yes to)\b", re.I)
 
 def waiting(
@@ -140,18 +145,25 @@ def consent_wanted(
     "Does the agent wait for a yes?"
     return next((s for s in waiting(text) if _consent.search(s)), '')
 
-_no = re.compile(r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|i (?:don['’]t|do not|won['’]t)|never ?mind|let['’]s (?:leave|keep|not)|"
-    r"in that case|thank|thanks|that(?:['’]s| is) (?:all|everything)|i understand|understood|all right|alright,? (?:i|thank)|okay,? (?:i understand|thank|then)|"
+_no = re.compile(r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|i (?:don['’]t|do not|"
+    r"won['’]t)|never ?mind|let['’]s (?:leave|keep|not)|"
+    r"in that case|thank|thanks|that(?:['’]s| is) (?:all|everything)|i understand|understood|all right|"
+    r"alright,? (?:i|thank)|okay,? (?:i understand|thank|then)|"
     r"ok,? (?:i understand|thank))", re.I)
-_yes = re.compile(r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|absolutely|definitely|certainly|of course|go ahead|proceed|do it|"
-    r"sounds? (?:good|great|fine|perfect)|that (?:sounds|works|looks)|that['’]s (?:correct|right|fine|ok|okay|good|great|perfect)|i (?:confirm|agree)|"
-    r"let['’]s (?:do|go|proceed)|perfect|great|alright|fine|works for me|oui)\b|\b(?:please (?:go ahead|proceed|do|cancel|book|process|make)|"
+_yes = re.compile(r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|absolutely|definitely|certainly|"
+    r"of course|go ahead|proceed|do it|"
+    r"sounds? (?:good|great|fine|perfect)|that (?:sounds|works|looks|would be)|nice|brilliant|awesome|lovely|super|"
+    r"exactly|right|indeed|approved|book it|cancel it|that['’]s (?:correct|right|fine|ok|okay|good|great|perfect)|"
+    r"i (?:confirm|agree)|"
+    r"let['’]s (?:do|go|proceed)|perfect|great|alright|fine|works for me|oui)\b|\byes\b|\b(?:please (?:go ahead|"
+    r"proceed|do|cancel|book|process|make)|"
     r"go ahead|i confirm|i agree|proceed with)\b", re.I)
 
 def agrees(
     text:str # what the user said
 ) -> bool: # in its first words, or by asking to go ahead
     "Is this a yes?"
-    return not _no.search(text) and any(_yes.search(s) and not _not.search(s) for s in re.split(r'(?<=[.!?])\s+|\n+', text))
+    return not _no.search(text) and any(_yes.search(s) and not _not.search(s) for s in re.split(r'(?<=[.!?])\s+|'
+        r'\n+', text))
 
 _not = re.compile(r"\b(?:not|no|never|unable|without)\b|n['’]t\b", re.I)

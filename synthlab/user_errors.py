@@ -14,10 +14,13 @@ from .talk import Finding, talk
 from .types import Trajectory
 
 # %% ../nbs/lib/60_user_errors.ipynb #ea69a2de
-TYPES = ('premature_termination', 'hallucination', 'missed_required_action', 'guideline_violation', 'revealed_info_early',
-    'inconsistent_behavior', 'incorrect_interpretation', 'wrong_sequence', 'tool_call_schema_error', 'tool_call_argument_error',
+TYPES = ('premature_termination', 'hallucination', 'missed_required_action', 'guideline_violation',
+    'revealed_info_early',
+    'inconsistent_behavior', 'incorrect_interpretation', 'wrong_sequence', 'tool_call_schema_error',
+        'tool_call_argument_error',
     'irrelevant_tool_call')
-DETECTORS = (leaving, ungrounded, untold, over_limit, anonymous, role, form, against_orders, early, corrections, denials, misread,
+DETECTORS = (leaving, ungrounded, untold, over_limit, anonymous, role, form, against_orders, early, corrections,
+    denials, misread,
     misreported, calls)
 _all_ = ['Finding']
 
@@ -26,13 +29,18 @@ def _merge(found):
     "Without what another finding explains"
     ends = {f.turn for f in found if f.rule in _ends}
     swapped = {f.turn for f in found if f.type == 'inconsistent_behavior'}
+    gone = any(f.type in ('inconsistent_behavior', 'incorrect_interpretation', 'premature_termination')
+        or f.rule == 'speaks as the agent' for f in found)
     def explained(f):
-        if f.type == 'missed_required_action': return f.turn in ends and f.rule != 'constraint never told'
+        if f.type == 'missed_required_action':
+            return gone and f.rule == 'asked who it is and never says' or f.turn in ends
         return f.type == 'hallucination' and f.turn in swapped
     return [f for f in found if not explained(f)]
 
-_ends = ('yes and stop in one turn', 'leaves for a transfer that was only offered', 'leaves for a transfer that nobody offered',
-    'asks for something and stops', 'stops instead of answering', 'leaves before saying anything')
+_ends = ('yes and stop in one turn', 'leaves for a transfer that was only offered',
+    'leaves for a transfer that nobody offered',
+    'asks for something and stops', 'stops instead of answering', 'leaves in its first turn', 'answers and stops',
+    'stops where a yes or no is waited for', 'takes what is only proposed as done')
 
 def user_errors(
     traj:Trajectory # with its task; its scores and gold actions are not looked at
