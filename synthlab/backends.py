@@ -28,12 +28,13 @@ def questions(
     start:int=0 # number of the first one
 ) -> list[list[Message]]: # chats
     "Short questions with system prompts of four lengths; no two numbers give the same one"
-    return [[Message('system', (_lead*(1+i%4)).strip()), Message('user', f'Question {i}: tell me about {_topics[i%len(_topics)]}.')]
-            for i in range(start, start+n)]
+    def user(i): return Message('user', f'Question {i}: tell me about {_topics[i%len(_topics)]}.')
+    return [[Message('system', (_lead*(1+i%4)).strip()), user(i)] for i in range(start, start+n)]
 
 # %% ../nbs/lib/60_backends.ipynb #cec2314d
 FORM = dict(type='object', required=['colour', 'pieces', 'gift'], additionalProperties=False, properties=dict(
-    colour=dict(enum=['red', 'green', 'blue']), pieces=dict(type='integer', minimum=0, maximum=99), gift=dict(type='boolean')))
+    colour=dict(enum=['red', 'green', 'blue']), pieces=dict(type='integer', minimum=0, maximum=99),
+    gift=dict(type='boolean')))
 
 def _ask(llm, chats, **o):
     "Replies of a batch. Raises RuntimeError with the first reason when one failed"
@@ -140,13 +141,14 @@ def _perf(found, batch): return [r['tokens']/r['seconds'] for r in found['speed'
 
 def speed_rows(
     found:list[dict] # what `measure` gave
-) -> list[dict]: # backend, batch, value (tokens a second), lo, hi, n, and ratio, ratio_lo, ratio_hi to the first backend
+) -> list[dict]: # backend, batch, value (tokens a second), lo, hi, n; ratio, ratio_lo, ratio_hi to the first
     "Tokens a second by backend and batch size"
     found = [f for f in found if 'speed' in f]
     def row(f, b):
         mine, base = _perf(f, b), _perf(found[0], b)
         r = bootstrap([x/y for x,y in zip(mine, base)], _median)
-        return dict(backend=f['backend'], batch=b, **bootstrap(mine, _median).row(), ratio=r.value, ratio_lo=r.lo, ratio_hi=r.hi)
+        ratio = dict(ratio=r.value, ratio_lo=r.lo, ratio_hi=r.hi)
+        return dict(backend=f['backend'], batch=b, **bootstrap(mine, _median).row(), **ratio)
     return [row(f, b) for f in found for b in dict.fromkeys(r['batch'] for r in f['speed'])]
 
 # %% ../nbs/lib/60_backends.ipynb #10ce1e71
@@ -182,7 +184,8 @@ def alike_rows(
     "Share of greedy tokens like the first backend's, and share of texts that obey the schema"
     found = [f for f in found if 'said' in f]
     split = splitter([f['backend'] for f in found])
-    like = [(f, f'same tokens as {found[0]["backend"]}', same_tokens(f['said'], found[0]['said'], split)) for f in found[1:]]
+    first = next(iter(found), None)
+    like = [(f, f'same tokens as {first["backend"]}', same_tokens(f['said'], first['said'], split)) for f in found[1:]]
     form = [(f, 'obeys the schema', rate(f['forms'])) for f in found]
     return [dict(backend=f['backend'], what=what, **e.row()) for f,what,e in like+form]
 
@@ -192,6 +195,7 @@ def ready_rows(
 ) -> list[dict]: # one a backend
     "What was measured, what was not and why, and how long each took to get ready"
     return [dict(backend=f['backend'], model=f.get('model', '–'), seconds_to_load=f.get('load', math.nan),
-        samples_differ=_yes(f.get('samples')), a_seed_repeats=_yes(f.get('seeds')), state=f.get('error') or 'measured') for f in found]
+        samples_differ=_yes(f.get('samples')), a_seed_repeats=_yes(f.get('seeds')),
+        state=f.get('error') or 'measured') for f in found]
 
 def _yes(x): return '–' if x is None else 'yes' if x else 'no'

@@ -57,7 +57,8 @@ def _guard(parent, polite, scratch, *cmd):
     p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
     gone = False
     try:
-        while p.poll() is None and not gone: gone = os.getppid() != int(parent) or bool(select.select([0], [], [], .1)[0])
+        while p.poll() is None and not gone:
+            gone = os.getppid() != int(parent) or bool(select.select([0], [], [], .1)[0])
     finally:
         _end_all(p.pid, float(polite))
         if gone: _remove(scratch)
