@@ -73,6 +73,7 @@ def _cmd_publish(a):
     print(_near(publish(a.run, a.name)))
 
 def _cmd_export(a):
+    if not a.out: raise ValueError('export needs a folder to write: --out DIR')
     from synthlab.exports import export_run, push
     r = export_run(a.run, a.to, a.out)
     if a.push: r['hub'] = push(a.out, a.push)
@@ -157,6 +158,17 @@ def _cmd_audit(a):
     print(f'doing nothing earns it on {len(free)}: {", ".join(map(str, free)) or "none"}')
 
 
+def _cmd_failures(a):
+    from synthlab.attribution import attributed, tally
+    d = attributed(a.file)
+    if a.out:
+        Path(a.out).mkdir(parents=True, exist_ok=True)
+        (Path(a.out)/'failures.json').write_text(json.dumps(d, ensure_ascii=False, indent=1, allow_nan=False)+'\n', 'utf8')
+    if a.json: _json(d)
+    else: print(table(tally(d['runs'])))
+    for r in d['refused']: _fail(f'{r["file"]}: {r["refused"]}', 2)
+    return 2 if d['refused'] else 0
+
 def _cmd_mcp(a):
     from synthlab.mcp_server import serve_domain
     serve_domain(a.domain, a.transport, a.port, task=a.task, solo=a.solo, user=a.user)
@@ -178,7 +190,7 @@ _opts = dict(
     run=dict(help='folder, study/key, key, or study (its last run)'),
     name=dict(nargs='?', default='', help='of the report'),
     to=dict(required=True, metavar='FORMAT', help='llamafactory, sharegpt, hermes, trl or openai'),
-    out=dict(required=True, metavar='DIR', help='folder to write'),
+    out=dict(default='', metavar='DIR', help='folder to write'),
     push=dict(default='', metavar='OWNER/NAME', help='also put it on the hub, private'),
     file=dict(nargs='+', help='results file of τ² or τ, .json or .json.gz'),
     budget=dict(type=float, help='to be spent, in the unit of the costs'),
@@ -212,6 +224,7 @@ _commands = dict(
     plan=('how many samples in each round, for a budget',
         'budget --generate --train --acceptance --rounds --growth --pool --figure --json'),
     audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
+    failures=('who failed each run of some result files: user, agent, task or nobody that can be named', 'file --json --out'),
     mcp=('serve a domain to any MCP client, over stdio or HTTP', 'domain --transport --port --task --solo --user'))
 
 # %% ../nbs/lib/90_cli.ipynb #446829bc
