@@ -237,3 +237,49 @@ def test_policies_are_compared_at_equal_cost_on_the_same_seeds():
     assert rate != 2. and len(tried) == 3*10*21 and max(ends)-min(ends) < 20
     (lin, exp) = against(rows)
     assert lin['n'] == exp['n'] == 30 and exp['value'] > 0 and lin['value'] > 0
+
+
+TINY = dict(digits=(1,), hidden=32, layers=1, pretrain=600, begin=.2, test=300)
+
+
+def test_a_real_model_resumes_where_it_was_killed(tmp_path, monkeypatch):
+    "Weights, draws and order of training are the same after a kill in the middle of a round"
+    from synthlab.addition import Addition
+    from synthlab.bootstrap import iterate
+    kw = dict(budget=2000, rounds=3, c_t=6, chunk=200)
+    w = Addition(**TINY, epochs=2)
+    undisturbed = plain(iterate(w, Policy(rate=.5), **kw))
+    update, calls = Addition.update, [0]
+    def dies(self, samples, seed):
+        out = update(self, samples, seed)
+        calls[0] += 1
+        if calls[0] == 2: raise Killed
+        return out
+    monkeypatch.setattr(Addition, 'update', dies)
+    with pytest.raises(Killed): iterate(Addition(**TINY, epochs=2), Policy(rate=.5), folder=tmp_path/'r', **kw)
+    again = iterate(Addition(**TINY, epochs=2), Policy(rate=.5), folder=tmp_path/'r', **kw)
+    assert plain(again) == undisturbed and calls[0] == 4 and all(r.training.seconds > 0 for r in again[1:])
+
+
+def test_reasoning_problems_are_scored_by_their_own_verifier():
+    pytest.importorskip('reasoning_gym', reason='the extra puzzles is not installed')
+    from synthlab.puzzles import Puzzles
+    w = Puzzles()
+    asked, data = w.problems(6, ['ask', 7])
+    again, _ = w.problems(6, ['ask', 7])
+    assert [e['question'] for e in asked] == [e['question'] for e in again]
+    rows = [[7, 6, i, e['question'], f' {e["answer"]}\n' if i % 2 else 'no idea'] for i, e in enumerate(asked)]
+    assert w.verify(rows, 0) == [bool(i % 2) for i in range(6)]
+
+
+def test_what_is_accepted_of_denoised_digits_is_nearer_to_the_clean_image():
+    pytest.importorskip('sklearn')
+    import torch
+
+    from synthlab.denoise import Denoise, images, psnr
+    w = Denoise(pretrain=60, hidden=48); w.start()
+    rows, _ = w.generate(600, seed=3)
+    ok = torch.tensor(w.verify(rows, 4)); x = torch.tensor(rows)
+    gain = psnr(x[:, 65:], torch.tensor(images()[1])[x[:, 0].long()])-psnr(x[:, 1:65], torch.tensor(images()[1])[x[:, 0].long()])
+    assert 0 < ok.float().mean() < 1 and gain[ok].mean() > gain[~ok].mean() and (gain[ok] > 0).all()
+    assert w.generate(5, seed=3)[0] == w.generate(5, seed=3)[0]
