@@ -114,7 +114,8 @@ def _head(name, f, rows):
 def _funnel(rows):
     ours = [dict(stage=r['stage'], tried=r['n_in'], passed=r['n_out'], share=r['value']) for r in rows]
     pub = [dict(published=p['what'], share=p['value'], where=p['ref']) for p in PUBLISHED]
-    return f'{_table(ours)}\n\nPublished by others, for comparison; they count with other models, stages and rules:\n\n{_table(pub)}'
+    note = 'Published by others, for comparison; they count with other models, stages and rules:'
+    return f'{_table(ours)}\n\n{note}\n\n{_table(pub)}'
 
 def card(
     name:str, # of the data set

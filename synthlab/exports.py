@@ -14,7 +14,7 @@ from . import __version__
 from .cards import card, facts
 from .formats import chat_of, form_of, rows_of
 from .provenance import write_json
-from .runs import find_run, manifest, read_study
+from .runs import find_run, manifest
 from .types import Trajectory, read_jsonl, write_jsonl
 
 # %% ../nbs/lib/24_exports.ipynb #f10d2583

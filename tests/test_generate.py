@@ -70,6 +70,7 @@ def test_one_model_in_two_roles_is_made_once(tmp_path):
 @pytest.mark.parametrize('method, domains, text', [('evol', ['mock'], "no method 'evol'"), ('simia', ['bank'], "no τ² domain 'bank'"), ('apigen_mt', [], 'no τ² domain')])
 def test_user_errors(method, domains, text):
     with Cast('.') as cast, pytest.raises(ValueError, match=text) as e: make(method, cast, domains, 1)
+    with Cast('.') as cast, pytest.raises(ValueError, match="no option 'rite'"): make('simia', cast, ['mock'], 1, rite=[1])
     assert '\n' not in str(e.value)
 
 
@@ -179,7 +180,7 @@ def test_a_run_is_exported_by_the_command(tmp_path, monkeypatch, capsys):
     from synthlab.cli import main
     from synthlab.runs import run_study
     monkeypatch.setenv('SYNTHLAB_OUTPUTS', str(tmp_path/'outputs'))
-    folder = run_study('01_generate', dict(domains='mock', n=6, jobs=1, gallery=1))
+    folder = run_study('01_generate', dict(domains='mock', n=6, gallery=1))
     kept = list(read_jsonl(folder/'trajectories.jsonl', Trajectory))
     assert main(['export', str(folder), '--to', 'hermes', '--out', str(tmp_path/'h'), '--json']) == 0
     assert json.loads(capsys.readouterr().out)['rows'] == {'train.jsonl': len(kept)}
