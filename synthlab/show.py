@@ -6,28 +6,32 @@
 __all__ = ['small_png', 'inline', 'table']
 
 # %% ../nbs/lib/02_show.ipynb #e22a6de9
+from functools import partial
 from html import escape
 
 # %% ../nbs/lib/02_show.ipynb #bb0c2c15
 def small_png(
-    fig # matplotlib Figure
+    fig, # matplotlib Figure
+    dpi:int=150 # dots an inch
 ) -> bytes: # PNG
     "A figure as an indexed PNG"
     from io import BytesIO
     from PIL import Image
     raw, out = BytesIO(), BytesIO()
-    fig.savefig(raw, format='png', dpi=150, bbox_inches='tight')
+    fig.savefig(raw, format='png', dpi=dpi, bbox_inches='tight')
     few = Image.open(raw).convert('RGB').quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(out, 'PNG', optimize=True)
     return out.getvalue()
 
-def inline() -> None:
+def inline(
+    dpi:int=150 # dots an inch: fewer where a notebook has many figures
+) -> None:
     "Show figures in this notebook by `small_png`; does nothing outside IPython"
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
     from IPython import get_ipython
     plt.close(plt.figure()) # loads the backend, which registers formats of its own
-    if ip := get_ipython(): ip.display_formatter.formatters['image/png'].for_type(Figure, small_png)
+    if ip := get_ipython(): ip.display_formatter.formatters['image/png'].for_type(Figure, partial(small_png, dpi=dpi))
 
 # %% ../nbs/lib/02_show.ipynb #4552e696
 def _cell(v, digits):
