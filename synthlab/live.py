@@ -113,7 +113,8 @@ class Heard:
         "Write down what is new"
         new = {k: (m.content, m.error) for k,m in zip(keys, answers) if k not in self.known}
         if self.path and new:
-            with open(self.path, 'a', encoding='utf8') as f: f.writelines(json.dumps([k, *v])+'\n' for k,v in new.items())
+            with open(self.path, 'a', encoding='utf8') as f:
+                f.writelines(json.dumps([k, *v])+'\n' for k,v in new.items())
         self.known |= new
         return [replace(m, content=self.known[k][0], error=self.known[k][1]) for k,m in zip(keys, answers)]
 

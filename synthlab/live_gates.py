@@ -55,7 +55,8 @@ def covered(
     rest = iter(used)
     traj.scores['order'] = _score(all(w in rest for w in want), 'targets in the expected order, others between them or not')
     missing = sorted(set(want)-set(used))
-    return Score(1-len(missing)/len(set(want)) if want else 1., f'not used with success: {", ".join(missing)}' if missing else 'all')
+    if not missing: return Score(1., 'all')
+    return Score(1-len(missing)/len(set(want)), f'not used with success: {", ".join(missing)}')
 
 def abstained(
     traj:Trajectory, # a conversation about something that the tools are not for
@@ -82,7 +83,8 @@ def worlds(
     "Does each of our worlds give every answer again, and is its policy kept?"
     parts = {n: part(traj, n) for n in traj.info['worlds']}
     verify(list(parts.values()), (execution, policy))
-    bad = [f'{n}: {g}: {t.scores[g].why}' for n,t in parts.items() for g in ('execution', 'policy') if t.scores[g].value != 1]
+    said = [(n, g, t.scores[g]) for n,t in parts.items() for g in ('execution', 'policy')]
+    bad = [f'{n}: {g}: {s.why}' for n,g,s in said if s.value != 1]
     return _score(not bad, '; '.join(bad) or f'{len(parts)} worlds agree')
 
 TALK = (finished, worked, answered, covered)

@@ -30,25 +30,28 @@ class Server:
     before: tuple[str, ...] = () # a command run there first
     env: tuple[tuple[str, str], ...] = () # environment variables for the command
     shared: bool = False # keeps no state: one session serves everybody
-    values: tuple = () # pairs of parameter, or tool.parameter, and values that make sense, for askers that know no better
+    values: tuple = () # pairs of parameter, or tool.parameter, and values that make sense, for scripted askers
 
     def __post_init__(self):
         ways = [w for w in ('command', 'url', 'domain') if getattr(self, w)]
-        if len(ways) != 1: raise ValueError(f'server {self.name!r} needs one of command, url, domain; got {ways or "none"}')
+        if len(ways) != 1:
+            raise ValueError(f'server {self.name!r} needs one of command, url, domain; got {ways or "none"}')
         object.__setattr__(self, 'world', self.domain or self.world)
         if self.world and self.world not in DOMAINS:
             raise ValueError(f'no τ² domain {self.world!r}; there are {", ".join(DOMAINS)}')
 
 _queries = { # tool -> queries that work on an empty database
-'read_query': ('SELECT 6 * 7 AS answer', 'SELECT date(0) AS epoch', "SELECT upper('note') AS word", 'SELECT sqlite_version()'),
+'read_query': ('SELECT 6 * 7 AS answer', 'SELECT date(0) AS epoch', "SELECT upper('note') AS word",
+               'SELECT sqlite_version()'),
 'create_table': tuple(f'CREATE TABLE {t} (id INTEGER PRIMARY KEY, body TEXT)' for t in ('notes', 'tasks', 'words')),
 'write_query': ('PRAGMA user_version = 7', 'DELETE FROM notes WHERE id > 9')}
 _repo = ('git init -q . && echo Notes > notes.md && git add . && '
          'git -c user.name=lab -c user.email=lab@example.org commit -q -m "First notes" && echo More >> notes.md')
+_hints = tuple((f'{t}.query', q) for t,q in _queries.items())
 GENERAL = dict( # servers from PyPI that need no network
     time=Server('time', ('mcp-server-time', '--local-timezone', 'UTC'), shared=True),
     git=Server('git', ('mcp-server-git', '-r', '.'), before=('sh', '-c', _repo), values=(('repo_path', ('.',)),)),
-    sqlite=Server('sqlite', ('mcp-server-sqlite', '--db-path', 'data.sqlite'), values=tuple((f'{t}.query', q) for t,q in _queries.items())))
+    sqlite=Server('sqlite', ('mcp-server-sqlite', '--db-path', 'data.sqlite'), values=_hints))
 
 def found(
     program:str # name of a command
@@ -212,7 +215,8 @@ class Session:
         link, own = self.routes.get(call.name, (self.links[0] if len(self.links) == 1 else None, call.name))
         def answer(text, error): return Message('tool', text, call_id=call.id, error=error, by=call.by)
         if link is None: return answer(f'Error: no tool {call.name!r}', True)
-        if not isinstance(call.args, dict): return answer(f'Error: the arguments of {call.name} are no JSON object', True)
+        if not isinstance(call.args, dict):
+            return answer(f'Error: the arguments of {call.name} are no JSON object', True)
         try: r = await asyncio.wait_for(link.client.call_tool(own, call.args), link.seconds+5)
         except Exception as e: return answer(f'Error: {_root(e) or "timed out"}', True)
         return answer('\n'.join(map(_block, r.content)), bool(r.is_error))

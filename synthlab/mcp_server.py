@@ -18,7 +18,8 @@ def kit(
     user:bool=False # serve the user's tools beside the agent's
 ) -> dict[str, tuple[str, dict]]: # tool name -> who calls it, and its OpenAI schema
     "The tools that a server of a domain has. Raises ValueError on an unknown domain, or solo mode where there is none"
-    sides = [('assistant', tools(task.domain, solo=solo)), ('user', tools(task.domain, 'user') if user and not solo else [])]
+    theirs = tools(task.domain, 'user') if user and not solo else []
+    sides = [('assistant', tools(task.domain, solo=solo)), ('user', theirs)]
     out = [(t['function']['name'], (by, t)) for by,ts in sides for t in ts]
     twice = {n for n,_ in out if sum(n == m for m,_ in out) > 1}
     if twice: raise ValueError(f'{task.domain}: agent and user both have {sorted(twice)[0]!r}: serve them apart')
@@ -53,8 +54,8 @@ def _text(types, **kw): return types.TextContent(type='text', **kw)
 
 def _tools(task, solo, kit, types):
     "Handlers that list and call tools"
-    shown = [types.Tool(name=n, description=t['function'].get('description', ''), input_schema=t['function']['parameters'])
-             for n,(_,t) in kit.items()]
+    fs = {n: t['function'] for n,(_,t) in kit.items()}
+    shown = [types.Tool(name=n, description=f.get('description', ''), input_schema=f['parameters']) for n,f in fs.items()]
     async def list_tools(ctx, params): return types.ListToolsResult(tools=shown)
     async def call_tool(ctx, params):
         by = kit.get(params.name, ('assistant',))[0]
@@ -67,12 +68,14 @@ def _readings(task, solo, texts, types):
     "Handlers that list and read resources"
     base, kinds = f'tau2://{task.domain}/', dict.fromkeys(texts, 'text/markdown') | dict(changes='application/json')
     async def list_resources(ctx, params):
-        return types.ListResourcesResult(resources=[types.Resource(uri=base+n, name=n, mime_type=k) for n,k in kinds.items()])
+        shown = [types.Resource(uri=base+n, name=n, mime_type=k) for n,k in kinds.items()]
+        return types.ListResourcesResult(resources=shown)
     async def read_resource(ctx, params):
         name = str(params.uri).removeprefix(base)
         if name not in kinds: raise _missing(params.uri, [base+n for n in kinds])
         text = texts[name] if name in texts else json.dumps(_world(ctx, task, solo).diff())
-        return types.ReadResourceResult(contents=[types.TextResourceContents(uri=params.uri, text=text, mime_type=kinds[name])])
+        content = types.TextResourceContents(uri=params.uri, text=text, mime_type=kinds[name])
+        return types.ReadResourceResult(contents=[content])
     return dict(on_list_resources=list_resources, on_read_resource=read_resource)
 
 def _prompts(texts, types):
@@ -141,7 +144,8 @@ def _http(server, port):
     import uvicorn
     sock = _listen(port)
     print(f'{server.name} at http://127.0.0.1:{sock.getsockname()[1]}/mcp', file=sys.stderr, flush=True)
-    config = uvicorn.Config(server.streamable_http_app(), log_level='warning', access_log=False, timeout_graceful_shutdown=2)
+    quiet = dict(log_level='warning', access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(server.streamable_http_app(), **quiet)
     with contextlib.closing(sock): uvicorn.Server(config).run(sockets=[sock])
 
 def serve_domain(

@@ -128,7 +128,8 @@ def read_question(
         if not isinstance(said, str) or not said.strip(): return f'format: no {text}'
         if not isinstance(wants, list) or not wants: return f'format: no {tools}'
         if alien := [w for w in wants if w not in names]: return f'format: {alien[0]!r} is not on offer'
-        if named := [w for w in names if '_' in w and w.split('::')[1] in said]: return f'format: it names the tool {named[0]!r}'
+        named = [w for w in names if '_' in w and w.split('::')[1] in said]
+        if named: return f'format: it names the tool {named[0]!r}'
         out.append(dict(text=said.strip(), targets=wants))
     return Question(out, list(draw.servers), kind='multi-turn' if len(out) > 1 else 'core', by=by)
 

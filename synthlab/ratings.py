@@ -48,7 +48,8 @@ def shown(
     x:Question|Trajectory # to be judged
 ) -> str: # text for a reader
     "A question with the tools it is for, or a conversation without its system prompt"
-    if isinstance(x, Question): return f'A REQUEST TO AN ASSISTANT\n{x.text}\n\nTOOLS THAT IT SHOULD NEED\n{", ".join(x.targets)}'
+    if isinstance(x, Question):
+        return f'A REQUEST TO AN ASSISTANT\n{x.text}\n\nTOOLS THAT IT SHOULD NEED\n{", ".join(x.targets)}'
     said = replace(x, messages=[m for m in x.messages if m.role != 'system'])
     return f'A CONVERSATION WITH AN ASSISTANT THAT HAS TOOLS\n{to_md(said, 1500)}'
 

