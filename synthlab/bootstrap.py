@@ -199,6 +199,8 @@ def _one(job):
     return [dict(policy=policy.name, seed=world.seed, round=r.round, spent=r.spent, drawn=r.drawn, accepted=r.accepted, trained=r.trained,
         seconds=r.generating.seconds+r.training.seconds, score=r.scores[score]) for r in done]
 
+def _begin(world): world.start()
+
 def race(
     world:World, # what is learned; its seed is replaced
     policies:list, # to compare
@@ -210,6 +212,7 @@ def race(
     "Every policy on every seed, at equal total cost"
     code = _code(world) if folder else ''
     todo = [(replace(world, seed=s), p, kw, folder and str(folder), code) for s in seeds for p in policies]
+    if jobs > 1: pmap(_begin, [replace(world, seed=s) for s in seeds], jobs, desc='first models')
     return [r for rows in pmap(_one, todo, jobs, desc=type(world).__name__) for r in rows]
 
 def finals(
