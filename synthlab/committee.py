@@ -217,7 +217,7 @@ def reworded(
     def useless(why): return replace(b, info=b.info | dict(words=why))
     if not isinstance(text, str) or not text.strip() or isinstance(b.goal, str): return useless('no JSON object with words')
     text, wishes = text.strip(), wishes_of(b)
-    if lost := lost_facts(b, text): return useless(f'{lost[0]!r} is not said any more')
+    if lost := lost_facts(b, text): return useless(f'{lost[0]!r} is not said any more in {text!r:.300}')
     if not wishes: new = replace(b, goal=b.goal | dict(reason_for_call=text))
     else: new = compose(rerun(b, wishes), random.Random(b.id), b.kind, [text])
     if not isinstance(new, Blueprint): return useless(new)

@@ -6,7 +6,7 @@
 __all__ = ['OPTIONS', 'METHODS', 'Role', 'is_script', 'Cast', 'drawn', 'make']
 
 # %% ../nbs/lib/24_generators.ipynb #46f2de96
-import random
+import random, warnings
 from pathlib import Path
 
 from .agents import LLMAgent, LLMUser
@@ -60,7 +60,9 @@ class Cast:
     def _role(self, spec, role):
         if is_script(spec): return None
         if not self.journal: self.journal = Journal(self.folder/'calls.sqlite')
-        if spec not in self._made: self._made[spec] = Calls(make_llm(spec), self.journal, role)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # of progress bars that a notebook cannot draw
+            if spec not in self._made: self._made[spec] = Calls(make_llm(spec), self.journal, role)
         return Role(self._made[spec].as_role(role), role)
 
     def __enter__(self): return self
