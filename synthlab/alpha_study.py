@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['Judged', 'prepare', 'dial_rows', 'score', 'degree', 'points_of', 'method_row', 'flat_row', 'label_points',
-           'fit_points', 'straighten', 'exact_rows', 'diagonal', 'ridges', 'pareto', 'by_setting']
+           'fit_points', 'straighten', 'exact_rows', 'sweep_dials', 'diagonal', 'ridges', 'pareto', 'by_setting']
 
 # %% ../nbs/lib/58_alpha_study.ipynb #54c4c87f
 import math
 from dataclasses import dataclass, field
 
 from .alpha_mix import POSITIVE, Attribute, Pools, intensity_rows, mixture_rows, steps, topics, usable
-from .control_curve import Straightened, calibration, curve, distances, human_spread, mixing, perplexity, side_effects, variance_ratio
+from .control_curve import Straightened, calibration, curve, distances, mixing, perplexity, side_effects, variance_ratio
+from .dial import exact
 from .plot import grid, ink, palette, soft, style
+from .recipe import recipe
 from .reviews import load_reviews, split_reviews
 from .scorers import Classifier, Ridge, Vader, classifier, minilm_vader, r2
 from .stats import Estimate
+from .train import train
 
 # %% ../nbs/lib/58_alpha_study.ipynb #3ca9340a
 @dataclass
@@ -164,6 +167,29 @@ def exact_rows(
 ) -> list[dict]: # as samples, for `curve`
     "Exact probabilities as rows: each prompt is one reading, without sampling error"
     return [dict(alpha=r['alpha'], topic=r['topic'], p=r['p']) for r in read]
+
+# %% ../nbs/lib/58_alpha_study.ipynb #d4ec5c46
+def sweep_dials(
+    j:Judged, # pools and topics
+    base, # a `local.HF` backend of the model
+    folder, # below which trainings are kept
+    house:dict, # fields of the recipe
+    plan:dict, # `sizes` (prompts), `ranks`, `steps` of each training; empty: nothing
+    alphas:list[float], # read
+    held:list[float]=() # never trained
+) -> list[dict]: # case, mae with interval, slope
+    "The exact curve's error against training prompts and rank"
+    cases = [(f'{n} prompts', {}, n, (0., 1.)) for n in plan.get('sizes', [])]
+    cases += [(f'rank {k}', dict(rank=k, lora_alpha=2*k), 0, (0., 1.)) for k in plan.get('ranks', [])]
+    if plan: cases.append(('trained on .2 to .8', {}, 0, (.2, .8)))
+    out = []
+    for name,over,n,span in cases:
+        r = recipe(**{**house, 'steps': plan.get('steps', 60), **over})
+        rows = dial_rows(j, 'mixture', 2*n or r.steps*r.batch, held, span, label_weight=8., seed=r.seed)
+        t = train(rows, r, folder/f'sweep {name}'.replace(' ', '_'))
+        c = calibration(curve(exact_rows(exact(base.tuned(t.adapter), alphas, j.topics)), 'p'))
+        out.append(dict(case=name, **c['mae'].row(), slope=c['slope'].value, spearman=c['spearman'].value))
+    return out
 
 # %% ../nbs/lib/58_alpha_study.ipynb #7a495d94
 def diagonal(
