@@ -8,12 +8,13 @@ __all__ = ['CORRECTED', 'task_fault', 'agent_errors', 'attribute', 'blame', 'att
 # %% ../nbs/lib/62_attribution.ipynb #38c42596
 import math, re
 from collections import Counter
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
 from .conduct import announced
 from .criticality import criticality
-from .divergence import asdict, divergence
+from .divergence import divergence
 from .failures import passed
 from .grade import audit, reward_info
 from .policies import judged

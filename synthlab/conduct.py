@@ -9,7 +9,7 @@ __all__ = ['announced', 'refuses', 'leaving', 'role', 'form', 'against_orders', 
 import re
 
 from .slots import rules_out_transfer, stems
-from .talk import Finding, Talk, Turn, agrees, consent_wanted, definite, quote, waiting
+from .talk import Finding, Talk, agrees, consent_wanted, definite, quote, waiting
 
 # %% ../nbs/lib/58_conduct.ipynb #12507330
 _announced = re.compile(r"\b(?:being|been) transferred\b|\bplease hold\b|\bi(?:['’]ve| have| am|['’]m)(?: now|"

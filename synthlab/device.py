@@ -8,8 +8,8 @@ __all__ = ['about', 'calls', 'misreported']
 # %% ../nbs/lib/57_device.ipynb #95723f1b
 import re
 
-from .replay import answered, failed, fault, tool_kind, validators
-from .talk import Finding, Talk, Turn, quote
+from .replay import answered, failed, fault, validators
+from .talk import Finding, Talk, quote
 
 # %% ../nbs/lib/57_device.ipynb #7756dbcb
 _topics = [(re.compile(t), re.compile(w, re.I)) for t,w in [
@@ -78,7 +78,7 @@ _is = (r"(?:\s+mode)?\s+(?:is|was|seems to be|appears to be|shows? as)(?:\s+(?:n
 def _switch(name): return [(f'{name}: on', rf'\b{name}{_is}(?:on|enabled|active|connected)\b'),
                            (f'{name}: off', rf'\b{name}{_is}(?:off|disabled|inactive|disconnected)\b')]
 _user_says = [(k, re.compile(p, re.I)) for k,p in [
-    *_switch('airplane'), *_switch('data saver'), *_switch('(?:mobile )?data(?! saver)'), *_switch('(?:data )?roaming'),
+    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'), *_switch('(?:mobile )?data(?! saver)'), *_switch('(?:data )?roaming'),
     ('sim: missing', r'\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))'),
     ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
         r'shows? as )?(?:active|working|fine)'),
@@ -107,7 +107,7 @@ _phone_says = [(k, re.compile(p, re.I)) for k,p in [
     ('speed: excellent', r'\(excellent\)'), ('speed: other', r'mbps \((?!excellent)|speed test failed'),
     ('mms: can', r'can send mms'), ('mms: cannot', r'cannot send mms')]]
 
-def _states(text, patterns): return {k.split(': ')[0]: k.split(': ')[1] for k,p in reversed(patterns) if p.search(text)}
+def _states(text, patterns): return dict(re.sub(r'\(.*?\)|\?', '', k).split(': ') for k,p in reversed(patterns) if p.search(text))
 
 def _lookups(t): return [(i, m.content) for i,m in enumerate(t.traj.messages) if m.role == 'tool' and m.by == 'user'
     and not failed(m)]

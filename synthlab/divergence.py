@@ -7,12 +7,13 @@ that never came"""
 __all__ = ['done', 'wanted', 'Divergence', 'origin', 'divergence']
 
 # %% ../nbs/lib/61_divergence.ipynb #4b4ce833
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
-from .replay import answered, failed, tool_kind
+from .replay import answered, enact, failed, tool_kind
 from .rules import said
 from .slots import instructions
 from .types import Trajectory, content_key
+from .world import DOMAINS
 
 # %% ../nbs/lib/61_divergence.ipynb #00c4cd52
 def _counts(task, name, by, solo): return name == 'transfer_to_human_agents' or tool_kind(task.domain, name, by,
@@ -29,8 +30,10 @@ def wanted(
     traj:Trajectory # any
 ) -> list[dict]: # gold actions, in order
     "Changes that the task's gold actions make"
-    by = lambda a: 'assistant' if traj.solo else a.get('requestor') or 'assistant'
-    return [a for a in traj.task.gold or [] if _counts(traj.task, a['name'], by(a), traj.solo)]
+    t, by = traj.task, lambda a: 'assistant' if traj.solo else a.get('requestor') or 'assistant'
+    answers = [m for m in enact(t, t.gold or [], traj.solo).messages if m.role == 'tool'] if t.domain in DOMAINS else []
+    refused = {i for i,m in enumerate(answers) if failed(m)}
+    return [a for i,a in enumerate(t.gold or []) if i not in refused and _counts(t, a['name'], by(a), traj.solo)]
 
 # %% ../nbs/lib/61_divergence.ipynb #22123353
 @dataclass

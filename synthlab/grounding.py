@@ -9,8 +9,8 @@ __all__ = ['invented', 'ungrounded']
 import re
 
 from .mentions import Mention
-from .slots import instructions, may_invent, moves_dates, stems
-from .talk import Finding, Talk, Turn, definite, quote, talk
+from .slots import may_invent, moves_dates, stems
+from .talk import Finding, Talk, Turn, definite, quote
 
 # %% ../nbs/lib/57_grounding.ipynb #b8dcf1c6
 _checked = ('email', 'payment', 'user', 'order', 'bill', 'line', 'phone', 'date', 'flight', 'item', 'reservation',

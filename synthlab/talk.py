@@ -13,7 +13,7 @@ from .mentions import mentions, people, places
 from .rollout import OUT_OF_SCOPE, STOP, TRANSFER
 from .rules import squash
 from .slots import instructions
-from .types import Message, ToolCall, Trajectory
+from .types import Trajectory
 
 # %% ../nbs/lib/56_talk.ipynb #fe767d19
 @dataclass
