@@ -99,7 +99,7 @@ def _answer(model, prompts, size, gen, batch=2048):
 
 @one_thread()
 def _judge(model, ids, ask, batch=2048):
-    "Of texts with right answers: the chance that the model samples the answer, and whether it is the greedy one, without sampling"
+    "Of texts with right answers: the chance that the model samples the answer, and whether it is the greedy one"
     import torch
     chance, greedy = [], []
     model.eval()
@@ -143,37 +143,42 @@ class Addition:
         spec = {k: getattr(self, k) for k in ('digits', 'pretrain', 'begin', 'hidden', 'layers', 'seed')}
         at = cache_dir()/'addition'/content_key([spec, 1], 16)
         if not at.exists():
-            with torch.random.fork_rng(devices=[]): torch.manual_seed(self.seed); self.model = net(self.width, self.hidden, self.layers)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed); self.model = net(self.width, self.hidden, self.layers)
             self._pretrain()
             with whole_dir(at) as tmp: self.save(tmp)
         self.load(at)
 
     def _pretrain(self, most=60):
-        ids, check = (self._right(pairs(n, self._rng(k, self.seed), self.digits)) for k,n in (('train', self.pretrain), ('check', 500)))
+        sets = (('train', self.pretrain), ('check', 500))
+        ids, check = (self._right(pairs(n, self._rng(k, self.seed), self.digits)) for k,n in sets)
         gen = self._gen(self.seed)
         for i in range(most):
             _steps(self.model, ids, self.ask, 1, 64, 1e-3, 50*(i == 0), gen, decay=False)
             if float(_judge(self.model, check, self.ask)[0].mean()) >= self.begin: return
-        raise ValueError(f'the first model does not reach a reward of {self.begin} in {most} epochs over {self.pretrain} examples')
+        raise ValueError(f'the first model does not reach a reward of {self.begin} in {most} epochs')
 
     def _right(self, ab):
         import numpy as np, torch
         return torch.as_tensor(np.concatenate([written(ab, self.width), answers(ab, self.width)], 1))
 
-    def generate(self, n, seed):
+    def generate(self, n, seed): # n samples from a seed
+        "Draw samples"
         import time
         start = time.perf_counter()
         prompts = written(pairs(n, self._rng('ask', seed), self.digits), self.width)
         out = _answer(self.model, prompts, self.width+1, self._gen(seed)).tolist()
         return out, Usage(inp=n*self.ask, out=n*(self.width+1), seconds=time.perf_counter()-start)
 
-    def verify(self, samples, seed):
+    def verify(self, samples, seed): # samples, and a seed for errors
+        "Which samples to accept"
         import numpy as np
         x = np.array(samples); w = self.width; ten = 10**np.arange(w)[::-1]
         right = (x[:,:w]*ten).sum(1)+(x[:,w+1:2*w+1]*ten).sum(1) == (x[:,self.ask:]*10**np.arange(w+1)[::-1]).sum(1)
         return (right | (self._rng('verify', seed).random(len(x)) < self.false_accept)).tolist()
 
-    def update(self, samples, seed):
+    def update(self, samples, seed): # accepted samples, and a seed for their order
+        "Train on accepted samples"
         import time, torch
         start = time.perf_counter()
         _steps(self.model, torch.tensor(samples), self.ask, self.epochs, self.batch, self.lr, self.warm, self._gen(seed))
@@ -187,10 +192,12 @@ class Addition:
         parts = {f'{d} digits': mean(d) for d in sorted(set(size))} if len(self.digits) > 1 else {}
         return dict(reward=float(chance.mean()), greedy=float(greedy.double().mean()), **parts)
 
-    def save(self, folder):
+    def save(self, folder): # folder, empty
+        "Write the model"
         from safetensors.torch import save_file
         save_file({k: v for k,v in self.model.state_dict().items() if k != 'lm_head.weight'}, folder/'model.safetensors')
-    def load(self, folder):
+    def load(self, folder): # folder that was saved to
+        "Read the model"
         from safetensors.torch import load_file
         self.model = net(self.width, self.hidden, self.layers)
         self.model.load_state_dict(load_file(folder/'model.safetensors'), strict=False)

@@ -48,7 +48,9 @@ class Curve:
     drop:float=math.nan # how far below that it starts, in logs
     off:float=math.nan # largest distance from the pilot, in its standard errors where counts were given
 
-    def at(self, t): return self.best*math.exp(-self.drop*self.growth**(-2*t))
+    def at(self, t): # round, from 0
+        "Acceptance of a round"
+        return self.best*math.exp(-self.drop*self.growth**(-2*t))
 
 def rates_of(
     rows # acceptance rates in order, or rounds with `drawn` and `accepted`
@@ -59,7 +61,8 @@ def rates_of(
     if any(bare) and not all(bare): raise ValueError('a pilot is either rates, or rounds with drawn and accepted')
     n = None if all(bare) else [max(1, get(r, 'drawn')) for r in rows]
     a = [float(r) for r in rows] if n is None else [get(r, 'accepted')/k for r,k in zip(rows, n)]
-    if not a or min(a) < 0 or max(a) > 1 or max(a) == 0: raise ValueError(f'acceptance rates are between 0 and 1, not all 0; got {a}')
+    if not a or min(a) < 0 or max(a) > 1 or max(a) == 0:
+        raise ValueError(f'acceptance rates are between 0 and 1, not all 0; got {a}')
     return [max(x, .5/(n[i] if n else 1e4)) for i,x in enumerate(a)], n
 
 def _line(x, y, w):

@@ -166,7 +166,7 @@ def test_killed_at_each_and_every_step_and_resumed(tmp_path):
     policy = Adaptive(1, 3)
     whole_run = plain(iterate(GaussianTask(), policy, **KW))
     assert plain(iterate(GaussianTask(), policy, folder=tmp_path/'undisturbed', **KW)) == whole_run
-    at = 0
+    at, steps = 0, 0
     while True:
         at += 1
         for k in (at, at+3):
