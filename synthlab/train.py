@@ -90,7 +90,7 @@ class Trained:
     "What training left behind"
     path: Path # folder: recipe.json, adapter/ or model/, merged/, README.md
     losses: list[dict] # `step`, `value`: mean loss of the step's target tokens
-    facts: dict # rows, dropped, tokens, targets, seconds, threads
+    facts: dict # rows, dropped, tokens, targets, seconds, train_seconds (without loading), threads
 
     @property
     def adapter(self): return self.path/'adapter'
@@ -189,7 +189,7 @@ def train(
     with quiet(): trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     losses = [dict(step=h['step'], value=h['loss']) for h in trainer.state.log_history if 'loss' in h]
     facts = dict(rows=len(enc.rows), dropped=len(enc.dropped), cut=enc.cut, **trainer.seen, seconds=round(time.time()-start, 1),
-        threads=threads, step_seconds={str(k): round(v, 3) for k,v in seconds.items()})
+        train_seconds=next((h['train_runtime'] for h in trainer.state.log_history[::-1] if 'train_runtime' in h), None), threads=threads, step_seconds={str(k): round(v, 3) for k,v in seconds.items()})
     t = Trained(folder, losses, facts)
     with quiet(): _save(trainer, t, r, merged)
     torch.set_num_threads(before)

@@ -1,0 +1,94 @@
+"""Target tokens a second: ours, plain TRL with its defaults, and LLaMA-Factory; same model, rows, rank, precision, rows a step.
+
+Rows are ragged: made-up sentences of one to ten clauses, each row one question and one answer. Ours lays the rows of a batch end to end and
+projects target positions only. TRL gets the same chats with `assistant` as completion, its own collator and defaults (gradient
+checkpointing among them); LLaMA-Factory the exported folder. Seconds are each trainer's own, without loading. Losses of the first step
+are printed, since a fast wrong loss is worth nothing. `--only ours` and such measure one; interleaved repeats are up to the caller.
+"""
+import argparse, json, os, random, re, shutil, subprocess, tempfile
+from pathlib import Path
+
+from synthlab.llamafactory import write_llamafactory
+from synthlab.masks import encode_rows
+from synthlab.models import Prompter, model_dir, quiet
+from synthlab.recipe import Recipe, dtype_of, recipe
+from synthlab.train import train
+from synthlab.types import Message
+
+
+def ragged(n, seed=0):
+    "Rows whose answers have very different lengths"
+    rng, words = random.Random(seed), 'the lens of this camera is sharp and its battery lasts a week in winter'.split()
+    clause = lambda: ' '.join(rng.sample(words, rng.randint(4, 10)))
+    text = lambda: '. '.join(clause() for _ in range(min(10, 1+int(rng.expovariate(.4)))))+'.'
+    return [[Message('system', 'You write.'), Message('user', f'Write about {clause()}.'), Message('assistant', text())] for _ in range(n)]
+
+
+def ours(rows, r, folder):
+    t = train(rows, r, folder)
+    return t.facts['train_seconds'], t.losses[0]['value']
+
+
+def plain_trl(rows, r, folder):
+    "SFTTrainer as its first page shows it; only what must be equal is set"
+    import peft
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+    chats = [[dict(role=m.role, content=m.content) for m in c] for c in rows]
+    data = Dataset.from_list([dict(prompt=c[:-1], completion=c[-1:]) for c in chats])
+    with quiet():
+        net = AutoModelForCausalLM.from_pretrained(model_dir(r.model), dtype=dtype_of(r))
+        args = SFTConfig(str(folder), per_device_train_batch_size=r.batch, gradient_accumulation_steps=r.accumulate, max_steps=r.steps, learning_rate=r.lr,
+                         max_length=r.cutoff, logging_steps=1, report_to='none', save_strategy='no', disable_tqdm=True, bf16=dtype_of(r) == 'bfloat16')
+        trainer = SFTTrainer(net, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(model_dir(r.model)),
+                             peft_config=peft.LoraConfig(r=r.rank, lora_alpha=r.lora_alpha, target_modules='all-linear', task_type='CAUSAL_LM'))
+        trainer.train()
+    log = trainer.state.log_history
+    return next(h['train_runtime'] for h in log[::-1] if 'train_runtime' in h), log[0]['loss']
+
+
+def llamafactory(rows, r, folder):
+    cli = os.environ.get('LLAMAFACTORY_CLI') or shutil.which('llamafactory-cli')
+    if not cli: return None
+    path = write_llamafactory(folder, dict(rows=rows), r)
+    env = dict(os.environ, HF_HUB_OFFLINE='1', DISABLE_VERSION_CHECK='1')
+    if r.threads: env['OMP_NUM_THREADS'] = str(r.threads)
+    done = subprocess.run([cli, 'train', path.name], cwd=folder, env=env, capture_output=True, text=True)
+    found = re.search(r"'loss': '?([\d.]+)", done.stdout+done.stderr)
+    if done.returncode or not found: raise SystemExit((done.stdout+done.stderr)[-1500:])
+    return json.loads((folder/'saves'/'train_results.json').read_text())['train_runtime'], float(found[1])
+
+
+def bench(n, steps, batch, layout, threads, only, dtype):
+    from transformers import AutoTokenizer
+    rows = ragged(n)
+    r: Recipe = recipe(steps=steps, batch=batch, layout=layout, threads=threads, cutoff=512, tail=True, lr=1e-4, warmup=1, dtype=dtype)
+    enc = encode_rows(rows, Prompter(AutoTokenizer.from_pretrained(model_dir(r.model))), r.cutoff, r.tail)
+    targets = enc.targets/len(enc.rows)*batch*steps
+    out = {}
+    with tempfile.TemporaryDirectory() as tmp:
+        for f in (ours, plain_trl, llamafactory):
+            if only and f.__name__ not in only: continue
+            got = f(rows, r, Path(tmp)/f.__name__)
+            if got: out[f.__name__] = dict(seconds=got[0], first_loss=got[1], targets_per_second=targets/got[0])
+    return out
+
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('-n', type=int, default=64, help='rows')
+    p.add_argument('--steps', type=int, default=8)
+    p.add_argument('--batch', type=int, default=8, help='rows of a step')
+    p.add_argument('--layout', default='flat', help='of ours: flat or padded')
+    p.add_argument('--threads', type=int, default=1)
+    p.add_argument('--dtype', default='float32')
+    p.add_argument('--only', nargs='*', help='ours, plain_trl, llamafactory')
+    p.add_argument('--json', help='also write the numbers here')
+    a = p.parse_args()
+    out = bench(a.n, a.steps, a.batch, a.layout, a.threads, a.only, a.dtype)
+    for k, v in out.items(): print(f'{k:<14}{v["seconds"]:8.1f} s {v["targets_per_second"]:8.1f} target tokens/s   first loss {v["first_loss"]:.4f}')
+    for k in set(out)-{'ours'}:
+        if 'ours' in out: print(f'ours over {k}: {out["ours"]["targets_per_second"]/out[k]["targets_per_second"]:.2f}')
+    if 'llamafactory' not in out: print('LLaMA-Factory was not measured: set LLAMAFACTORY_CLI (bench/install_llamafactory.sh)')
+    if a.json: Path(a.json).write_text(json.dumps(out, indent=1))
