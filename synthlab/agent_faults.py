@@ -6,12 +6,11 @@
 __all__ = ['AGENT_FAULTS']
 
 # %% ../nbs/lib/60_agent_faults.ipynb #244a1a15
-import json, re
+import re
 from dataclasses import replace
 
-from .types import Message, ToolCall
 from .rollout import STOP, TRANSFER
-from .stage import Stage, TRANSFERS, do, reply, tell
+from .stage import TRANSFERS, do, reply, tell
 from .user_faults import Fault, _end, _pick
 
 # %% ../nbs/lib/60_agent_faults.ipynb #1bdfd032

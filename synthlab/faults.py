@@ -12,13 +12,14 @@ from collections import Counter
 from dataclasses import replace
 
 from .types import Trajectory, content_key
-from .stage import Stage, oracle_runs, resimulate
+from .stage import Stage, resimulate
 from .user_faults import USER_FAULTS, Fault
 from .agent_faults import AGENT_FAULTS
-import synthlab.user_gaps, synthlab.user_slips
+from . import user_gaps, user_slips
 
 # %% ../nbs/lib/61_faults.ipynb #6fc82230
 FAULTS = {f'{f.source}: {f.name}': f for f in (*USER_FAULTS.values(), *AGENT_FAULTS.values())} # all there are
+_register = user_gaps, user_slips # importing them has filled USER_FAULTS
 HALVES = ('dev', 'heldout')
 
 def _words(half):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from .types import Message, ToolCall, Trajectory
 from .world import Env, tasks
 from .grade import grade
-from .rollout import STOP, rollout
+from .rollout import rollout
 from .replay import answered, tool_kind
 from .scripted import ScriptedUser, _reply
 from .clerk import Clerk
@@ -53,7 +53,9 @@ class Stage:
 
     def __post_init__(self): self.msgs = self.traj.messages
 
-    def kind(self, m):
+    def kind(self,
+        m:Message # of the conversation
+    ) -> str: # `read`, `write`, `generic`; empty where it calls nothing
         "What the calls of a message do, by the first one"
         t = self.traj
         return tool_kind(t.task.domain, m.calls[0].name, m.calls[0].by, t.solo) if m.calls else ''

@@ -10,10 +10,9 @@ import json, re
 from dataclasses import dataclass, replace
 from typing import Callable
 
-from .types import Message
 from .rollout import STOP, TRANSFER
 from .scripted import first_person
-from .stage import Stage, reply, tell
+from .stage import reply, tell
 
 # %% ../nbs/lib/59_user_faults.ipynb #429ad7d3
 @dataclass(frozen=True)

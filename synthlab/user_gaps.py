@@ -10,13 +10,12 @@ __all__ = []
 import json, re
 from dataclasses import replace
 
-from .types import Message
 from .rollout import STOP, rollout
 from .scripted import _writes
 from .records import place
 from .clerk import Clerk
-from .stage import Stage, Talker, tell
-from .user_faults import USER_FAULTS, _end, _fault, _pick, _swap
+from .stage import Talker, tell
+from .user_faults import _end, _fault, _pick, _swap
 
 # %% ../nbs/lib/60_user_gaps.ipynb #6602d41d
 _keys = ('order_id', 'reservation_id', 'address1', 'line_id')

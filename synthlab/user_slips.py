@@ -9,11 +9,9 @@ __all__ = []
 import re
 from dataclasses import replace
 
-from .types import Message, ToolCall
-from .world import tools
 from .rollout import STOP
-from .stage import Stage, do, reply, tell
-from .user_faults import IDS, USER_FAULTS, _end, _fault, _pick
+from .stage import do, reply, tell
+from .user_faults import IDS, _end, _fault, _pick
 
 # %% ../nbs/lib/60_user_slips.ipynb #6d1aae58
 def _question(text):

@@ -8,8 +8,7 @@ from synthlab.grade import grade
 from synthlab.results import load_results
 from synthlab.rollout import STOP, TRANSFER
 from synthlab.stage import Stage, oracle_runs
-from synthlab.types import Message, ToolCall
-from synthlab.world import tasks
+from synthlab.types import Message
 
 
 @pytest.fixture(scope='module')
