@@ -7,7 +7,7 @@ __all__ = ['two_yields', 'funnel_rows', 'published_yields', 'writes_of', 'shapes
            'self_similarity', 'words_of', 'variety', 'weights_of', 'flops', 'costs', 'reason_rows', 'sample']
 
 # %% ../nbs/lib/24_yields.ipynb #4579aad6
-import math, random, re
+import random, re
 from collections import Counter
 
 from .cards import PUBLISHED

@@ -2,7 +2,6 @@
 import json, os, subprocess, sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from synthlab.formats import FORMATS, chat_of, faults, rows_of
 from synthlab.rollout import rollout
 from synthlab.scripted import OracleAgent, ScriptedUser
 from synthlab.transcripts import from_sharegpt
-from synthlab.types import Message, Task, ToolCall, Trajectory, from_dict, read_jsonl, to_dict
+from synthlab.types import Message, Task, ToolCall, Trajectory, read_jsonl
 from synthlab.world import tasks
 
 FILES = [(to, f) for to, fs in FORMATS.items() for f in fs]

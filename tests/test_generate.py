@@ -185,6 +185,6 @@ def test_a_run_is_exported_by_the_command(tmp_path, monkeypatch, capsys):
     assert main(['export', str(folder), '--to', 'hermes', '--out', str(tmp_path/'h'), '--json']) == 0
     assert json.loads(capsys.readouterr().out)['rows'] == {'train.jsonl': len(kept)}
     card = (tmp_path/'h'/'README.md').read_text()
-    assert f'01_generate' in card and 'APIGen-MT: simulated conversations kept | 0.67' in card and '`6`' in card
+    assert '01_generate' in card and 'APIGen-MT: simulated conversations kept | 0.67' in card and '`6`' in card
     assert main(['export', str(folder), '--to', 'alpaca', '--out', str(tmp_path/'x')]) == 2
     assert 'there are llamafactory' in capsys.readouterr().err
