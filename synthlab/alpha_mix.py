@@ -37,7 +37,9 @@ LONG = Attribute('long', ('Long', 'Short'), 16, 9, 'words')
 modes, formats = ('mixture', 'intensity'), ('number', 'percent', 'words')
 
 # %% ../nbs/lib/54_alpha_mix.ipynb #22695f8b
-_digits = 'none one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty'.split()
+_digits = (
+    'none one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen '
+    'seventeen eighteen nineteen twenty ').split()
 
 def alpha_text(
     alpha:float, # 0 to 1
@@ -63,15 +65,19 @@ def ask(
     how = 'with probability' if mode == 'mixture' else 'to degree'
     alphas = alpha if isinstance(alpha, dict) else {attribute.name: alpha}
     said = ' and '.join(f'{name} {how} {alpha_text(a, fmt)}' for name,a in alphas.items())
-    return [Message('system', 'You write review sentences.'), Message('user', f'Write a sentence about {topic}, {said}.')]
+    return [Message('system', 'You write review sentences.'), Message('user',
+        f'Write a sentence about {topic}, {said}.')]
 
 # %% ../nbs/lib/54_alpha_mix.ipynb #e1bfb97b
-_small = set('about after again also another because before being both could does doing down during each even ever every from have having here into '
-    'just like made make many more most much must need never only other over really same several should since some still such take than that their '
-    'them then there these they thing things this those though through time under used using very want well went were what when where which while will '
-    'with without would your been first great good best better nice easy problem problems bought think know right little able around back cannot '
-    'found give going however last long look looks maybe pretty quite rather said seems simply sure though thought three took upon years work works '
-    'worked working hard high large small'.split())
+_small = set((
+    'about after again also another because before being both could does doing down during each even ever '
+    'every from have having here into  just like made make many more most much must need never only other over '
+    'really same several should since some still such take than that their  them then there these they thing '
+    'things this those though through time under used using very want well went were what when where which '
+    'while will  with without would your been first great good best better nice easy problem problems bought '
+    'think know right little able around back cannot  found give going however last long look looks maybe '
+    'pretty quite rather said seems simply sure though thought three took upon years work works  worked '
+    'working hard high large small ').split())
 
 def _words(s): return set(re.findall(r'[a-z]{4,}', s.lower()))-_small
 
@@ -128,7 +134,8 @@ class Pools:
         names = {t for _,t in self.by}
         self.topics = sorted(t for t in names if all((e, t) in self.by for e in self.ends))
         if len(self.ends) < 2**len(attributes) or not self.topics:
-            raise ValueError(f'{len(sided)} texts do not fill both ends of {", ".join(a.name for a in attributes)}: give more, or closer ends')
+            names = ', '.join(a.name for a in attributes)
+            raise ValueError(f'{len(sided)} texts do not fill both ends of {names}: give more, or closer ends')
 
     def weights(self): return [sum(len(self.by[e, t]) for e in self.ends) for t in self.topics]
     def texts(self, *end:int) -> list[Review]: # of that end, all topics
@@ -171,7 +178,8 @@ def mixture_rows(
         chances = {e: _chance(asked, e) for e in pools.ends}
         ends = chances if design == 'pair' else {rng.choices(pools.ends, list(chances.values()))[0]: 1.}
         for e,w in ends.items():
-            if w or label: out.append(_row(pools, asked, topic, fmt, e, deck.draw((e, topic), pools.by[e, topic]), w, label, label_weight))
+            if w or label: out.append(_row(pools, asked, topic, fmt, e, deck.draw((e, topic), pools.by[e, topic]), w,
+                label, label_weight))
     return out
 
 # %% ../nbs/lib/54_alpha_mix.ipynb #1404dc68

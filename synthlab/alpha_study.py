@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, field
 
 from .alpha_mix import POSITIVE, Attribute, Pools, intensity_rows, mixture_rows, steps, topics, usable
-from .control_curve import Straightened, calibration, curve, distances, mixing, perplexity, side_effects, variance_ratio
+from .control_curve import (Straightened, calibration, curve, distances, mixing, perplexity,
+    side_effects, variance_ratio)
 from .dial import exact
 from .plot import grid, ink, palette, soft, style
 from .recipe import recipe
@@ -47,10 +48,12 @@ def prepare(
     pools = Pools(parts['model'], (attribute,), known)
     fit, test = parts['scorer'], parts['test']
     scorer = Ridge(features, 'regression').fit([r.text for r in fit], [r.rating for r in fit])
-    rule = Vader(); flat = Ridge(lambda ts: rule(ts)[:, None], 'VADER alone').fit([r.text for r in fit], [r.rating for r in fit])
+    rule = Vader(); flat = Ridge(lambda ts: rule(ts)[:, None], 'VADER alone').fit([r.text for r in fit],
+        [r.rating for r in fit])
     own = [_side(test, k, attribute) for k in (0, 1)]
     tested = classifier(scorer, [_side(fit, k, attribute) for k in (0, 1)], own)
-    marks = [dict(scorer=s.name, **r2(s([r.text for r in test]), [r.rating for r in test], [r.group for r in test]).row()) for s in (scorer, flat)]
+    marks = [dict(scorer=s.name, **r2(s([r.text for r in test]), [r.rating for r in test],
+        [r.group for r in test]).row()) for s in (scorer, flat)]
     return Judged(parts, pools.topics, pools, scorer, tested, tuple(scorer(t) for t in own), marks, attribute)
 
 def dial_rows(
@@ -67,8 +70,10 @@ def dial_rows(
 ) -> list[dict]: # training rows
     "Rows for a dial of either kind"
     asked = [a for a in steps(tuple(held)) if span[0] <= a <= span[1]]
-    if mode == 'intensity': return intensity_rows(j.parts['model'], asked, n, [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), seed=seed)
-    return mixture_rows(j.pools, asked, max(1, n//2 if design == 'pair' else n), design, label, label_weight, tuple(fmts), seed)
+    if mode == 'intensity': return intensity_rows(j.parts['model'], asked, n,
+        [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), seed=seed)
+    return mixture_rows(j.pools, asked, max(1, n//2 if design == 'pair' else n), design, label, label_weight,
+        tuple(fmts), seed)
 
 def score(
     rows:list[dict], # samples
@@ -90,7 +95,8 @@ def degree(
     "Scores as ranks among the texts that the model learned from: the scale on which an intensity is asked for"
     import numpy as np
     ref = np.sort(j.scorer([r.text for r in j.parts['model']]))
-    return [dict(r, degree=math.nan if math.isnan(r['score']) else float(np.searchsorted(ref, r['score'])/len(ref))) for r in rows]
+    return [dict(r, degree=math.nan if math.isnan(r['score']) else float(np.searchsorted(ref, r['score'])/len(ref)))
+        for r in rows]
 
 def points_of(
     rows:list[dict], # scored samples
@@ -117,8 +123,10 @@ def method_row(
     side = side_effects(rows, {r.text for r in j.parts['model']})
     hidden = [abs(p['value']-p['alpha']) for p in pts if p['alpha'] in held]
     return dict(method=name, mode=mode, **{k: c[k] for k in ('mae', 'slope', 'spearman')}, held_out=mean(hidden),
-        R=Estimate(mean([r.value for r in ratio]), mean([r.lo for r in ratio]), mean([r.hi for r in ratio]), sum(r.n for r in ratio)),
-        mixing=mean([m['value'] for m in mixing(rows) if m['alpha'] in inner]), w1=mean([distances(scores[a], *j.ends, a)['w1'] for a in by]),
+        R=Estimate(mean([r.value for r in ratio]), mean([r.lo for r in ratio]), mean([r.hi for r in ratio]),
+            sum(r.n for r in ratio)),
+        mixing=mean([m['value'] for m in mixing(rows) if m['alpha'] in inner]), w1=mean([distances(scores[a], *j.ends,
+            a)['w1'] for a in by]),
         **{k: mean([s[k] for s in side]) for k in ('words', 'ppl', 'distinct_2', 'copied')}, n=len(rows))
 
 def flat_row(
@@ -143,7 +151,8 @@ def label_points(
     u, v = rates.get(0, math.nan), rates.get(1, math.nan)
     by = {}
     for r in read: by.setdefault(r['alpha'], []).append(r['p'])
-    return [dict(alpha=a, value=(p := sum(ps)/len(ps))*u+(1-p)*v, p=p, lo=math.nan, hi=math.nan, n=len(ps)) for a,ps in sorted(by.items())]
+    return [dict(alpha=a, value=(p := sum(ps)/len(ps))*u+(1-p)*v, p=p, lo=math.nan, hi=math.nan, n=len(ps)) for a,
+        ps in sorted(by.items())]
 
 def fit_points(
     read:list[dict], # of `dial.exact`, at the settings to fit on
@@ -211,8 +220,10 @@ def ridges(
 ): # Axes
     "Scores at each setting as a hump of their own"
     import matplotlib.pyplot as plt, numpy as np
-    by = {a: [r['score'] for r in rows if r['alpha'] == a and not math.isnan(r['score'])] for a in sorted({r['alpha'] for r in rows})}
-    named = [*([('texts of B', list(ends[1]))] if ends else []), *((f'{a:g}', xs) for a,xs in by.items()), *([('texts of A', list(ends[0]))] if ends else [])]
+    by = {a: [r['score'] for r in rows if r['alpha'] == a and not math.isnan(r['score'])]
+        for a in sorted({r['alpha'] for r in rows})}
+    named = [*([('texts of B', list(ends[1]))] if ends else []), *((f'{a:g}', xs) for a,xs in by.items()),
+        *([('texts of A', list(ends[0]))] if ends else [])]
     named = [(k, x) for k,x in named if len(x) > 1]
     at = np.linspace(min(min(x) for _,x in named)-.5, max(max(x) for _,x in named)+.5, 200)
     with style():
@@ -221,7 +232,8 @@ def ridges(
             x = np.array(xs); h = max(.2, .53*x.std()*len(x)**-.2)
             y = np.exp(-((at[:, None]-x)/h)**2/2).mean(1); y = y/y.max()*1.35
             color = soft if k.startswith('texts') else palette[0]
-            ax.fill_between(at, i, i+y, color=color, alpha=.55, lw=0, zorder=20-i); ax.plot(at, i+y, color='white', lw=1, zorder=20-i)
+            ax.fill_between(at, i, i+y, color=color, alpha=.55, lw=0, zorder=20-i); ax.plot(at, i+y, color='white',
+                lw=1, zorder=20-i)
             ax.plot([x.mean()]*2, [i, i+.28], color=ink, lw=1.4, zorder=30)
         ax.set_yticks(range(len(named)), [f'{k}  n={len(x)}' for k,x in named]); ax.grid(False, axis='y')
         ax.set_title(title); ax.set_xlabel(xlabel); ax.set_ylim(-.1, len(named)+.5)
@@ -241,8 +253,10 @@ def pareto(
         for i,m in enumerate(good):
             e = m['mae']; ax.hlines(m[y], e.lo, e.hi, color=palette[i%len(palette)], lw=1.3)
             ax.plot(e.value, m[y], 'o', ms=7, color=palette[i%len(palette)], mec='white')
-            ax.annotate(m['method'], (e.value, m[y]), (0, 7), textcoords='offset points', fontsize=8, ha='center', color=ink)
-        ax.margins(.16); ax.set(xlabel='mean absolute error (95 % interval)', ylabel='perplexity of the texts'); ax.set_title(title)
+            ax.annotate(m['method'], (e.value, m[y]), (0, 7), textcoords='offset points', fontsize=8, ha='center',
+                color=ink)
+        ax.margins(.16); ax.set(xlabel='mean absolute error (95 % interval)',
+            ylabel='perplexity of the texts'); ax.set_title(title)
     return ax
 
 def by_setting(
@@ -252,4 +266,5 @@ def by_setting(
 ) -> list[dict]: # alpha, sentences
     "Sentences that a person can read, the first ones of each setting: not chosen"
     want = alphas if alphas is not None else sorted({r['alpha'] for r in rows})
-    return [dict(alpha=a, said=r['text'], score=round(r['score'], 1) if 'score' in r else '') for a in want for r in [r for r in rows if r['alpha'] == a][:each]]
+    return [dict(alpha=a, said=r['text'], score=round(r['score'], 1) if 'score' in r else '') for a in want
+        for r in [r for r in rows if r['alpha'] == a][:each]]

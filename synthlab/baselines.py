@@ -69,7 +69,8 @@ def turn_fixed(
     "Samples of a model that is itself one setting"
     asked = [topics[i%len(topics)] for i in range(n)]
     out = llm([plain_ask(t) for t in asked], temp=1., maxtok=maxtok, seed=[seed+i for i in range(n)])
-    return [dict(alpha=alpha, topic=t, fmt='', text=r.text.strip(), said=[None], whole=r.finish == 'stop') for t,(r,) in zip(asked, out) if r.ok]
+    return [dict(alpha=alpha, topic=t, fmt='', text=r.text.strip(), said=[None], whole=r.finish == 'stop') for t,
+        (r,) in zip(asked, out) if r.ok]
 
 # %% ../nbs/lib/57_baselines.ipynb #74be6a40
 def interpolate(
@@ -84,7 +85,8 @@ def interpolate(
     from transformers import AutoModelForCausalLM
     a, b, out = adapter_dir(a), adapter_dir(b), Path(out)
     with quiet(), tempfile.TemporaryDirectory() as tmp:
-        net = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model_dir(model), dtype='float32'), a, adapter_name='a')
+        net = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model_dir(model), dtype='float32'),
+            a, adapter_name='a')
         net.load_adapter(b, 'b')
         net.add_weighted_adapter(['a', 'b'], [alpha, 1-alpha], 'mix', combination_type='cat')
         net.save_pretrained(tmp, selected_adapters=['mix'])
@@ -116,12 +118,14 @@ class LogitMix(HF):
             mask = torch.cat([start, start.new_ones(len(ids), ids.shape[1]-width)], 1)
             at = (mask.cumsum(1)-1).clamp(min=0)[:, -new:]
             net.set_adapter(names[self.b.adapter])
-            other = net(input_ids=ids[:, -new:], attention_mask=mask, position_ids=at, past_key_values=cache, use_cache=True).logits[:, -1]
+            other = net(input_ids=ids[:, -new:], attention_mask=mask, position_ids=at, past_key_values=cache,
+                use_cache=True).logits[:, -1]
             net.set_adapter(names[self.adapter])
             return self.alpha*scores.float().log_softmax(-1)+(1-self.alpha)*other.float().log_softmax(-1)
         ids = torch.tensor([[self.pad]*(width-len(p))+p for p in prompts], device=self.device)
         net.set_adapter(names[self.adapter])
         procs = [mixed, *([_gumbel(seeds, temp, self.device)] if temp else [])]
         with torch.inference_mode():
-            out = net.generate(input_ids=ids, attention_mask=start, max_new_tokens=max(rooms), do_sample=False, logits_processor=procs)
+            out = net.generate(input_ids=ids, attention_mask=start, max_new_tokens=max(rooms), do_sample=False,
+                logits_processor=procs)
         return [self._cut(row[width:].tolist(), room) for row,room in zip(out, rooms)]

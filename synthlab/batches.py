@@ -33,7 +33,8 @@ def _join(rows):
     w = any(r.weights for r in rows)
     cat = lambda k: [t for r in rows for t in getattr(r, k)]
     weights = [t for r in rows for t in r.weights or [1.]*len(r.input_ids)] if w else None
-    return dict(input_ids=cat('input_ids'), labels=cat('labels'), lengths=[len(r.input_ids) for r in rows], weights=weights)
+    return dict(input_ids=cat('input_ids'), labels=cat('labels'), lengths=[len(r.input_ids) for r in rows],
+        weights=weights)
 
 def dataset_rows(
     rows:list, # of `masks.Encoded`
@@ -82,12 +83,13 @@ def collate(
 def gather_head(
     model # a transformers causal language model
 ):
-    "Make `model(..., labels=…, fused_lm_head=True)` give `nll`, the loss of each target token in order, from those positions only"
+    "Make `model(..., labels=…, fused_lm_head=True)` give the loss of each target token, `nll`, from those positions only"
     import torch
     plain, net = model.forward, model
     def forward(*args, fused_lm_head=False, labels=None, **kw):
         if not fused_lm_head: return plain(*args, **kw, **({} if labels is None else dict(labels=labels)))
-        hidden = net.base_model(*args, use_cache=False, **{k: v for k,v in kw.items() if k != 'use_cache'}).last_hidden_state
+        hidden = net.base_model(*args, use_cache=False,
+            **{k: v for k,v in kw.items() if k != 'use_cache'}).last_hidden_state
         hit = labels[:, 1:] != -100
         logits = net.get_output_embeddings()(hidden[:, :-1][hit]).float()
         return dict(nll=torch.nn.functional.cross_entropy(logits, labels[:, 1:][hit], reduction='none'))

@@ -57,7 +57,8 @@ def _numbers(a, v):
     a, v = np.asarray(a, float), np.asarray(v, float)
     slope, icept = np.polyfit(a, v, 1) if len(a) > 1 else (math.nan, math.nan)
     err = v-a
-    return dict(mae=abs(err).mean(), slope=slope, intercept=icept, spearman=spearman(a, v), bias=err.mean(), max_error=abs(err).max(),
+    return dict(mae=abs(err).mean(), slope=slope, intercept=icept, spearman=spearman(a, v), bias=err.mean(),
+        max_error=abs(err).max(),
         r2=1-(err**2).sum()/max(((v-v.mean())**2).sum(), 1e-12))
 
 def calibration(
@@ -68,7 +69,8 @@ def calibration(
     "How close a curve is to the diagonal. An error's interval starts above 0 even for a perfect dial: noise has no sign"
     import numpy as np
     good = [p for p in points if not math.isnan(p['value'])]
-    if len(good) < 2: return {k: Estimate() for k in ('mae', 'slope', 'intercept', 'spearman', 'bias', 'max_error', 'r2')}
+    if len(good) < 2: return {k: Estimate() for k in ('mae', 'slope', 'intercept', 'spearman', 'bias', 'max_error',
+        'r2')}
     a, v = (np.array([p[k] for p in good]) for k in ('alpha', 'value'))
     sd = np.array([(p['hi']-p['lo'])/3.92 if not math.isnan(p['lo']) else 0. for p in good])
     rng = np.random.default_rng(seed)
@@ -167,7 +169,8 @@ def side_effects(
     for alpha,own in _by(rows, 'alpha').items():
         ts = [r['text'] for r in own]; mean = lambda xs: sum(xs)/len(xs) if xs else math.nan
         logs = [math.log(r['ppl']) for r in own if r.get('ppl')]
-        out.append(dict(alpha=alpha, n=len(own), words=mean([len(t.split()) for t in ts]), distinct_1=distinct(ts, 1), distinct_2=distinct(ts),
+        out.append(dict(alpha=alpha, n=len(own), words=mean([len(t.split()) for t in ts]), distinct_1=distinct(ts, 1),
+            distinct_2=distinct(ts),
             copied=mean([plain(t) in known for t in ts]), cut=mean([not r.get('whole', True) for r in own]),
             ppl=math.exp(mean(logs)) if logs else math.nan))
     return out
@@ -186,8 +189,10 @@ def perplexity(
         if not part: continue
         width = max(len(rows[j]) for j in part)
         ids = torch.tensor([rows[j]+[llm.pad]*(width-len(rows[j])) for j in part], device=llm.device)
-        mask = torch.arange(width, device=llm.device)[None] < torch.tensor([[len(rows[j])] for j in part], device=llm.device)
-        with llm._net() as net, torch.inference_mode(): logp = net(input_ids=ids, attention_mask=mask.long()).logits[:, :-1].float().log_softmax(-1)
+        mask = torch.arange(width, device=llm.device)[None] < torch.tensor([[len(rows[j])] for j in part],
+            device=llm.device)
+        with llm._net() as net, torch.inference_mode(): logp = net(input_ids=ids, attention_mask=mask.long()).logits[:,
+            :-1].float().log_softmax(-1)
         nll = -logp.gather(-1, ids[:, 1:, None])[..., 0]*mask[:, 1:]
         for j,x,m in zip(part, nll.sum(1).tolist(), mask[:, 1:].sum(1).tolist()): out[j] = math.exp(x/m)
     return out

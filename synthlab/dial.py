@@ -68,7 +68,8 @@ def exact(
         with llm._net() as net, torch.inference_mode():
             logits = next_logits(net, ids, mask, ends)
         probs = logits.float().softmax(-1)[:, first].tolist()
-        out += [dict(alpha=a, topic=t, fmt=fmt, p=x/(x+y) if x+y else math.nan, mass=x+y) for (a, t),(x, y) in zip(jobs[i:i+batch], probs)]
+        out += [dict(alpha=a, topic=t, fmt=fmt, p=x/(x+y) if x+y else math.nan, mass=x+y) for (a, t),
+            (x, y) in zip(jobs[i:i+batch], probs)]
     return out
 
 def next_logits(

@@ -25,13 +25,15 @@ def alpaca(
         chat = [m for m in r.messages if m.role != 'system']
         if [m.role for m in chat] != ['user', 'assistant'] or r.tools or chat[1].calls:
             raise ValueError(f'row {i} is not one question with one answer: write it in ShareGPT form (exports)')
-        if r.weight != 1 or r.lead: raise ValueError(f"row {i} has a weight, which LLaMA-Factory does not know: use design='draw'")
+        if r.weight != 1 or r.lead:
+            raise ValueError(f"row {i} has a weight, which LLaMA-Factory does not know: use design='draw'")
         system = next((m.content for m in r.messages if m.role == 'system'), '')
         out.append(dict(instruction=chat[0].content, input='', output=chat[1].content, system=system))
     return out
 
 # %% ../nbs/lib/52_llamafactory.ipynb #bf8996ae
-_templates = {'smollm2': 'smollm2', 'llama-3': 'llama3', 'llama3': 'llama3', 'qwen2': 'qwen', 'qwen3': 'qwen3_nothink', 'hermes': 'hermes2'}
+_templates = {'smollm2': 'smollm2', 'llama-3': 'llama3', 'llama3': 'llama3', 'qwen2': 'qwen', 'qwen3': 'qwen3_nothink',
+    'hermes': 'hermes2'}
 
 def template_of(
     model:str # as a recipe has it
@@ -55,13 +57,16 @@ def settings_of(
         lora_target='all' if r.targets == 'all-linear' else ','.join(r.targets)) if r.rank else dict(finetuning_type='full')
     length = dict(max_steps=r.steps) if r.steps else dict(num_train_epochs=r.epochs)
     warm = dict(warmup_ratio=r.warmup) if r.warmup < 1 else dict(warmup_steps=round(r.warmup))
-    pack = dict(packing=True, neat_packing=True) if r.layout == 'packed' else dict(group_by_length=True) if r.layout == 'padded' else {}
+    pack = dict(packed=dict(packing=True, neat_packing=True), padded=dict(group_by_length=True)).get(r.layout, {})
     mix = dict(mix_strategy=strategy, interleave_probs=','.join(f'{p:g}' for p in probs)) if probs else {}
-    return dict(model_name_or_path=model_dir(r.model), stage='sft', do_train=True, **tune, dataset=','.join(datasets), dataset_dir='.', **mix,
-        template=template or template_of(r.model), cutoff_len=r.cutoff, **pack, output_dir='saves', overwrite_output_dir=True,
+    return dict(model_name_or_path=model_dir(r.model), stage='sft', do_train=True, **tune, dataset=','.join(datasets),
+        dataset_dir='.', **mix,
+        template=template or template_of(r.model), cutoff_len=r.cutoff, **pack, output_dir='saves',
+        overwrite_output_dir=True,
         per_device_train_batch_size=r.batch, gradient_accumulation_steps=r.accumulate, learning_rate=r.lr, **length,
         lr_scheduler_type=r.schedule, **warm, weight_decay=r.decay, max_grad_norm=r.clip, bf16=dtype_of(r) == 'bfloat16',
-        disable_gradient_checkpointing=not r.checkpointing, seed=r.seed, logging_steps=1, report_to='none', save_strategy='no',
+        disable_gradient_checkpointing=not r.checkpointing, seed=r.seed, logging_steps=1, report_to='none',
+        save_strategy='no',
         plot_loss=False)
 
 # %% ../nbs/lib/52_llamafactory.ipynb #20a0897c
@@ -82,5 +87,6 @@ def write_llamafactory(
     info = {name: dict(file_name=f'{name}.jsonl', formatting='alpaca', columns=_columns) for name in datasets}
     (folder/'dataset_info.json').write_text(json.dumps(info, indent=1), 'utf8')
     path = folder/'train.yaml'
-    path.write_text(yaml.safe_dump(settings_of(r, list(datasets), template, probs, strategy), sort_keys=False, allow_unicode=True), 'utf8')
+    path.write_text(yaml.safe_dump(settings_of(r, list(datasets), template, probs, strategy), sort_keys=False,
+        allow_unicode=True), 'utf8')
     return path

@@ -40,7 +40,7 @@ def _message(m):
     return from_dict(Message, m) if 'calls' in m or 'call_id' in m else from_openai([m])[0]
 
 def as_row(
-    x # a `Row`, a trajectory, a chat, or a dict: with `messages` and perhaps `tools`, `id`, `weight`, `lead`; Alpaca's; a trajectory's
+    x # a `Row`, a trajectory, a chat, or a dict: a row's fields, Alpaca's columns, or a trajectory's
 ) -> Row: # messages as records
     "Anything that can be trained on as a row. Raises ValueError when it is none"
     if isinstance(x, Row): return x
@@ -52,11 +52,13 @@ def as_row(
     if not isinstance(d, dict) or not isinstance(d.get('messages'), list):
         raise ValueError(f'a row is a Row, a Trajectory, a chat or a dict with messages, not {type(x).__name__}')
     tools = json.loads(d['tools']) if isinstance(d.get('tools'), str) else d.get('tools')
-    return Row([_message(m) for m in d['messages']], tools or None, d.get('id', ''), d.get('weight', 1.), d.get('lead'))
+    return Row([_message(m) for m in d['messages']], tools or None, d.get('id', ''), d.get('weight', 1.),
+        d.get('lead'))
 
 # %% ../nbs/lib/50_masks.ipynb #73e3e4fb
 def _write(prompter, plain, more, reply):
-    return prompter.tok.apply_chat_template(plain, tokenize=False, add_generation_prompt=reply, **{**more, **prompter.more})
+    return prompter.tok.apply_chat_template(plain, tokenize=False, add_generation_prompt=reply,
+        **{**more, **prompter.more})
 
 def _span(prompter, plain, more, i, text, tail):
     "Where turn `i` stands in the text"
@@ -74,7 +76,8 @@ def target_spans(
     last:bool=False # only the last assistant turn
 ) -> tuple[str,list]: # the chat as text, and (start, end) of each turn to learn
     "The text of a row and the characters the model must learn to say. Raises ValueError when the template forbids it"
-    if row.tools and not prompter.found: raise ValueError('the chat template writes tools in a format of its own: give a style')
+    if row.tools and not prompter.found: 
+        raise ValueError('the chat template writes tools in a format of its own: give a style')
     plain, more = prompter._tools(row.messages, row.tools)
     turns = [i for i,m in enumerate(plain) if m['role'] == 'assistant']
     text = _write(prompter, plain[:turns[-1]+1] if turns else plain, more, False)
@@ -133,7 +136,8 @@ def encode(
     ids, own = _tokens(prompter.tok, text, spans)
     labels = [i if s else -100 for i,s in zip(ids, own)]
     first, end = next((i for i,s in enumerate(own) if s), len(ids)), cutoff or len(ids)
-    if first >= end: raise ValueError(f'truncated to no target: the first one is token {first+1:,}, the cut-off is {end:,}')
+    if first >= end:
+        raise ValueError(f'truncated to no target: the first one is token {first+1:,}, the cut-off is {end:,}')
     weights = _weights(row, prompter, text, spans, len(ids), own)
     return Encoded(ids[:end], labels[:end], weights and weights[:end], row.id, max(0, len(ids)-end))
 

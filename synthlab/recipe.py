@@ -42,8 +42,10 @@ class Recipe:
     report_to: list[str] = field(default_factory=list) # trackers the user has installed, such as `trackio`, `tensorboard`
 
     def __post_init__(self):
-        if self.layout not in layouts: raise ValueError(f'layout {self.layout!r} is not known: use one of {", ".join(layouts)}')
-        if self.dtype not in ('', 'float32', 'bfloat16'): raise ValueError(f'dtype {self.dtype!r}: use float32 or bfloat16')
+        if self.layout not in layouts:
+            raise ValueError(f'layout {self.layout!r} is not known: use one of {", ".join(layouts)}')
+        if self.dtype not in ('', 'float32',
+            'bfloat16'): raise ValueError(f'dtype {self.dtype!r}: use float32 or bfloat16')
 
 def recipe(
     **params # fields of `Recipe`
@@ -79,7 +81,8 @@ def load_for_training(
     if tok.pad_token is None: tok.pad_token = tok.eos_token
     if not r.rank: return net, tok
     torch.manual_seed(r.seed)
-    lora = peft.LoraConfig(r=r.rank, lora_alpha=r.lora_alpha, lora_dropout=r.dropout, target_modules=r.targets, task_type='CAUSAL_LM')
+    lora = peft.LoraConfig(r=r.rank, lora_alpha=r.lora_alpha, lora_dropout=r.dropout, target_modules=r.targets,
+        task_type='CAUSAL_LM')
     return peft.get_peft_model(net, lora), tok
 
 # %% ../nbs/lib/50_recipe.ipynb #848cfa41

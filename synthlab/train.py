@@ -64,11 +64,16 @@ def _callback():
 def _config(r, folder):
     from trl import SFTConfig
     bf16 = dtype_of(r) == 'bfloat16' and (on_gpu() or not r.rank)
-    return SFTConfig(str(folder/'checkpoints'), per_device_train_batch_size=r.batch, gradient_accumulation_steps=r.accumulate,
-        num_train_epochs=r.epochs, max_steps=r.steps or -1, learning_rate=r.lr, warmup_steps=r.warmup, lr_scheduler_type=r.schedule,
-        weight_decay=r.decay, max_grad_norm=r.clip, bf16=bf16, fp16=False, use_cpu=not on_gpu(), seed=r.seed, data_seed=r.seed,
-        gradient_checkpointing=r.checkpointing, logging_steps=1, logging_nan_inf_filter=False, report_to=r.report_to or 'none',
-        save_strategy='steps' if r.save_every else 'no', save_steps=r.save_every or 500, save_total_limit=2, disable_tqdm=True,
+    return SFTConfig(str(folder/'checkpoints'), per_device_train_batch_size=r.batch,
+        gradient_accumulation_steps=r.accumulate,
+        num_train_epochs=r.epochs, max_steps=r.steps or -1, learning_rate=r.lr,
+        warmup_steps=r.warmup, lr_scheduler_type=r.schedule,
+        weight_decay=r.decay, max_grad_norm=r.clip, bf16=bf16, fp16=False, use_cpu=not on_gpu(),
+        seed=r.seed, data_seed=r.seed,
+        gradient_checkpointing=r.checkpointing, logging_steps=1, logging_nan_inf_filter=False,
+        report_to=r.report_to or 'none',
+        save_strategy='steps' if r.save_every else 'no', save_steps=r.save_every or 500, save_total_limit=2,
+        disable_tqdm=True,
         train_sampling_strategy='group_by_length' if r.layout == 'padded' else 'random', max_length=None,
         remove_unused_columns=False, dataset_kwargs=dict(skip_prepare_dataset=True), dataloader_pin_memory=on_gpu())
 
@@ -98,7 +103,9 @@ class Trained:
     def merged(self): return self.path/('merged' if (self.path/'merged').exists() else 'model')
     @property
     def loss(self): return self.losses[-1]['value']
-    def __repr__(self): return f'Trained({self.path.name}: {len(self.losses)} steps, loss {self.losses[0]["value"]:.3f} to {self.loss:.3f})'
+    def __repr__(self):
+        first = self.losses[0]['value']
+        return f'Trained({self.path.name}: {len(self.losses)} steps, loss {first:.3f} to {self.loss:.3f})'
 
 def trained(
     folder:str|Path # that `train` wrote
@@ -123,9 +130,11 @@ def _threads(r, trainer):
     import torch
     if on_gpu() or r.threads: n, seconds = r.threads, {}
     else:
-        batch = trainer.data_collator([trainer.train_dataset[i] for i in range(min(r.batch, len(trainer.train_dataset)))])
+        batch = trainer.data_collator([trainer.train_dataset[i]
+            for i in range(min(r.batch, len(trainer.train_dataset)))])
         def step():
-            trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=1.).backward(); trainer.model.zero_grad()
+            trainer.compute_loss(trainer.model, dict(batch),
+                num_items_in_batch=1.).backward(); trainer.model.zero_grad()
         with torch.random.fork_rng(): n, seconds = fastest_threads(step, cores())
         trainer.seen.update(tokens=0, targets=0)
     if n and not on_gpu(): torch.set_num_threads(n)
@@ -147,13 +156,16 @@ def _last_checkpoint(folder):
 def _card(t, r, base):
     "The model card: what was trained, on what, with what result"
     import peft, torch, transformers, trl
-    head = f'---\nbase_model: {base}\nlibrary_name: {"peft" if r.rank else "transformers"}\ntags: [synthlab, trl, sft{", lora" if r.rank else ""}]\n---\n'
+    lib, tags = ('peft', 'synthlab, trl, sft, lora') if r.rank else ('transformers', 'synthlab, trl, sft')
+    head = f'---\nbase_model: {base}\nlibrary_name: {lib}\ntags: [{tags}]\n---\n'
     kind = f'a LoRA adapter of rank {r.rank}' if r.rank else 'all weights'
     facts = '\n'.join(f'- {k}: {v:,}' if isinstance(v, int) else f'- {k}: {v}' for k,v in t.facts.items())
     made = ', '.join(f'{m.__name__} {m.__version__}' for m in (trl, peft, transformers, torch))
     setting = '\n'.join(f'- {k}: {v}' for k,v in asdict(r).items() if k != 'model')
     loss = f'Loss of target tokens: {t.losses[0]["value"]:.4f} at step 1, {t.loss:.4f} at step {t.losses[-1]["step"]}.'
-    return f'{head}\n# {t.path.name}\n\n{base}, {kind}, supervised on assistant turns only.\n\n{loss}\n\n## Data and cost\n\n{facts}\n\n## Recipe\n\n{setting}\n\nMade with {made}.\n'
+    parts = [head, f'# {t.path.name}', f'{base}, {kind}, supervised on assistant turns only.', loss, '## Data and cost', facts,
+        '## Recipe', setting, f'Made with {made}.']
+    return '\n\n'.join(parts)+'\n'
 
 def _save(trainer, t, r, merged):
     "Adapter or model, merged weights, card; the manifest last"
@@ -180,7 +192,9 @@ def train(
     folder = resolve(folder)
     with quiet(): prompter = Prompter(AutoTokenizer.from_pretrained(model_dir(r.model)), r.style)
     enc = encode_rows(rows, prompter, r.cutoff, r.tail)
-    if not enc.rows: raise ValueError(f'none of {len(rows)} rows can be learned from: {(enc.dropped or [dict(why="there are none")])[0]["why"]}')
+    if not enc.rows:
+        why = enc.dropped[0]['why'] if enc.dropped else 'there are none'
+        raise ValueError(f'none of {len(rows)} rows can be learned from: {why}')
     _claim(folder, r, enc.rows)
     if (folder/'trained.json').exists(): return trained(folder)
     before, start = torch.get_num_threads(), time.time()
@@ -188,8 +202,10 @@ def train(
     threads, seconds = _threads(r, trainer)
     with quiet(): trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     losses = [dict(step=h['step'], value=h['loss']) for h in trainer.state.log_history if 'loss' in h]
-    facts = dict(rows=len(enc.rows), dropped=len(enc.dropped), cut=enc.cut, **trainer.seen, seconds=round(time.time()-start, 1),
-        train_seconds=next((h['train_runtime'] for h in trainer.state.log_history[::-1] if 'train_runtime' in h), None), threads=threads, step_seconds={str(k): round(v, 3) for k,v in seconds.items()})
+    facts = dict(rows=len(enc.rows), dropped=len(enc.dropped), cut=enc.cut, **trainer.seen,
+        seconds=round(time.time()-start, 1),
+        train_seconds=next((h['train_runtime'] for h in trainer.state.log_history[::-1] if 'train_runtime' in h),
+            None), threads=threads, step_seconds={str(k): round(v, 3) for k,v in seconds.items()})
     t = Trained(folder, losses, facts)
     with quiet(): _save(trainer, t, r, merged)
     torch.set_num_threads(before)
