@@ -8,7 +8,7 @@ __all__ = ['curve', 'spearman', 'calibration', 'distances', 'variance_ratio', 'b
 
 # %% ../nbs/lib/56_control_curve.ipynb #c56dffa7
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from .scorers import rogan_gladen
 from .stats import Estimate, bootstrap, rate
