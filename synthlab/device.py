@@ -78,8 +78,8 @@ _is = (r"(?:\s+mode)?\s+(?:is|was|seems to be|appears to be|shows? as)(?:\s+(?:n
 def _switch(name): return [(f'{name}: on', rf'\b{name}{_is}(?:on|enabled|active|connected)\b'),
                            (f'{name}: off', rf'\b{name}{_is}(?:off|disabled|inactive|disconnected)\b')]
 _user_says = [(k, re.compile(p, re.I)) for k,p in [
-    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'), *_switch('(?:mobile )?data(?! saver)'),
-    *_switch('(?:data )?roaming'),
+    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'),
+    *_switch('(?:mobile )?data(?! saver)'), *_switch('(?:data )?roaming'),
     ('sim: missing', r'\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))'),
     ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
         r'shows? as )?(?:active|working|fine)'),
