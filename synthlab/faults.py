@@ -15,19 +15,18 @@ from .types import Trajectory, content_key
 from .stage import Stage, resimulate
 from .user_faults import USER_FAULTS, Fault
 from .agent_faults import AGENT_FAULTS
-from . import user_gaps, user_slips
+from . import final_words, heldout, user_gaps, user_slips, wordings
 
 # %% ../nbs/lib/61_faults.ipynb #6fc82230
 FAULTS = {f'{f.source}: {f.name}': f for f in (*USER_FAULTS.values(), *AGENT_FAULTS.values())} # all there are
 _register = user_gaps, user_slips # importing them has filled USER_FAULTS
-HALVES = ('dev', 'heldout')
+_sets = dict(dev=wordings, heldout=heldout, final=final_words)
+HALVES = tuple(_sets) # sets of words: to develop on, held out, and for the last count
 
 def _words(half):
-    "The words of a half"
+    "The words of a set"
     if half not in HALVES: raise ValueError(f'half is one of {HALVES}, not {half!r}')
-    if half == 'dev': from synthlab.wordings import WORDS
-    else: from synthlab.heldout import WORDS
-    return WORDS
+    return _sets[half].WORDS
 
 def _place(messages, m):
     "Where a message stands when answers are left out"
@@ -45,7 +44,7 @@ def inject(
     traj:Trajectory, # that passed
     fault:Fault|str, # or its name, as in `FAULTS`
     rng:random.Random, # places and words
-    half:str='dev' # whose words: `dev` or `heldout`
+    half:str='dev' # whose words: `dev`, `heldout` or `final`
 ) -> Trajectory: # graded, `info['fault']` says what is wrong. Raises ValueError where the fault does not fit
     "Put an error into a conversation and run it again"
     f = FAULTS[fault] if isinstance(fault, str) else fault
@@ -54,6 +53,8 @@ def inject(
     messages, at, what = got
     k = _place(messages, at)
     t = resimulate(replace(traj, stop='max_steps') if f.type == 'loop' else traj, messages)
+    if t.messages[-1].content != messages[-1].content and messages[-1].role == 'user':
+        raise ValueError(f'{traj.task.domain} task {traj.task.id}: no place for {f.name!r}, the last words deny it')
     truth = dict(name=f.name, type=f.type, also=list(f.also), source=f.source, turn=_turn(t.messages, k), half=half,
         what=list(what), severity=_severity(t, f), real=traj.source != 'oracle')
     base = traj.info.get('id')
@@ -85,7 +86,7 @@ def _one(traj, f, seed, half):
 
 def suite(
     trajs:list[Trajectory], # that passed
-    half:str='dev', # whose words: `dev` or `heldout`
+    half:str='dev', # whose words: `dev`, `heldout` or `final`
     seed:int=0, # of the draw
     each:int=4 # errors for each conversation, at most
 ) -> list[Trajectory]: # with errors, and the untouched ones

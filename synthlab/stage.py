@@ -9,37 +9,64 @@ __all__ = ['TRANSFERS', 'resimulate', 'Stage', 'tell', 'reply', 'do', 'Talker', 
 # %% ../nbs/lib/58_stage.ipynb #4f99a7b8
 import random, re
 from dataclasses import dataclass, field, replace
+from itertools import takewhile, zip_longest
 
 from .types import Message, ToolCall, Trajectory
 from .world import Env, tasks
 from .grade import grade
-from .rollout import rollout
-from .replay import answered, tool_kind
+from .rollout import STOP, TRANSFER, rollout
+from .replay import tool_kind
 from .scripted import ScriptedUser, _reply
 from .clerk import Clerk
 
 # %% ../nbs/lib/58_stage.ipynb #5078f43e
+_done = ['Done. I see: ', 'OK, I did that. It says: ', 'I have done it, and this is what I get: ',
+    'All right. The phone shows: ',
+    'Just did. Now I see: ']
+
+def _answers(messages):
+    "What the transcript answers to each call object: by call id, or by place where a call was put for another"
+    said = {}
+    for i,m in enumerate(messages):
+        told = list(takewhile(lambda x: x.role == 'tool', messages[i+1:])) if m.calls else []
+        ids = {x.call_id: x.content for x in told}
+        left = [x.content if x.call_id not in {c.id for c in m.calls} else None for x in told]
+        for c,x in zip_longest(m.calls, left[:len(m.calls)]): said[id(c)] = ids.get(c.id, x or '')
+    return said
+
 def _renamed(text, swaps):
-    for a,b in swaps: text = text.replace(a, b)
-    return text
+    if not swaps: return text
+    longest = sorted(swaps, key=len, reverse=True)
+    return re.sub('|'.join(map(re.escape, longest)), lambda m: swaps[m[0]], text)
+
+def _reported(m, swaps, told):
+    "The words of a turn; a user's report on calls that answer otherwise now becomes one of what they answer"
+    text = _renamed(m.content, swaps)
+    stale = m.role == 'user' and m.content and not m.calls and any(a and a != b for a,b in told)
+    if not stale or text != m.content or told[-1][1] in text: return text
+    ends = [x for x in (STOP, TRANSFER) if x in text]
+    return ' '.join([_done[len(text) % len(_done)]+'\n'.join(b for _,b in told), *ends])
 
 def resimulate(
     traj:Trajectory, # says the task and the mode
     messages:list[Message] # as edited; answers of tools are ignored, but for telling who repeats them
 ) -> Trajectory: # graded, the same object's task and source; call ids are unique
-    "Run an edited conversation in its world. Words that repeat an answer repeat the new one"
-    said = {id(c): m.content for _,c,m in answered(messages)[0] if m}
-    env, out, swaps, seen = Env(traj.task, traj.solo, history=False), [], [], set()
+    "Run an edited conversation in its world. Words that repeat or report an answer tell the new one"
+    said, told = _answers(messages), [] # told: (answer then, answer now) of the user's calls since its last words
+    env, out, swaps, seen = Env(traj.task, traj.solo, history=False), [], {}, set()
     for m in messages:
         if m.role == 'tool': continue
         new = lambda i, c: c.id if c.id and c.id not in seen else f'call_{len(out)}_{i}'
         calls = [replace(c, id=new(i, c)) for i,c in enumerate(m.calls)]
         seen |= {c.id for c in calls}
-        out.append(replace(m, content=_renamed(m.content, swaps), calls=calls))
+        out.append(replace(m, content=_reported(m, swaps, told), calls=calls))
+        if not (m.role == 'user' and m.calls): told = []
         for old,c in zip(m.calls, calls):
             out.append(env.step(c))
-            before = said.get(id(old), '')
-            if len(before) > 12 and before != out[-1].content: swaps.append((before, out[-1].content))
+            before, now = said[id(old)], out[-1].content
+            swaps.pop(before, None)
+            if len(before) > 12 and before != now: swaps[before] = now
+            if c.by == 'user': told.append((before, now))
     return grade(replace(traj, messages=out, scores={}, info={k: v for k,v in traj.info.items() if k != 'stored'}))
 
 # %% ../nbs/lib/58_stage.ipynb #56081995
@@ -130,10 +157,6 @@ _yes = ['Yes, please go ahead.', 'Yes, that is right. Please go on.', 'Correct, 
 _bye = ['Thank you, that is all.', 'Great, thanks for your help!', 'Perfect. That was everything.',
     'Thanks a lot, goodbye.',
     'No, nothing else. Thank you.', 'Wonderful, have a nice day!', 'That is all I needed.']
-_done = ['Done. I see: ', 'OK, I did that. It says: ', 'I have done it, and this is what I get: ',
-    'All right. The phone shows: ',
-    'Just did. Now I see: ']
-
 class Talker(ScriptedUser):
     "The scripted user in words drawn by the episode's seed"
     name = 'scripted:talker'

@@ -86,8 +86,8 @@ def _ids(s, turns):
     return [(u, k, v) for u in turns for k,p in IDS.items() for v in re.findall(p, s.msgs[u].content)]
 
 def _put(x, old, new):
-    "The same with a text replaced, wherever it stands"
-    if isinstance(x, str): return x.replace(old, new)
+    "The same with a text replaced, wherever it stands as whole words"
+    if isinstance(x, str): return re.sub(rf'(?<!\w){re.escape(old)}(?!\w)', lambda m: new, x)
     if isinstance(x, dict): return {k: _put(v, old, new) for k,v in x.items()}
     return [_put(v, old, new) for v in x] if isinstance(x, list) else x
 

@@ -35,13 +35,21 @@ def _as_answered(s, w, rng):
     m, again = tell(rng.choice(w['user']['as_answered'])), rng.choice(w['agent']['again'])
     return s.put(u, m, reply(again.format(text=_question(s.msgs[u-1].content))), s.msgs[u]), m, ()
 
+_true = {'airplane': 'airplane', r'\bsim\b': 'sim_card', r'\bdata\b': 'data_', r'\bbill\b|suspend': 'suspension',
+    'speed': 'data_', r'\bvpn\b': 'vpn', 'roaming': 'roaming', r'\bapn\b': 'apn', 'wi-?fi': 'wifi'}
+
+def _untrue(s, text):
+    "A report on nothing that is wrong in this task, so that it cannot happen to be right"
+    return not any(re.search(p, text, re.I) and word in s.traj.task.id for p,word in _true.items())
+
 _look = 'That is unexpected. Could you look again and tell me exactly what you see?'
 
 @_fault('result misreported', 'incorrect_interpretation', 'hallucination')
 def _misreport(s, w, rng):
     def reports(u): return s.msgs[u-1].role == 'tool' and s.msgs[u-1].by == 'user'
-    if not (u := _pick(rng, [u for u in s.says if reports(u)])): return None
-    return s.put(u, m := tell(rng.choice(w['user']['false_report'])), reply(_look), s.msgs[u]), m, ()
+    false = [x for x in w['user']['false_report'] if _untrue(s, x)]
+    if not false or not (u := _pick(rng, [u for u in s.says if reports(u)])): return None
+    return s.put(u, m := tell(rng.choice(false)), reply(_look), s.msgs[u]), m, ()
 
 # %% ../nbs/lib/60_user_slips.ipynb #ce72a47b
 @_fault('words of an agent', 'guideline_violation')
@@ -58,6 +66,8 @@ def _acted_as_agent(s, w, rng):
 
 @_fault('two calls in a turn', 'guideline_violation')
 def _two_calls(s, w, rng):
+    "Where every call of the user stands alone"
+    if any(len(s.msgs[i].calls) > 1 for i in s.user_calls): return None
     pairs = [(i, j) for i,j in zip(s.user_calls, s.user_calls[1:]) if all(m.role == 'tool' for m in s.msgs[i+1:j])]
     if not (hit := _pick(rng, pairs)): return None
     i, j = hit
@@ -66,6 +76,8 @@ def _two_calls(s, w, rng):
 
 @_fault('words and a call in a turn', 'guideline_violation')
 def _words_and_call(s, w, rng):
+    "Where the user has not done so before"
+    if any(s.msgs[i].content for i in s.user_calls): return None
     if not (i := _pick(rng, s.user_calls)): return None
     m = replace(s.msgs[i], content=rng.choice(w['user']['with_call']))
     return s.put(i, m), m, ()

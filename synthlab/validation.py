@@ -151,7 +151,7 @@ def type_confusion(
 # %% ../nbs/lib/63_validation.ipynb #6e5fdd03
 def own_trials(
     each:int=8, # tasks of each domain, evenly spaced
-    half:str='heldout', # whose words: `dev` or `heldout`
+    half:str='heldout', # whose words: `dev`, `heldout` or `final`
     seed:int=0, # of the draw
     errors:int=3, # for each conversation, at most
     detect:Callable=user_errors, # the rules

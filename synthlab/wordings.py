@@ -71,7 +71,7 @@ INVENTED = {
 'order': ['#W9876543', '#W1234567', '#W4567890'],
 'reservation': ['JKL7Q9', 'ABC123', 'QWE4R5'],
 'user': ['john_miller_1234', 'anna_garcia_5678', 'david_kim_9012'],
-'zip': ['19103', '90017', '90210'],
+'zip': ['19103', '90017', '90292'],
 'email': ['anya.garcia@email.com', 'john.miller@mail.com', 'd.kim88@inbox.com'],
 'phone': ['555-987-6543', '555-012-3456', '555-444-1212'],
 'street': ['1842 W Palm Lane', '77 Harbor View Road', '510 Maple Court'],

@@ -1,25 +1,42 @@
-"Injected errors: true worlds, known truth, two halves that share no words"
+"Injected errors: true worlds, known truth, sets of words that have none in common"
+import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 from conftest import needs_data, DATA
-from synthlab import heldout, wordings
+from synthlab import final_words, heldout, wordings
+from synthlab.clerk import Clerk
 from synthlab.criticality import criticality
-from synthlab.faults import FAULTS, inject, suite, untouched
+from synthlab.faults import FAULTS, HALVES, inject, suite, untouched
 from synthlab.grade import grade
+from synthlab.records import records
 from synthlab.replay import replay
 from synthlab.results import load_results
-from synthlab.stage import oracle_runs
+from synthlab.rollout import rollout
+from synthlab.stage import TRANSFERS, Stage, Talker, do, oracle_runs, resimulate
 from synthlab.types import to_dict
+from synthlab.user_faults import IDS
+from synthlab.world import DOMAINS, tasks, tools
 
 
 @pytest.fixture(scope='module')
 def runs(): return oracle_runs(each=12)
 
 
-@pytest.fixture(scope='module', params=['dev', 'heldout'])
+@pytest.fixture(scope='module')
+def more(runs):
+    "With tasks whose solution is a transfer"
+    def transfers(t): return any(a['name'] == TRANSFERS for a in t.gold or [])
+    todo = [t for d in ('airline', 'retail', 'telecom') for t in [t for t in tasks(d) if transfers(t)][:2]]
+    own = [grade(replace(t, source='oracle')) for t in rollout(todo, Clerk(), Talker(), seed=1)]
+    return runs+[t for t in own if t.reward == 1]
+
+
+@pytest.fixture(scope='module', params=HALVES)
 def injected(runs, request): return suite(runs, request.param, each=5)
 
 
@@ -50,9 +67,130 @@ def test_the_same_seed_gives_the_same_bytes(runs):
     assert [to_dict(t) for t in suite(runs[:6], each=3, seed=8)] != [to_dict(t) for t in a]
 
 
-def test_the_halves_share_no_words_and_no_invented_values():
-    def texts(w): return {o for k in ('user', 'agent', 'invented') for v in w[k].values() for o in v}
-    assert not texts(wordings.WORDS) & texts(heldout.WORDS)
+SETS = [m.WORDS for m in (wordings, heldout, final_words)]
+
+
+def test_the_sets_share_no_words_and_no_invented_values():
+    def plain(o): return ''.join(c for c in str(o).lower() if c.isalnum() or c in '{}')
+    def texts(w): return {plain(o) for k in ('user', 'agent', 'invented') for v in w[k].values() for o in v}
+    def calls(w): return {str(o) for k in ('schema', 'idle') for o in w['calls'][k]} | {
+        o for v in w['calls']['value'].values() for o in v}
+    for a, b in combinations(SETS, 2): assert not texts(a) & texts(b) and not calls(a) & calls(b)
+
+
+def test_the_final_set_has_as_many_of_each_as_the_held_out_one():
+    def sizes(w): return {(part, k): len(set(map(str, v))) for part, d in w.items() for k, v in d.items()}
+    assert sizes(final_words.WORDS) == sizes(heldout.WORDS)
+
+
+def test_the_wordings_have_the_blanks_of_the_others():
+    def blanks(w): return {k: {f for o in w[p][k] for f in ('value', 'fact', 'secret', 'label', 'other', 'text', 'what')
+                               if '{'+f+'}' in o} for p in ('user', 'agent') for k in w[p]}
+    assert blanks(final_words.WORDS) == blanks(heldout.WORDS) == blanks(wordings.WORDS)
+
+
+@pytest.mark.parametrize('words', SETS, ids=HALVES)
+def test_invented_values_exist_nowhere_and_look_like_the_real_ones(words):
+    world = json.dumps([records(d) for d in DOMAINS], default=str)
+    for k, values in words['invented'].items():
+        for v in values:
+            assert k in ('fact', 'date') or f'"{v}"' not in world, v
+            assert k not in IDS or re.fullmatch(IDS[k], v), v
+
+
+class Only(random.Random):
+    "Draws one given wording whenever it can be drawn"
+    def __init__(self, seed, want): super().__init__(seed); self.want = want
+    def random(self): return .9
+    def choice(self, xs): return self.want if isinstance(xs, list) and self.want in xs else super().choice(xs)
+
+
+USED = dict(stop_confirm='stop at the confirmation', take_transfer='transfer before it is made',
+    demand_human='transfer out of the blue', corrected='invented identifier, corrected', aside='invented aside',
+    enough='wish never told', early='fallback told up front', contradict='fact contradicted', deny='wish denied',
+    fine='wish denied', flip='wish denied for a moment', as_done='offer taken as done',
+    as_answered='another question answered', false_report='result misreported', as_agent='words of an agent',
+    acted_as_agent='deeds of an agent', thanks='no end of thanks', with_call='words and a call in a turn')
+AGENT_USED = dict(offer_transfer='user: transfer before it is made', hold='agent: transfer announced, never made',
+    not_found='user: invented identifier, corrected', understood='user: wish denied',
+    unsure='user: wish denied for a moment', again='user: another question answered', refuse='agent: wrong refusal',
+    done='agent: done, it says', tempting='user: stop that spares a mistake', loop='agent: loop',
+    welcome='user: no end of thanks')
+
+
+@pytest.mark.parametrize('part,key,name', [('user', k, f'user: {n}') for k, n in USED.items()]+
+    [('agent', k, n) for k, n in AGENT_USED.items()]+[('invented', 'fact', 'user: invented aside')])
+def test_every_wording_of_the_final_set_can_be_used(more, part, key, name):
+    for want in final_words.WORDS[part][key]:
+        pieces = [x for x in re.split(r'\{\w+\}', want) if x]
+        for t in more:
+            try: bad = inject(t, name, Only(5, want), 'final')
+            except ValueError: continue
+            if any(all(x in m.content for x in pieces) for m in bad.messages): break
+        else: assert False, want
+        assert bad.info['fault']['half'] == 'final' and all(s.match for s in replay(bad).steps)
+
+
+def test_every_call_of_the_final_set_is_one_the_phone_can_be_asked_for(runs):
+    schemas = {t['function']['name']: t['function']['parameters'] for t in tools('telecom', 'user')}
+    calls = final_words.CALLS
+    assert all(n in schemas and not schemas[n]['properties'] for n in calls['idle'])
+    assert all(n not in schemas or set(a) != set(schemas[n]['properties']) for n, a in calls['schema'])
+    assert {k for s in schemas.values() for k in s['properties']} >= calls['value'].keys()
+
+
+def _phone(runs): return [t for t in runs if t.task.domain == 'telecom' and Stage(t).user_calls]
+
+
+def test_reports_say_what_the_phone_says_now(runs):
+    "With steps swapped, words that repeat an answer repeat the one that came, and paraphrases become it"
+    tried = 0
+    for t in _phone(runs):
+        plain = [replace(m, content='OK, that is fixed.') if p.role == 'tool' and m.role == 'user' and m.content else m
+            for p, m in zip(t.messages, t.messages[1:])]
+        for base in (t, replace(t, messages=[t.messages[0], *plain])):
+            try: bad = inject(base, 'user: steps in another order', random.Random(2))
+            except ValueError: continue
+            k, ms = bad.info['fault']['turn'], bad.messages
+            assert ms[k+1].content in ms[k+2].content
+            tried += 1
+    assert tried > 3
+
+
+def test_an_answer_that_came_back_is_not_renamed(runs):
+    "Swapping an answer's report stops where the call answers as it did"
+    t = _phone(runs)[0]
+    same = resimulate(t, t.messages)
+    i = Stage(same).user_calls[0]
+    other = [replace(m, content='something else entirely') if j == i+1 else m for j, m in enumerate(same.messages)]
+    twice = [*other[:i+2], replace(other[i+2], content='It says: something else entirely'), *other[i+3:]]
+    assert same.messages[i+1].content in resimulate(t, twice).messages[i+2].content
+
+
+@pytest.mark.parametrize('name', ['user: two calls in a turn', 'user: words and a call in a turn'])
+def test_what_the_user_did_before_is_not_put_in_as_new(runs, name):
+    "Two more calls stand at the first one, so that there are turns to be joined"
+    tried = 0
+    for t in _phone(runs):
+        i = Stage(t).user_calls[0]
+        extra = do('check_status_bar', {})
+        base = resimulate(t, [*t.messages[:i], extra, replace(extra), *t.messages[i:]])
+        bad = inject(base, name, random.Random(1))
+        with pytest.raises(ValueError, match='no place'): inject(bad, name, random.Random(1))
+        tried += 1
+    assert tried > 3
+
+
+@pytest.mark.parametrize('half', HALVES)
+def test_a_false_report_is_false(runs, half):
+    "What the user claims to see is nothing that the task is about"
+    for t in _phone(runs):
+        for seed in range(4):
+            try: bad = inject(t, 'user: result misreported', random.Random(seed), half)
+            except ValueError: continue
+            said = bad.messages[bad.info['fault']['turn']].content.lower()
+            for word, issue in (('airplane', 'airplane'), ('sim', 'sim_card'), ('vpn', 'vpn'), ('roaming', 'roaming')):
+                assert not (re.search(rf'\b{word}\b', said) and issue in t.task.id)
 
 
 def test_nothing_that_happened_before_the_error_is_changed(runs):
@@ -66,6 +204,7 @@ def test_nothing_that_happened_before_the_error_is_changed(runs):
         assert bad.messages[k].content != t.messages[k].content
 
 
+@pytest.mark.parametrize('injected', ['dev', 'heldout'], indirect=True)
 def test_criticality_agrees_with_the_truth(injected):
     "Most of what is known to be critical is found to be, and little else"
     user = [t for t in injected if t.info['fault']['source'] == 'user']
