@@ -23,7 +23,7 @@ from .slots import stems
 from .talk import quote
 from .types import Trajectory
 from .user_errors import user_errors
-from .world import DOMAINS
+from .world import DOMAINS, Env
 
 # %% ../nbs/lib/62_attribution.ipynb #3f8d6a8c
 CORRECTED = dict( # domain -> kind of correction -> task ids
@@ -133,13 +133,19 @@ def _severity(traj, f):
     try: return criticality(traj, f.turn, tuple(said[1].split(', ')) if said else ())
     except ValueError: return 'minor'
 
+def _no_world(traj):
+    "Can the world of the task not be set up as this run had it?"
+    try: return traj.task.domain in DOMAINS and not Env(traj.task, traj.solo, history=False)
+    except ValueError: return True
+
 def attribute(
     traj:Trajectory # graded
 ) -> dict: # task, trial, reward, by (empty where it passed), errors, first_divergence
-    "Who failed a run, and what went wrong in it"
-    ok, info, d = passed(traj), _info(traj), divergence(traj)
-    user = [_error('user', f.type, _severity(traj, f), f.turn, f.evidence) for f in user_errors(traj)]
-    agent = [e | dict(severity='critical' if ok == 0 else 'minor') for e in agent_errors(traj, info)]
+    "Who failed a run, and what went wrong in it; a task whose world cannot be set up leaves the question open"
+    ok, lost = passed(traj), _no_world(traj)
+    info, d = ({}, None) if lost else (_info(traj), divergence(traj))
+    user = [_error('user', f.type, _severity(traj, f), f.turn, f.evidence) for f in ([] if lost else user_errors(traj))]
+    agent = [] if lost else [e | dict(severity='critical' if ok == 0 else 'minor') for e in agent_errors(traj, info)]
     errors = sorted(user+agent, key=lambda e: (e['turn'], e['source'], e['type'], e['evidence']))
     by = '' if ok == 1 else 'unresolved' if math.isnan(ok) and traj.stop not in _nobody else _who(traj, errors, d)
     return dict(task=traj.task.id, trial=traj.info.get('trial'), reward=None if math.isnan(traj.reward)

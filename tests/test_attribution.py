@@ -13,7 +13,7 @@ from synthlab.rollout import rollout
 from synthlab.scripted import NullAgent, OracleAgent, ScriptedUser
 from synthlab.types import Message
 from synthlab.world import tasks
-from conftest import DATA, needs_data
+from conftest import DATA, RUNS, needs_data
 
 VERDICTS = {'', 'user', 'agent', 'task', 'infrastructure', 'unresolved'}
 
@@ -139,3 +139,12 @@ def test_corrected_tasks_are_those_of_the_lists():
 @needs_data
 def test_a_file_without_info_is_refused():
     with pytest.raises(ValueError, match='no info'): attributed([DATA/'tau2_runs/untrusted_no-info_airline.json.gz'])
+
+
+@needs_data
+def test_a_world_that_cannot_be_set_up_leaves_the_question_open():
+    (path,) = (p for p in RUNS if 'mini_mock' in p.name)
+    runs = attributed([str(path)])['runs']
+    lost = [r for r in runs if r['task'] == 'update_task_with_user_tools']
+    assert lost and all(r['by'] in ('', 'unresolved', 'infrastructure') and not r['errors'] for r in lost)
+    assert len(runs) == 10
