@@ -8,23 +8,26 @@ __all__ = ['announced', 'refuses', 'leaving', 'role', 'form', 'against_orders', 
 # %% ../nbs/lib/58_conduct.ipynb #c2376a53
 import re
 
+from .acts import as_agent, idle, parts, reports_deed
 from .slots import rules_out_transfer, stems
 from .talk import Finding, Talk, agrees, consent_wanted, definite, quote, waiting
 
 # %% ../nbs/lib/58_conduct.ipynb #12507330
-_announced = re.compile(r"\b(?:being|been) transferred\b|\bplease hold\b|\bi(?:['’]ve| have| am|['’]m)(?: now|"
-    r" just)? (?:transferr(?:ed|ing)|connect(?:ed|ing))\b|"
-    r"\byou (?:will be|are being|are now being|have been) (?:transferred|connected)\b", re.I)
-_will = re.compile(r"\bi(?:['’]ll| will)(?: now)? (?:transfer|connect) you\b", re.I)
-_offer = re.compile(r"\b(?:would you like|do you want|shall i|should i|if you|once you|please (?:confirm|let me know|"
-    r"reply)|can i|may i|i can|i could)\b", re.I)
+_people = r"(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|operators?|advis[eo]rs?|someone|team)"
+_moves = (r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? (?:you|this|it|your|the|over)|pass(?:ing|ed)?|rout(?:e|ed|ing)|"
+    r"escalat(?:e|ed|ing)|forward(?:ed|ing)?|redirect(?:ed|ing)?|refer(?:red|ring)?|patch(?:ed|ing)?|put(?:ting)? [^.?!]{0,20}through)")
+_moved = re.compile(rf"\b{_moves}\b[^.?!]*\b{_people}\b|\b(?:transfer(?:ring)?|connect(?:ing)?|rout(?:e|ing)) you\b|\byou(?:['’]re| are| "
+    rf"will be| have been)(?: now| being)* (?:transferr|connect|rout|hand|forward|redirect)ed\b(?! to a? ?(?:[a-z]+ )?(?:signal|network))|"
+    rf"\b{_people} (?:will|is going to)(?: now| shortly| soon)? (?:be|take|assist|help|join|contact|continue)\b", re.I)
+_offer = re.compile(r"\?|\b(?:would you like|do you want|shall|should|if|once|unless|before|after|need to|have to|recommend|"
+    r"suggest|option|let me know|please (?:confirm|reply|try)|can|could|may|might|would|when|cannot|unable|"
+    r"not|never|only|password|pin|wi-?fi|network|airport|(?:pass|hand|connect|refer)(?:enger|ing flight|ion)\w*)\b|n['’]t\b", re.I)
 
 def announced(
     text:str # what the agent said
 ) -> bool: # an offer is none
     "Does the agent say that a transfer is under way?"
-    return any(_announced.search(s) and not _offer.search(s) or _will.search(s) and not _offer.search(s)
-               for s in re.split(r'(?<=[.!?])\s+|\n+', text))
+    return any(_moved.search(x) and not _offer.search(x) for x in re.split(r'(?<=[.!?])\s+|\n+', text))
 
 def _transferred(t, at):
     "Was the transfer made or announced?"
@@ -54,7 +57,7 @@ def _stop(t, turn):
     "What is wrong with a stop: type and rule; None when nothing is"
     asks, waits = consent_wanted(turn.asked), waiting(turn.asked)
     first = not any(x.text for x in t.turns if x.at < turn.at)
-    thanks = _thanks_for_deed.search(turn.text) and not _goes_on.search(turn.text)
+    thanks = (_thanks_for_deed.search(turn.text) or reports_deed(turn.text)) and not _goes_on.search(turn.text)
     if (waits or first) and thanks and not _reported.search(turn.asked):
         return 'incorrect_interpretation', 'takes what is only proposed as done'
     if first and t.start == 0: return 'premature_termination', 'leaves in its first turn'
@@ -62,6 +65,8 @@ def _stop(t, turn):
     if waits and not re.search(r'\w', turn.text): return 'premature_termination', 'stops instead of answering'
     wishes = [s for s in re.split(r'(?<=[.!?])\s+|\n+', turn.text) if _goes_on.search(s) and not _notify.search(s)]
     if wishes: return 'premature_termination', 'asks for something and stops'
+    if waits and not asks and not refuses(turn.text) and not _decides(turn.text):
+        return 'premature_termination', 'stops instead of answering'
     if waits and not _parts(turn.text): return 'premature_termination', 'answers and stops'
     if asks and not refuses(turn.text) and not _decides(turn.text):
         return 'premature_termination', 'stops where a yes or no is waited for'
@@ -101,64 +106,39 @@ def leaving(
     return [Finding(found[0], turn.at, quote(text, max(0, len(text)-160)), found[1])] if found else []
 
 # %% ../nbs/lib/58_conduct.ipynb #577fd845
-_role = re.compile(r"\b(?:how (?:can|may) i (?:help|assist) you|(?:is there )?anything else i can (?:help|assist|"
-    r"do (?:for|to help))|(?:may|can|could) i (?:please )?(?:have|get|ask for) your\b|(?:i(?:['’]ll| will)|"
-    r"let me) (?:pull|bring|look) (?:up|into) your\b|"
-    r"(?:please|kindly) (?:hold|bear with me)[^.?!]{0,25}\bwhile i (?:check|look|pull|verify)\b|(?:we|i) (?:value|"
-    r"appreciate) your (?:patience|business|loyalty)|our (?:supervisor|system|records)|"
-    r"i(?:['’]m| am) (?:glad|happy|here) to (?:help|assist)(?: you)?\b|you(?:['’]re| are) (?:eligible|entitled|"
-    r"all set)|as per our|per our policy|we (?:do not|don['’]t|cannot|can['’]t|are unable to) (?:offer|allow|process|"
-    r"provide)|"
-    r"(?:i|we)(?:['’]ve| have) (?:gone ahead|taken care|arranged|scheduled|sent you|credited|noted)|i (?:can|could|"
-    r"would be happy to|['’]d be happy to|will be glad to) "
-    r"(?:help|assist) you\b|thank(?:s| you) for (?:contacting|calling|reaching out|your patience|choosing)|"
-    r"(?:could|can|may|would) (?:you|i)(?: please)? (?:provide|have|give|tell|share|confirm)(?: me|"
-    r" us)? (?:with )?your (?:full )?(?:user|name|e-?mail|order|reservation|account|phone|zip|id|"
-    r"confirmation|booking|details)|please (?:provide|confirm|share|give me) your (?:user|name|e-?mail|order|"
-    r"reservation|account|phone|zip|id|booking)|"
-    r"(?:look(?:ing)? up|access(?:ing)?|check(?:ing)?|pull(?:ing)? up) your (?:account|order|reservation|profile|"
-    r"booking|details)|"
-    r"(?:i have|i['’]ve|i just|we have|we['’]ve) (?:\w+ )?(?:processed|cancel+ed|updated|changed|booked|issued|"
-    r"refunded|completed|made|applied|transferred|submitted|modified)"
-    r"[^.?!]{0,40}\b(?:for you|your)\b|your (?:request|order|reservation|booking|account|refund|change|case|ticket|"
-    r"return|exchange) (?:has been|was|is now|will be|has now been)\b|"
-    r"(?:our|company) (?:policy|policies|system|records|team|terms)\b|let me (?:check|look|verify|"
-    r"see)[^.?!]{0,30}\b(?:for you|your|hold)|"
-    r"(?:let me|i(?:['’]ll| will)) (?:check|look into|verify|see about) (?:that|this|it)[^.?!]{0,20},? ?(?:for you|"
-    r"please hold|one moment)|"
-    r"i(?:['’]ll| will| can| am going to)(?: now)? (?:transfer|connect) you\b|i am sorry for the inconvenience|"
-    r"i(?:['’]m| am)? (?:sorry|apologi[sz]e) for (?:the|any) (?:inconvenience|trouble|confusion) (?:this|that|you|"
-    r"caused)|"
-    r"as (?:a|your) (?:customer service|support|service|virtual) (?:agent|representative|assistant)|i can offer you|"
-    r"we can offer you)", re.I)
 _markup = re.compile(r'</?tool_call>|"arguments"\s*:|^\s*\{\s*"(?:name|message|action)"\s*:', re.I)
 _script = re.compile(r"\b(?:my|the) (?:instructions?|scenario|script|persona)\b (?:say|says|state|tell|is to)|"
     r"\bif the agent\b|\bas (?:instructed|per (?:my|the) instructions?)\b|"
     r"\bi am (?:simulating|playing the role)|\byou(?:r user id is| are a customer)\b", re.I)
 
-_forms = [(_role, 'speaks as the agent'), (_markup, 'writes a tool call as text'), (_script,
-    'speaks of its instructions')]
+_forms = [(_markup, 'writes a tool call as text'), (_script, 'speaks of its instructions')]
+
+def _as_agent(t, turn):
+    "A sentence that only the agent would say, or a report of what only the agent could have done"
+    if hit := as_agent(turn.text, t.traj.task.domain): return hit[1]
+    asked = consent_wanted(turn.asked) and not turn.token and t.traj.task.domain != 'telecom' and len(turn.text.split()) < 30
+    return reports_deed(turn.text) if asked and not agrees(turn.text) else ''
 
 def role(
     t:Talk # a conversation
 ) -> list[Finding]: # one for each turn and rule
     "Turns that a customer would not say"
-    hits = [(turn, m, why) for turn in t.turns for p,why in _forms if (m := p.search(turn.text))]
-    return [Finding('guideline_violation', turn.at, quote(turn.text, m.start()), why) for turn,m,why in hits]
+    said = [(turn, turn.text.find(x), 'speaks as the agent') for turn in t.turns if (x := _as_agent(t, turn))]
+    hits = said + [(turn, m.start(), why) for turn in t.turns for p,why in _forms if (m := p.search(turn.text))]
+    return [Finding('guideline_violation', turn.at, quote(turn.text, at), why) for turn,at,why in hits]
 
 # %% ../nbs/lib/58_conduct.ipynb #b8c671fa
 def form(
     t:Talk # a conversation
-) -> list[Finding]: # each kind once
+) -> list[Finding]: # for each turn, thanks once
     "Turns that break the guidelines of the simulation"
     out = []
     def add(i, rule, text): out.append(Finding('guideline_violation', i, quote(text), rule))
     mine = [(i, m) for i,m in enumerate(t.traj.messages) if m.role == 'user' and i >= t.start and not t.traj.solo]
-    if hit := next(((i, m) for i,m in mine if len(m.calls) > 1), None): add(hit[0], 'several calls in a turn',
-        ', '.join(map(str, hit[1].calls)))
-    if hit := next(((i, m) for i,m in mine if m.calls and m.content.strip()), None): add(hit[0],
-        'words beside a call', hit[1].content)
-    if turn := _farewells(t.turns): add(turn.at, 'thanks without end', turn.text)
+    for i,m in mine:
+        if len(m.calls) > 1: add(i, 'several calls in a turn', ', '.join(map(str, m.calls)))
+        if m.calls and m.content.strip(): add(i, 'words beside a call', m.content)
+    if turn := _farewells(t): add(turn.at, 'thanks without end', turn.text)
     return out
 
 _empty = re.compile(r"^(?:\W|thank\w*|you|so|much|again|are|very|kind|i|really|appreciate|it|this|that|your|help|time|"
@@ -167,11 +147,12 @@ _empty = re.compile(r"^(?:\W|thank\w*|you|so|much|again|are|very|kind|i|really|a
     r"patience|and|wish|service|lot|many|"
     r"awesome|excellent|fantastic|amazing|lovely|grateful|pleasure)*$", re.I)
 
-def _farewells(turns):
-    "The third turn in a row that says nothing but thanks"
-    n = 0
-    for turn in turns:
-        n = n+1 if turn.text and _empty.match(turn.text) else 0
+def _farewells(t):
+    "The third turn in a row that is mere courtesy, while the agent asks for nothing and does nothing"
+    n, last = 0, 0
+    for turn in t.turns:
+        busy = waiting(turn.asked) or any(m.calls for m in t.traj.messages[last:turn.at]) or turn.at <= t.start+1
+        n, last = (n*(not busy)+1 if idle(turn.text) else 0), turn.at
         if n == 3: return turn
 
 _wants_human = re.compile(r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|person|"
@@ -211,18 +192,31 @@ _reasoned = re.compile(r"\b(?:if|unless|because|since|too (?:much|expensive|high
     r"afford|cost|price|fee|refund|instead|rather|prefer|"
     r"other|another|different|wrong|earlier|later|without|transfer\w*|human|insurance)\b|\$", re.I)
 
+_negates = re.compile(r"\b(?:no|nope|nah|not|never|nothing|none|neither|stop|halt|skip|drop|scrap|forget|abort|undo|withdraw|"
+    r"leave|keep|stay|back|hold|wait|mistaken|misunder\w*|mix-?up|second thoughts?|reconsider\w*|against)\b|n['’]t\b", re.I)
+_other = re.compile(r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|\b(?:i|we)(?:['’]d| would)? (?:want to|need|like to|prefer)\b|\b(?:just|only|but|first|"
+    r"correct|check|let me know|tell me|sure|thank you for|understand)\b", re.I)
+
+def _refused(t, turn):
+    "Where a turn turns down a proposal without a reason or another wish; -1 where it does not"
+    m = _flatly.search(turn.text) or _stops_it.search(turn.text)
+    if m: return m.start() if _flatly.search(turn.text) or consent_wanted(turn.asked) else -1
+    n = _negates.search(turn.text)
+    plain = consent_wanted(turn.asked) and not turn.token and len(turn.text.split()) < 25 and not agrees(turn.text)
+    flat = waiting(turn.asked) and not turn.token and len(turn.text.split()) < 12 and not _excuse.search(turn.text)
+    own = (plain or flat) and n and not _other.search(turn.text) and not definite(turn.text, t.traj.task.domain)
+    return n.start() if own else -1
+
+_excuse = re.compile(r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I)
+
 def denials(
     t:Talk # a conversation
 ) -> list[Finding]: # in order
     "Takes back what it had asked for"
     if _foreseen.search(t.told): return []
-    out = []
-    for turn in t.turns:
-        m = _flatly.search(turn.text) or _stops_it.search(turn.text) if waiting(turn.asked) or not turn.asked else None
-        weak = m and not _flatly.search(turn.text)
-        if not m or _reasoned.search(turn.text) or weak and not consent_wanted(turn.asked): continue
-        out.append(Finding('inconsistent_behavior', turn.at, quote(turn.text, m.start()), 'denies what it asked for'))
-    return out
+    asked = [x for x in t.turns if waiting(x.asked) or not x.asked]
+    hits = [(x, i) for x in asked if not _reasoned.search(x.text) and (i := _refused(t, x)) >= 0]
+    return [Finding('inconsistent_behavior', x.at, quote(x.text, i), 'denies what it asked for') for x,i in hits]
 
 _single = ('user', 'email', 'zip', 'phone', 'order', 'reservation')
 
@@ -255,15 +249,34 @@ yes no that is correct please go ahead i do not want to accept the thanks for so
 agree confirm proceed okay right you thank it this sounds good great perfect works me with a of course
 absolutely am happy and nothing anything more need nope would like cancel fee change price terms charge""")
 
+_lacks = re.compile(r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|don['’]t|which|both|mean|"
+    r"want to|need|would like|['’]d like|help|not|here|looking|was|were|is a|call\w*|order\w*|reason|because|my)\b", re.I)
+
+_how_many = re.compile(r"\bhow (?:many|much)\b|\bbags?\b|\bbaggage|\bpassengers?\b|\bbudget|\bprice|\bamount|\bwhen\b|\bdates?\b|\bcit(?:y|ies)\b|\bdestination", re.I)
+
+def _gives(t, turn):
+    "Something definite of the sort that was asked for"
+    here = definite(turn.text, t.traj.task.domain)
+    return any(m.kind not in ('count', 'amount') or _how_many.search(turn.asked) for m in here)
+
+def _again(t, turn):
+    "Is the agent's question put once more, in nearly the same words, and answered then?"
+    nxt = next((x for x in t.turns if x.at > turn.at), None)
+    last = [x for x in parts(turn.asked) if '?' in x][-1:] or [turn.asked]
+    if nxt is None or nxt.at - turn.at != 2: return False
+    words, new = stems(last[0]), stems(nxt.asked)
+    return len(words) > 3 and len(words & new) >= .8*len(words) and bool(definite(nxt.text, t.traj.task.domain))
+
 def misread(
     t:Talk # a conversation
 ) -> list[Finding]: # in order
     "Answers another question than the one that was asked"
     out = []
     for turn in t.turns[1:]:
-        asks = waiting(turn.asked)
-        if turn.token or consent_wanted(turn.asked) or not any(map(_to_give.search, asks)): continue
-        plain = _bare.search(turn.text) and len(turn.text.split()) < 14 and not definite(turn.text, t.traj.task.domain)
-        if plain and not stems(turn.text) - _boiler: out.append(Finding('incorrect_interpretation', turn.at,
-            quote(turn.text), 'answers another question'))
+        short = len(turn.text.split()) < 14 and not _gives(t, turn) and not turn.token
+        if not short or as_agent(turn.text, t.traj.task.domain) or (stems(turn.text)-_boiler) & stems(turn.asked): continue
+        gives = any(map(_to_give.search, waiting(turn.asked))) and not consent_wanted(turn.asked)
+        off = _bare.search(turn.text) and not stems(turn.text)-_boiler or not _lacks.search(turn.text)
+        if gives and off or not consent_wanted(turn.asked) and _again(t, turn):
+            out.append(Finding('incorrect_interpretation', turn.at, quote(turn.text), 'answers another question'))
     return out

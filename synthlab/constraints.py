@@ -123,12 +123,13 @@ def _due(when, heard):
 
 def _fallbacks(t):
     task = t.traj.task
-    for when,then,s in _clauses(task):
-        rest = ' '.join(field(task, f) for f in FIELDS).replace(then, ' ')
-        full, own = stems(then) - _common, stems(then) - _common - stems(rest)
+    whole = ' '.join(field(task, f) for f in FIELDS)
+    for when,then,_ in _clauses(task):
+        full, rest = stems(then) - _common, whole.replace(then, ' ')
+        elsewhere = [stems(x) - _common for x in re.split(r'(?<=[.!?;,:])\s+', ' '.join(rest.split()))]
         for turn in t.turns[:2]:
             if _due(when, t.agent_before(turn.at)[1:]): break
-            if own and not _stated(when, turn.text) and _tells(turn.text, full, own):
+            if not _stated(when, turn.text) and _tells(turn.text, full, full - stems(rest), elsewhere):
                 yield Finding('revealed_info_early', turn.at, quote(turn.text, width=240),
                     f'told before its condition: if{when}')
                 break
@@ -139,12 +140,15 @@ def _stated(when, text):
     return bool(re.search(r'\b(?:if|unless|in case|otherwise)\b', text,
         re.I)) and 2*len(words & stems(text)) >= len(words)
 
-def _tells(text, full, own):
-    "Is the gist of a clause in a turn, or is a sentence of it little else?"
+def _alike(a, b): return len(a & b)/max(1, len(a | b))
+
+def _tells(text, full, own, elsewhere):
+    "Is the gist of a clause in a turn, or is a sentence nearer to it than to anything else in the instructions?"
     said = stems(text) - _common
     if len(full) > 2 and len(full & said) >= .75*len(full) and len(own & said) > (len(full) < 4): return True
     each = [stems(s) - _common for s in re.split(r'(?<=[.!?:])\s+|\n+', text)]
-    return any(own & x and len(x & full) >= .6*len(x | full) for x in each if x)
+    def nearest(x): return _alike(x, full) > max(map(lambda e: _alike(x, e), elsewhere), default=0)
+    return any(_alike(x, full) >= .6 and (own & x or len(x & full) > 1 and nearest(x)) for x in each if x)
 
 def _held(t):
     for h in held_back(t.traj.task):
