@@ -10,7 +10,7 @@ import re
 from itertools import groupby
 
 from .mentions import mentions
-from .slots import FIELDS, demanded, field, held_back, limit, stem, stems
+from .slots import FIELDS, demanded, field, held_back, limit, sentences, stem, stems
 from .talk import Finding, Talk, agrees, consent_wanted, definite, quote, waiting
 
 # %% ../nbs/lib/58_constraints.ipynb #e781d5bb
@@ -48,13 +48,22 @@ def untold(
     t:Talk # a conversation
 ) -> list[Finding]: # one for each sentence of the instructions
     "What the user left without saying"
-    if not t.turns or t.turns[-1].token != 'stop' or _refused.search(t.turns[-1].asked): return []
-    told, last, out = _told(t), t.turns[-1], []
-    for s,slots in groupby(demanded(t.traj.task), key=lambda x: x.sentence):
-        if gone := _left_out(list(slots), told):
-            out.append(Finding('missed_required_action', last.at,
-                f'never said: {", ".join(x.text for x in gone)} ({quote(s)})', 'constraint never told'))
-    return out
+    if not t.turns or t.turns[-1].token != 'stop': return []
+    told, last = _told(t), t.turns[-1]
+    rows = [(s, _left_out(list(slots), told)) for s,slots in groupby(demanded(t.traj.task), key=lambda x: x.sentence)]
+    if _refused.search(last.asked): rows = rows[:max((i for i,(s,_) in enumerate(rows) if _mentioned(s, told)), default=0)]
+    rows += [(s, [x]) for s in sentences(field(t.traj.task, 'known_info')) if (x := _abroad(s)) and not _heard(t)]
+    return [Finding('missed_required_action', last.at, f'never said: {", ".join(getattr(x, "text", x) for x in gone)} ({quote(s)})',
+        'constraint never told') for s,gone in rows if gone]
+
+def _mentioned(s, told): return 2*len((stems(s)-_common) & told[1]) > len(stems(s)-_common)
+
+def _abroad(s): return (m := re.search(r'\babroad\b', s, re.I)) and m[0]
+
+def _heard(t):
+    "Has anybody said that the user is away from home?"
+    said = ' '.join(m.content for m in t.traj.messages if m.role in ('user', 'assistant'))
+    return bool(re.search(r'\babroad\b|\btravel|\boverseas|\broam|\bforeign|\babroad|\bfrance\b|\bparis\b|\bvacation|\btrip\b|\binternational', said, re.I))
 
 # %% ../nbs/lib/58_constraints.ipynb #66df170f
 _price = re.compile(r'total|charg|cost|price|pay|fee|difference|additional', re.I)
@@ -126,10 +135,10 @@ def _fallbacks(t):
     whole = ' '.join(field(task, f) for f in FIELDS)
     for when,then,_ in _clauses(task):
         full, rest = stems(then) - _common, whole.replace(then, ' ')
-        elsewhere = [stems(x) - _common for x in re.split(r'(?<=[.!?;,:])\s+', ' '.join(rest.split()))]
         for turn in t.turns[:2]:
             if _due(when, t.agent_before(turn.at)[1:]): break
-            if not _stated(when, turn.text) and _tells(turn.text, full, full - stems(rest), elsewhere):
+            if not _stated(when, turn.text) and (_tells(turn.text, full, full - stems(rest))
+                or _nearest(turn.text, then, rest)):
                 yield Finding('revealed_info_early', turn.at, quote(turn.text, width=240),
                     f'told before its condition: if{when}')
                 break
@@ -142,13 +151,21 @@ def _stated(when, text):
 
 def _alike(a, b): return len(a & b)/max(1, len(a | b))
 
-def _tells(text, full, own, elsewhere):
-    "Is the gist of a clause in a turn, or is a sentence nearer to it than to anything else in the instructions?"
+_light = stems('you your yours i my me myself am are is be been the a an to of and or it that this then also oh just')
+
+def _nearest(text, then, rest):
+    "Is a sentence nearly this clause, and nearer to it than to anything else in the instructions?"
+    full = stems(then) - _light
+    others = [stems(x) - _light for x in re.split(r'(?<=[.!?;,:])\s+', ' '.join(rest.split()))]
+    def near(x): return len(x & full) > 1 and max([.59, *(_alike(x, o) for o in others)]) < _alike(x, full)
+    return any(near(stems(x) - _light) for x in re.split(r'(?<=[.!?:])\s+|\n+', text))
+
+def _tells(text, full, own):
+    "Is the gist of a clause in a turn, or is a sentence of it little else?"
     said = stems(text) - _common
     if len(full) > 2 and len(full & said) >= .75*len(full) and len(own & said) > (len(full) < 4): return True
     each = [stems(s) - _common for s in re.split(r'(?<=[.!?:])\s+|\n+', text)]
-    def nearest(x): return _alike(x, full) > max(map(lambda e: _alike(x, e), elsewhere), default=0)
-    return any(_alike(x, full) >= .6 and (own & x or len(x & full) > 1 and nearest(x)) for x in each if x)
+    return any(own & x and len(x & full) >= .6*len(x | full) for x in each if x)
 
 def _held(t):
     for h in held_back(t.traj.task):

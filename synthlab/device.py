@@ -73,13 +73,11 @@ def calls(
     return out
 
 # %% ../nbs/lib/57_device.ipynb #370f12f3
-_is = (r"(?:\s+mode)?\s+(?:is|was|seems to be|appears to be|shows? as)(?:\s+(?:now|still|currently|already|also))*"
-    r"(?:\s+(?:turned|switched))?\s+")
+_is = r"(?:\s+mode)?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|disabled|wi-?fi)\b)[\w-]+){0,4}?\s+"
 def _switch(name): return [(f'{name}: on', rf'\b{name}{_is}(?:on|enabled|active|connected)\b'),
                            (f'{name}: off', rf'\b{name}{_is}(?:off|disabled|inactive|disconnected)\b')]
 _user_says = [(k, re.compile(p, re.I)) for k,p in [
-    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'),
-    *_switch('(?:mobile )?data(?! saver)'), *_switch('(?:data )?roaming'),
+    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'), *_switch('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction)'), *_switch('(?:data )?roaming'),
     ('sim: missing', r'\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))'),
     ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
         r'shows? as )?(?:active|working|fine)'),
@@ -87,14 +85,14 @@ _user_says = [(k, re.compile(p, re.I)) for k,p in [
     ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|'
         r'left)\b'),
     ('speed: excellent', r'\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came out)(?: now|'
-        r' as)?\s+(?:an? )?excellent\b'),
+        r' as)?\s+(?:an? )?excellent\b|\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b'),
     ('mms: can', r"\b(?:i can|it can|app can|i am able to) (?:now )?send (?:an? )?(?:mms|picture)"),
     ('mms: cannot', r"\b(?:it|app) (?:can(?:'t|’t|not)|still can(?:'t|’t|not)) send (?:an? )?(?:mms|picture)")]]
 _phone_says = [(k, re.compile(p, re.I)) for k,p in [
     ('airplane: on', r'airplane mode(?: is now|:) on|✈️ airplane mode'), ('airplane: off', r'airplane mode(?: is now|'
         r':) off|📶|no signal'),
-    ('(?:mobile )?data(?! saver): on', r'mobile data is now on|📱 data enabled|mobile data enabled: (?:yes|true)'),
-        ('(?:mobile )?data(?! saver): off', r'mobile data is now off|data disabled|mobile data enabled: (?:no|false)'),
+    ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): on', r'mobile data is now on|📱 data enabled|mobile data enabled: (?:yes|true)'),
+        ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): off', r'mobile data is now off|data disabled|mobile data enabled: (?:no|false)'),
     ('(?:data )?roaming: on', r'data roaming is now on|roaming enabled: (?:yes|true)'), ('(?:data )?roaming: off',
         r'data roaming is now off|roaming enabled: (?:no|false)'),
     ('data saver: on', r'data saver(?: mode)?(?: is now| is) on|🔽 data saver'), ('data saver: off',

@@ -144,7 +144,10 @@ def consent_wanted(
     text:str # what the agent said
 ) -> str: # the sentence that asks for it; empty when none does
     "Does the agent wait for a yes?"
-    return next((s for s in waiting(text) if _consent.search(s)), '')
+    return next((s for s in waiting(text) if _consent.search(s) and not _details.search(s)), '')
+
+_details = re.compile(r"\b(?:provide|share|give|tell|send) (?:me |us )?(?:with )?(?:your|the|a|me|us)\b|\bwho (?:am i|i am)\b|\b(?:confirm|verify) your "
+    r"(?:user|name|full|e-?mail|zip|phone|identity|order|reservation|account)", re.I)
 
 _no = re.compile(r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|i (?:don['’]t|do not|"
     r"won['’]t)|never ?mind|let['’]s (?:leave|keep|not)|"
