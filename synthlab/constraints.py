@@ -52,7 +52,7 @@ def untold(
     told, last = _told(t), t.turns[-1]
     rows = [(s, _left_out(list(slots), told)) for s,slots in groupby(demanded(t.traj.task), key=lambda x: x.sentence)]
     if _refused.search(last.asked): rows = rows[:max((i for i,(s,_) in enumerate(rows) if _mentioned(s, told)), default=0)]
-    rows += [(s, [x]) for s in sentences(field(t.traj.task, 'known_info')) if (x := _abroad(s)) and not _heard(t)]
+    rows += [(s, [x]) for s in sentences(field(t.traj.task, 'known_info')) if (x := _abroad(s)) and len(t.turns) > 3 and not _heard(t)]
     return [Finding('missed_required_action', last.at, f'never said: {", ".join(getattr(x, "text", x) for x in gone)} ({quote(s)})',
         'constraint never told') for s,gone in rows if gone]
 

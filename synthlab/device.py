@@ -108,6 +108,13 @@ _phone_says = [(k, re.compile(p, re.I)) for k,p in [
 
 def _states(text, patterns): return dict(re.sub(r'\(.*?\)|\?', '', k).split(': ') for k,p in reversed(patterns) if p.search(text))
 
+def _readings(text):
+    "Thing -> the states that an output shows; one can show two, like a switch that is on without a signal"
+    out = {}
+    for k,p in _phone_says:
+        if p.search(text): out.setdefault(re.sub(r'\(.*?\)|\?', '', k).split(': ')[0], []).append(k.split(': ')[-1])
+    return out
+
 def _lookups(t): return [(i, m.content) for i,m in enumerate(t.traj.messages) if m.role == 'tool' and m.by == 'user'
     and not failed(m)]
 
@@ -127,12 +134,12 @@ def misreported(
     looks, out = _lookups(t), {}
     if not looks: return []
     for turn in t.turns:
-        seen = [_states(text, _phone_says) for i,text in looks if i < turn.at]
+        seen = [_readings(text) for i,text in looks if i < turn.at]
         fresh = bool(looks) and any(i == turn.at-1 for i,_ in looks)
         for s,thing,state in _statements(turn):
             now = next((x[thing] for x in reversed(seen) if thing in x), None)
-            if now not in (None, state): out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at,
-                quote(s), f'the phone says {thing}: {now}'))
+            if now and state not in now: out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at,
+                quote(s), f'the phone says {thing}: {now[-1]}'))
             elif now is None and fresh and not _heard_so(t, turn, s):
                 out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at, quote(s),
                     f'the phone says nothing of {thing}'))
