@@ -12,8 +12,10 @@ from functools import lru_cache
 from .world import DOMAINS, tools
 
 # %% ../nbs/lib/57_acts.ipynb #48b9fd3c
-_general = 'account order reservation return exchange subscription ticket bill booking profile request refund ticket identity card case purchase trip details fare file information'.split()
-_not_kept = set('human agents agent type id by one summary expression for list all get reason limit amount total city state country title'.split())
+_general = '''account order reservation return exchange subscription ticket bill booking profile request refund identity card
+case purchase trip details fare file information'''.split()
+_not_kept = set('''human agents agent type id by one summary expression for list all get reason limit amount total city state
+country title'''.split())
 
 @lru_cache(maxsize=None)
 def kept(
@@ -28,38 +30,58 @@ def kept(
 
 # %% ../nbs/lib/57_acts.ipynb #16f848a8
 _i = r"\b(?:i|we|let me|let us)(?:['’](?:ll|ve|d|m|re))?\b"
-_self = r"\bmy (?:own )?(?:\w+ )?(?:phone|device|order|reservation|booking|flight|account|name|card|line|plan|id|e-?mail|zip|address|side|end|details)\b"
-_serve = r"(?:help|assist|serve|refund|rebook|compensate|reimburse|credit|offer|guide)(?:ing)? you\b(?! (?:need|find|with my|verify|can|could|give|may|have))"
-_yours = (r"\byour (?!help|polic|system|airline|website|store|team|support|end|side|time|patience|part|own|compan|agen|rule)"
-    r"(?:\w+ )?(?:{kept})s?\b(?!-)(?!['’]?s?\s+(?:system|polic|rule|exception|approach|option|desk|team|department|page|"
+_self = (r"\bmy (?:own )?(?:\w+ )?(?:phone|device|order|reservation|booking|flight|account|name|card|line|plan|"
+    r"id|e-?mail|zip|address|side|end|details)\b")
+_serve = (r"(?:help|assist|serve|refund|rebook|compensate|reimburse|credit|offer|guide)(?:ing)? you\b(?! (?:need|"
+    r"find|with my|verify|can|could|give|may|have))")
+_yours = (r"\byour (?!help|polic|system|airline|website|store|team|support|end|side|time|patience|part|own|"
+    r"compan|agen|rule)"
+    r"(?:\w+ )?(?:{kept})s?\b(?!-)(?!['’]?s?\s+(?:system|polic|rule|exception|approach|option|desk|team|"
+    r"department|page|"
     r"search|tool|process|fee))")
-_acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|give|propose|grant|arrange)\w* (?:it |this |that |one )?to you\b|on your behalf)"),
-    ('helps', r"\b(?:how|what|anything|something|is there)\b[^.?!]{0,25}\b(?:can|may|could|might|should) (?:i|we) (?:\w+ )?(?:help|"
+_acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|give|propose|grant|"
+    rf"arrange)\w* (?:it |this |that |one )?to you\b|on your behalf)"),
+    ('helps', r"\b(?:how|what|anything|something|is there)\b[^.?!]{0,25}\b(?:can|may|could|might|should) (?:i|"
+    r"we) (?:\w+ )?(?:help|"
         r"assist|be of|do for you|offer)|\bwhat brings you\b|\b(?:like|want|need) (?:me|us) to (?:assist|help)\b|"
         r"\b(?:need|require|have) (?:any )?(?:further|additional|more) (?:assistance|help|questions)\b[^.!]*\?|"
         r"\b(?:everything|all|best)(?: i can| possible)? to (?:resolve|assist|help|fix)\b[^.?!]*\b(?:you|this)\b"),
-    ('greets', r"\bwelcome to\b|\byou(?:['’]ve| have) reached\b|\bthank(?:s| you) for (?:getting in touch|contacting|calling|"
-        r"reaching|choosing|waiting|holding|bearing|flying|shopping|being (?:our|a|such a)|your (?:call|inquiry|enquiry|message|"
+    ('greets', r"\bwelcome to\b|\byou(?:['’]ve| have) reached\b|\bthank(?:s| you) for (?:getting in touch|"
+    r"contacting|calling|"
+        r"reaching|choosing|waiting|holding|bearing|flying|shopping|being (?:our|a|such a)|your (?:call|inquiry|"
+        r"enquiry|message|"
         r"interest|loyalty|business|patience(?:[.!,]| while| as)))|\blook forward to (?:serving|welcoming|seeing)|"
         r"\bhope to (?:see|serve|welcome) you\b|\benjoy your (?:trip|flight|purchase|day|stay)\b"),
-    ('asks who it is', r"\b(?:verify|confirm|validate) (?:your|who you are)\b|\b(?:need|require)\b[^.?!]{0,20}\byour\b(?! (?:help|"
-        r"assist|support|advice))|\byou have on file\b[^.!]*\?|\b(?:on|with|to|for) (?:the|this|that) account\b[^.!]*\?|"
-        r"\b(?:tell|give|send|share|provide)(?: me| us)?(?: with)? your\b|\bwho(?:m)? (?:am i|i am) (?:speaking|talking)\b"),
-    ('keeps records', r"(?:" + _i + r"(?! (?:can|could|did|do|was|am|cannot)(?:n['’]t|not| not))[^.?!]{0,30}|^\W*)\b(?:retriev|search|"
-        r"pull|look|find|locat|access|bring|fetch|open)\w*\b[^.?!]{0,20}\b(?:the|this|that|your|our) (?:\w+ )?(?:records?|"
+    ('asks who it is', r"\b(?:verify|confirm|validate) (?:your|who you are)\b|\b(?:need|"
+    r"require)\b[^.?!]{0,20}\byour\b(?! (?:help|"
+        r"assist|support|advice))|\byou have on file\b[^.!]*\?|\b(?:on|with|to|for) (?:the|this|"
+        r"that) account\b[^.!]*\?|"
+        r"\b(?:tell|give|send|share|provide)(?: me| us)?(?: with)? your\b|\bwho(?:m)? (?:am i|i am) (?:speaking|"
+        r"talking)\b"),
+    ('keeps records', r"(?:" + _i + r"(?! (?:can|could|did|do|was|am|cannot)(?:n['’]t|not| not))[^.?!]{0,30}|"
+    r"^\W*)\b(?:retriev|search|"
+        r"pull|look|find|locat|access|bring|fetch|open)\w*\b[^.?!]{0,20}\b(?:the|this|that|your|"
+        r"our) (?:\w+ )?(?:records?|"
         r"database|system|booking|reservation|account|profile)\b"),
-    ('speaks for the company', r"\bour (?:\w+ )?(?:polic\w+|terms|rules?|systems?|records?|database|team|company|customers?|service|"
+    ('speaks for the company', r"\bour (?:\w+ )?(?:polic\w+|terms|rules?|systems?|records?|database|team|"
+    r"company|customers?|service|"
         r"guidelines|conditions|supervisors?|specialists?|representatives?|agents?|airline|store|regulations)\b|"
-        r"\bwe(?:['’]re| are| do| can| could| must| will|['’]d| would)?(?: only| not|n['’]t|not| unable to| happy to| able to| like "
+        r"\bwe(?:['’]re| are| do| can| could| must| will|['’]d| would)?(?: only| not|n['’]t|not| unable to|"
+        r" happy to| able to| like "
         r"to)* (?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|regret|value|appreciate)\b"),
-    ('speaks for the company', r"^(?!.*\b(?:understand|know|heard|said|told|if|aware|why|my|says?|think)\b)[^?]*\b(?:company|polic\w+|"
-        r"rules?|terms|regulations|guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|(?:do(?:es)?(?: not|n['’]t)|only) (?:cover|"
+    ('speaks for the company', r"^(?!.*\b(?:understand|know|heard|said|told|if|aware|why|my|says?|"
+    r"think)\b)[^?]*\b(?:company|polic\w+|"
+        r"rules?|terms|regulations|guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|(?:do(?:es)?(?: not|"
+        r"n['’]t)|only) (?:cover|"
         r"permit|allow|let)|cannot)"),
-    ('promises', r"\byou(?:['’]re| are) (?:eligible|entitled|all set)\b|\byou (?:do )?qualify\b|\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
-        r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get (?:a|an|your)|be (?:refunded|charged|contacted|"
+    ('promises', r"\byou(?:['’]re| are) (?:eligible|entitled|all set)\b|\byou (?:do )?qualify\b|"
+    r"\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
+        r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get (?:a|an|your)|be (?:refunded|"
+        r"charged|contacted|"
         r"notified|credited|transferred))\b|\b(?:way|refunded|credited|sent|issued|emailed) to (?:you|your)\b|"
         r"\bcustomers like you\b|\bavailable to you\b"),
-    ('sympathises', r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|\b(?:sorry|apologi[sz]e)\b"
+    ('sympathises', r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|\b(?:sorry|"
+    r"apologi[sz]e)\b"
         r"[^.?!]{0,20}\b(?:inconvenience|frustration|(?:trouble|delay|confusion) (?:this|that|you|it|caused|we))")]
 
 @lru_cache(maxsize=None)
@@ -74,7 +96,8 @@ def parts(
     return [s for s in re.split(r'(?<=[.!?…:;])\s+|\n+', text) if re.search(r'\w', s)]
 
 _own = re.compile(_self, re.I)
-_asks_help = re.compile(r"\b(?:can|could|would|will|do|did|if|unless|that|what|which|all|as|anything) you\b|\bhelp you\b[^.?!]*\b(?:find|locate|"
+_asks_help = re.compile(r"\b(?:can|could|would|will|do|did|if|unless|that|what|which|all|as|anything) you\b|"
+    r"\bhelp you\b[^.?!]*\b(?:find|locate|"
     r"need)\b|\b(?:way|nothing|why|wish)\b", re.I)
 
 @lru_cache(maxsize=16384)
@@ -86,25 +109,33 @@ def as_agent(
     for s in parts(text):
         if _own.search(s) or s.lstrip().startswith(('-', '*', '{', '"')): continue
         for name,p in _patterns(domain):
-            if p.search(s) and not (name in ('helps', 'promises', 'keeps records') and _asks_help.search(s)): return name, s
+            mine = name in ('helps', 'promises', 'keeps records') and _asks_help.search(s)
+            if p.search(s) and not mine: return name, s
     return ()
 
 # %% ../nbs/lib/57_acts.ipynb #8dd415a8
-_wants = re.compile(r"\?|\b(?:please|can|could|would|will you|want|need|wish to|prefer|but|however|cancel|change|instead|still|also|wait|no|not|yes|"
+_wants = re.compile(r"\?|\b(?:please|can|could|would|will you|want|need|wish to|prefer|but|however|cancel|"
+    r"change|instead|still|also|wait|no|not|yes|"
     r"if|when)\b|n['’]t\b|\d", re.I)
 
 def idle(
     text:str # a turn
 ) -> bool: # short, and without a request, a question, an answer or a number
     "Is this mere courtesy?"
-    return bool(text) and len(text.split()) <= 14 and not _wants.search(re.sub(r"can['’]?t thank|(?:could|can)(?: not|not|n['’]t)? thank", '', text, flags=re.I))
+    return bool(text) and len(text.split()) <= 14 and not _wants.search(_no_end.sub('', text))
 
-_over = r"(?:done|completed?|processed|finali[sz]ed|sorted(?: out)?|finished|settled|in place|taken care of|handled|fixed)"
+_no_end = re.compile(r"(?:could|can)(?:['’]?t| not|not|n['’]t)? thank", re.I)
+
+_over = (r"(?:done|completed?|processed|finali[sz]ed|sorted(?: out)?|finished|settled|in place|taken care of|"
+    r"handled|fixed)")
 _deeds = (rf"(?:{_over}|cancel+ed|updated|changed|booked|issued|refunded|submitted|sent|scheduled|arranged|exchanged|"
     r"returned|modified|applied|adjusted|enabled|resumed|confirmed|made (?:the|that|this|it|your|all))")
-_reports = re.compile(rf"\b(?:is|are|it['’]s|that['’]s|this is)(?: all)? {_over}\b|\b(?:is|are) (?:now|already)(?: \w+ly)? {_deeds}\b|"
-    rf"\b(?:(?:ha(?:s|ve)|['’]s|['’]ve) (?:\w+ly |now |already |just |all )?been|got)(?: \w+ly| now| already| just)? {_deeds}\b|"
-    rf"\b(?:i|we)(?:['’]ve| have| just)(?: just| now| already| \w+ly| gone [^.?!]{{0,20}}and)* {_deeds}\b|\b(?:went|gone) through\b|"
+_reports = re.compile(rf"\b(?:is|are|it['’]s|that['’]s|this is)(?: all)? {_over}\b|\b(?:is|are) (?:now|"
+    rf"already)(?: \w+ly)? {_deeds}\b|"
+    rf"\b(?:(?:ha(?:s|ve)|['’]s|['’]ve) (?:\w+ly |now |already |just |all )?been|got)(?: \w+ly| now| already|"
+    rf" just)? {_deeds}\b|"
+    rf"\b(?:i|we)(?:['’]ve| have| just)(?: just| now| already| \w+ly| gone [^.?!]{{0,20}}and)* {_deeds}\b|"
+    rf"\b(?:went|gone) through\b|"
     r"^\W*(?:all )?done\W*$", re.I)
 
 def reports_deed(
@@ -112,4 +143,5 @@ def reports_deed(
 ) -> str: # the sentence; empty where there is none
     "Does this say that a change was made?"
     return next((s for s in parts(text) if '?' not in s and _reports.search(s) and not _own.search(s)
-                 and not re.search(r"\b(?:if|once|when|after|until|want|not|never|nothing|no|need|hoping|understand)\b|n['’]t\b", s, re.I)), '')
+                 and not re.search(r"\b(?:if|once|when|after|until|want|not|never|nothing|no|need|hoping|"
+                 r"understand)\b|n['’]t\b", s, re.I)), '')

@@ -13,15 +13,23 @@ from .slots import rules_out_transfer, stems
 from .talk import Finding, Talk, agrees, consent_wanted, definite, quote, waiting
 
 # %% ../nbs/lib/58_conduct.ipynb #12507330
-_people = r"(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|operators?|advis[eo]rs?|someone|team)"
-_moves = (r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? (?:you|this|it|your|the|over)|pass(?:ing|ed)?|rout(?:e|ed|ing)|"
-    r"escalat(?:e|ed|ing)|forward(?:ed|ing)?|redirect(?:ed|ing)?|refer(?:red|ring)?|patch(?:ed|ing)?|put(?:ting)? [^.?!]{0,20}through)")
-_moved = re.compile(rf"\b{_moves}\b[^.?!]*\b{_people}\b|\b(?:transfer(?:ring)?|connect(?:ing)?|rout(?:e|ing)) you\b|\byou(?:['’]re| are| "
-    rf"will be| have been)(?: now| being)* (?:transferr|connect|rout|hand|forward|redirect)ed\b(?! to a? ?(?:[a-z]+ )?(?:signal|network))|"
-    rf"\b{_people} (?:will|is going to)(?: now| shortly| soon)? (?:be|take|assist|help|join|contact|continue)\b", re.I)
-_offer = re.compile(r"\?|\b(?:would you like|do you want|shall|should|if|once|unless|before|after|need to|have to|recommend|"
+_people = (r"(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|operators?|"
+    r"advis[eo]rs?|someone|team)")
+_moves = (r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? (?:you|this|it|your|the|over)|pass(?:ing|"
+    r"ed)?|rout(?:e|ed|ing)|"
+    r"escalat(?:e|ed|ing)|forward(?:ed|ing)?|redirect(?:ed|ing)?|refer(?:red|ring)?|patch(?:ed|ing)?|"
+    r"put(?:ting)? [^.?!]{0,20}through)")
+_moved = re.compile(rf"\b{_moves}\b[^.?!]*\b{_people}\b|\b(?:transfer(?:ring)?|connect(?:ing)?|rout(?:e|"
+    rf"ing)) you\b|\byou(?:['’]re| are| "
+    rf"will be| have been)(?: now| being)* (?:transferr|connect|rout|hand|forward|"
+    rf"redirect)ed\b(?! to a? ?(?:[a-z]+ )?(?:signal|network))|"
+    rf"\b{_people} (?:will|is going to)(?: now| shortly| soon)? (?:be|take|assist|help|join|contact|"
+    rf"continue)\b", re.I)
+_offer = re.compile(r"\?|\b(?:would you like|do you want|shall|should|if|once|unless|before|after|need to|"
+    r"have to|recommend|"
     r"suggest|option|let me know|please (?:confirm|reply|try)|can|could|may|might|would|when|cannot|unable|"
-    r"not|never|only|password|pin|wi-?fi|network|airport|(?:pass|hand|connect|refer)(?:enger|ing flight|ion)\w*)\b|n['’]t\b", re.I)
+    r"not|never|only|password|pin|wi-?fi|network|airport|(?:pass|hand|connect|refer)(?:enger|ing flight|"
+    r"ion)\w*)\b|n['’]t\b", re.I)
 
 def announced(
     text:str # what the agent said
@@ -39,7 +47,8 @@ _thanks_for_deed = re.compile(r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking car
     r"updating|booking|changing|arranging|getting (?:it|that|this)|resolving|fixing|finishing|setting|having|"
     r"helping me (?:cancel|change|book)|the (?:quick|fast|swift))|\bappreciate (?:you|that you|"
     r"it that you)[^.!?]{0,20}\b(?:getting|doing|taking|making|"
-    r"fix\w*|chang\w*|handl\w*|sort\w*|did|done)|\b(?:nice|good|great|glad) (?:to (?:see|hear|know) )?(?:that )?(?:it|"
+    r"fix\w*|chang\w*|handl\w*|sort\w*|did|done)|\b(?:nice|good|great|glad) (?:to (?:see|hear|"
+    r"know) )?(?:that )?(?:it|"
     r"this|that|everything)(?:['’]s| is| has been)(?: all| now| already)* (?:done|set|changed|settled|"
     r"sorted|cancel+ed|updated|booked|fixed|taken care)|\bglad (?:that )?(?:it|this|that)(?:['’]s| is|"
     r" has been)\b[^.!?]*|"
@@ -50,7 +59,8 @@ _reported = re.compile(r'\b(?:has been|have been|completed|successfully|confirme
 _goes_on = re.compile(r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|change|"
     r"return|exchange|refund|update|do)\b|"
     r"\b(?:can|could|would) you (?:please )?(?!let me know)\w+", re.I)
-_notify = re.compile(r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|available)\b|"
+_notify = re.compile(r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|"
+    r"available)\b|"
     r"\bkeep me posted\b", re.I)
 
 def _stop(t, turn):
@@ -79,7 +89,8 @@ _to_do = re.compile(r"\bplease do this\b|\bcould you do the following\b|\bon you
 
 def _parts(text):
     "Does the user take leave or decline?"
-    return bool(re.search(r"\b(?:thank|thanks|bye|goodbye|good day|that['’]?s (?:all|it|everything)|that is (?:all|it|"
+    return bool(re.search(r"\b(?:thank|thanks|bye|goodbye|good day|that['’]?s (?:all|it|everything)|"
+    r"that is (?:all|it|"
         r"everything)|all set|appreciate|cheers)\b", text, re.I)) or refuses(text)
 
 def refuses(
@@ -116,8 +127,8 @@ _forms = [(_markup, 'writes a tool call as text'), (_script, 'speaks of its inst
 def _as_agent(t, turn):
     "A sentence that only the agent would say, or a report of what only the agent could have done"
     if hit := as_agent(turn.text, t.traj.task.domain): return hit[1]
-    asked = consent_wanted(turn.asked) and not turn.token and t.traj.task.domain != 'telecom' and len(turn.text.split()) < 30
-    return reports_deed(turn.text) if asked and not agrees(turn.text) else ''
+    asked = consent_wanted(turn.asked) and not turn.token and t.traj.task.domain != 'telecom'
+    return reports_deed(turn.text) if asked and len(turn.text.split()) < 30 and not agrees(turn.text) else ''
 
 def role(
     t:Talk # a conversation
@@ -141,7 +152,8 @@ def form(
     if turn := _farewells(t): add(turn.at, 'thanks without end', turn.text)
     return out
 
-_empty = re.compile(r"^(?:\W|thank\w*|you|so|much|again|are|very|kind|i|really|appreciate|it|this|that|your|help|time|"
+_empty = re.compile(r"^(?:\W|thank\w*|you|so|much|again|are|very|kind|i|really|appreciate|it|this|that|your|"
+    r"help|time|"
     r"bye|goodbye|great|perfect|have|a|nice|good|"
     r"day|one|too|welcome|take|care|the|best|all|wonderful|cheers|is|ok|okay|for|everything|assistance|support|"
     r"patience|and|wish|service|lot|many|"
@@ -155,7 +167,8 @@ def _farewells(t):
         n, last = (n*(not busy)+1 if idle(turn.text) else 0), turn.at
         if n == 3: return turn
 
-_wants_human = re.compile(r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|person|"
+_wants_human = re.compile(r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|"
+    r"person|"
     r"representative|someone else)|put me through|connect me)\b", re.I)
 
 def against_orders(
@@ -173,7 +186,8 @@ def against_orders(
 _flatly = re.compile(r"\bi (?:never|did not|didn['’]t) (?:ask(?:ed)?|want(?:ed)?|request(?:ed)?|agree[d]?)\b|"
     r"\b(?:that|this)(?:['’]s| is) not (?:why|what) i\b|\bchanged my mind\b|"
     r"\bi (?:do not|don['’]t) want (?:that|this|it|any of (?:that|this))(?: at all| any ?more)?\s*[.!]|"
-    r"\b(?:do not|don['’]t) (?:change|do|touch) anything\b|\bon second thoughts?\b|\bscratch that\b|\bnot any ?more\b|"
+    r"\b(?:do not|don['’]t) (?:change|do|touch) anything\b|\bon second thoughts?\b|\bscratch that\b|"
+    r"\bnot any ?more\b|"
     r"\bno longer (?:want|need) (?:that|this|it|any)|"
     r"\b(?:that|this|it) (?:is not|isn['’]t|was not|wasn['’]t) (?:what|why|my)\b|\bi have(?: not|n['’]t) (?:asked|"
     r"requested|said)|\bwho said (?:that )?i want|"
@@ -192,9 +206,12 @@ _reasoned = re.compile(r"\b(?:if|unless|because|since|too (?:much|expensive|high
     r"afford|cost|price|fee|refund|instead|rather|prefer|"
     r"other|another|different|wrong|earlier|later|without|transfer\w*|human|insurance)\b|\$", re.I)
 
-_negates = re.compile(r"\b(?:no|nope|nah|not|never|nothing|none|neither|stop|halt|skip|drop|scrap|forget|abort|undo|withdraw|"
-    r"leave|keep|stay|back|hold|wait|mistaken|misunder\w*|mix-?up|second thoughts?|reconsider\w*|against)\b|n['’]t\b", re.I)
-_other = re.compile(r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|\b(?:i|we)(?:['’]d| would)? (?:want to|need|like to|prefer)\b|\b(?:just|only|but|first|"
+_negates = re.compile(r"\b(?:no|nope|nah|not|never|nothing|none|neither|stop|halt|skip|drop|scrap|forget|abort|"
+    r"undo|withdraw|"
+    r"leave|keep|stay|back|hold|wait|mistaken|misunder\w*|mix-?up|second thoughts?|reconsider\w*|against)\b|"
+    r"n['’]t\b", re.I)
+_other = re.compile(r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|\b(?:i|"
+    r"we)(?:['’]d| would)? (?:want to|need|like to|prefer)\b|\b(?:just|only|but|first|"
     r"correct|check|let me know|tell me|sure|thank you for|understand)\b", re.I)
 
 def _refused(t, turn):
@@ -204,9 +221,14 @@ def _refused(t, turn):
     n = _negates.search(turn.text)
     plain = consent_wanted(turn.asked) and not turn.token and len(turn.text.split()) < 25 and not agrees(turn.text)
     flat = waiting(turn.asked) and not turn.token and len(turn.text.split()) < 12 and not _excuse.search(turn.text)
+    mute = plain and len(turn.text.split()) < 14 and '?' in consent_wanted(turn.asked) and not _warm.search(turn.text)
+    n = n or mute and re.search(r'\w', turn.text)
     own = (plain or flat) and n and not _other.search(turn.text) and not definite(turn.text, t.traj.task.domain)
     return n.start() if own else -1
 
+_warm = re.compile(r"\b(?:my|mine|good|great|fine|love|happy|sure|yes|yeah|ok|okay|works?|like|perfect|thanks?|"
+    r"appreciate\w*|both|all|let|same|"
+    r"first|second|third|last|option|i (?:see|did|ran|tried|checked|turned))\b|^\W*[A-Z_]+\W*$|\d")
 _excuse = re.compile(r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I)
 
 def denials(
@@ -237,7 +259,8 @@ _swap = re.compile(r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i (?:me
     r"should be|instead|rather|earlier|mixed)\b", re.I)
 
 # %% ../nbs/lib/58_conduct.ipynb #7483dbdc
-_to_give = re.compile(r"\b(?:what|which|who|when|where|how|could you (?:please )?(?:provide|tell|share|give|describe)|"
+_to_give = re.compile(r"\b(?:what|which|who|when|where|how|could you (?:please )?(?:provide|tell|share|give|"
+    r"describe)|"
     r"can you (?:please )?(?:provide|tell|share|give)|"
     r"may i have|please (?:provide|tell|share|give|specify|reply with|send|let me know (?:which|what|your)))\b", re.I)
 _bare = re.compile(r"^\W*(?:yes|yeah|yep|no|nope|sure|ok|okay|correct|right|thank|thanks|great|perfect|that)\b", re.I)
@@ -249,10 +272,13 @@ yes no that is correct please go ahead i do not want to accept the thanks for so
 agree confirm proceed okay right you thank it this sounds good great perfect works me with a of course
 absolutely am happy and nothing anything more need nope would like cancel fee change price terms charge""")
 
-_lacks = re.compile(r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|don['’]t|which|both|mean|"
-    r"want to|need|would like|['’]d like|help|not|here|looking|was|were|is a|call\w*|order\w*|reason|because|my)\b", re.I)
+_lacks = re.compile(r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|"
+    r"don['’]t|which|both|mean|"
+    r"want to|need|would like|['’]d like|help|not|here|looking|was|were|is a|call\w*|order\w*|reason|because|"
+    r"my)\b", re.I)
 
-_how_many = re.compile(r"\bhow (?:many|much)\b|\bbags?\b|\bbaggage|\bpassengers?\b|\bbudget|\bprice|\bamount|\bwhen\b|\bdates?\b|\bcit(?:y|ies)\b|\bdestination", re.I)
+_how_many = re.compile(r"\bhow (?:many|much)\b|\bbags?\b|\bbaggage|\bpassengers?\b|\bbudget|\bprice|\bamount|"
+    r"\bwhen\b|\bdates?\b|\bcit(?:y|ies)\b|\bdestination", re.I)
 
 def _gives(t, turn):
     "Something definite of the sort that was asked for"

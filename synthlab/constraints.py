@@ -41,7 +41,8 @@ def _left_out(slots, told):
     things = [s for s in slots if s.kind != 'word' and _untold(s, told)]
     return things + [s for s in lost if 2*len(lost) > len(words) or s.value in _methods and len(lost) == 1]
 
-_refused = re.compile(r"\b(?:cannot|unable|not able|not possible|not allowed|does not allow|unfortunately)\b|\b(?:can|"
+_refused = re.compile(r"\b(?:cannot|unable|not able|not possible|not allowed|does not allow|unfortunately)\b|"
+    r"\b(?:can|"
     r"does|is)n['’]t (?:allow|possible)\b", re.I)
 
 def untold(
@@ -53,8 +54,8 @@ def untold(
     rows = [(s, _left_out(list(slots), told)) for s,slots in groupby(demanded(t.traj.task), key=lambda x: x.sentence)]
     if _refused.search(last.asked): rows = rows[:max((i for i,(s,_) in enumerate(rows) if _mentioned(s, told)), default=0)]
     rows += [(s, [x]) for s in sentences(field(t.traj.task, 'known_info')) if (x := _abroad(s)) and len(t.turns) > 3 and not _heard(t)]
-    return [Finding('missed_required_action', last.at, f'never said: {", ".join(getattr(x, "text", x) for x in gone)} ({quote(s)})',
-        'constraint never told') for s,gone in rows if gone]
+    def text(s, gone): return f'never said: {", ".join(getattr(x, "text", x) for x in gone)} ({quote(s)})'
+    return [Finding('missed_required_action', last.at, text(s, gone), 'constraint never told') for s,gone in rows if gone]
 
 def _mentioned(s, told): return 2*len((stems(s)-_common) & told[1]) > len(stems(s)-_common)
 
@@ -63,7 +64,8 @@ def _abroad(s): return (m := re.search(r'\babroad\b', s, re.I)) and m[0]
 def _heard(t):
     "Has anybody said that the user is away from home?"
     said = ' '.join(m.content for m in t.traj.messages if m.role in ('user', 'assistant'))
-    return bool(re.search(r'\babroad\b|\btravel|\boverseas|\broam|\bforeign|\babroad|\bfrance\b|\bparis\b|\bvacation|\btrip\b|\binternational', said, re.I))
+    return bool(re.search(r'\babroad\b|\btravel|\boverseas|\broam|\bforeign|\babroad|\bfrance\b|\bparis\b|'
+    r'\bvacation|\btrip\b|\binternational', said, re.I))
 
 # %% ../nbs/lib/58_constraints.ipynb #66df170f
 _price = re.compile(r'total|charg|cost|price|pay|fee|difference|additional', re.I)
@@ -104,7 +106,8 @@ def anonymous(
         'asked who it is and never says')]
 
 # %% ../nbs/lib/58_constraints.ipynb #0617d019
-_refusal = re.compile(r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|available|"
+_refusal = re.compile(r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|"
+    r"available|"
     r"offer\w*|within|something|find|see|refundable|qualify)|"
     r"unfortunately|does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|no (?:way|option|flights?|direct|"
     r"other)|only|sorry|basic economy|afraid|policy)\b", re.I)

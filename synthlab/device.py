@@ -73,11 +73,13 @@ def calls(
     return out
 
 # %% ../nbs/lib/57_device.ipynb #370f12f3
-_is = r"(?:\s+mode)?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|disabled|wi-?fi)\b)[\w-]+){0,4}?\s+"
+_is = (r"(?:\s+mode)?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|"
+    r"disabled|wi-?fi)\b)[\w-]+){0,4}?\s+")
 def _switch(name): return [(f'{name}: on', rf'\b{name}{_is}(?:on|enabled|active|connected)\b'),
                            (f'{name}: off', rf'\b{name}{_is}(?:off|disabled|inactive|disconnected)\b')]
 _user_says = [(k, re.compile(p, re.I)) for k,p in [
-    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'), *_switch('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction)'), *_switch('(?:data )?roaming'),
+    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'),
+    *_switch('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction)'), *_switch('(?:data )?roaming'),
     ('sim: missing', r'\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))'),
     ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
         r'shows? as )?(?:active|working|fine)'),
@@ -91,8 +93,10 @@ _user_says = [(k, re.compile(p, re.I)) for k,p in [
 _phone_says = [(k, re.compile(p, re.I)) for k,p in [
     ('airplane: on', r'airplane mode(?: is now|:) on|✈️ airplane mode'), ('airplane: off', r'airplane mode(?: is now|'
         r':) off|📶|no signal'),
-    ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): on', r'mobile data is now on|📱 data enabled|mobile data enabled: (?:yes|true)'),
-        ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): off', r'mobile data is now off|data disabled|mobile data enabled: (?:no|false)'),
+    ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): on', r'mobile data is now on|'
+    r'📱 data enabled|mobile data enabled: (?:yes|true)'),
+        ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): off', r'mobile data is now off|'
+        r'data disabled|mobile data enabled: (?:no|false)'),
     ('(?:data )?roaming: on', r'data roaming is now on|roaming enabled: (?:yes|true)'), ('(?:data )?roaming: off',
         r'data roaming is now off|roaming enabled: (?:no|false)'),
     ('data saver: on', r'data saver(?: mode)?(?: is now| is) on|🔽 data saver'), ('data saver: off',
@@ -106,7 +110,8 @@ _phone_says = [(k, re.compile(p, re.I)) for k,p in [
     ('speed: excellent', r'\(excellent\)'), ('speed: other', r'mbps \((?!excellent)|speed test failed'),
     ('mms: can', r'can send mms'), ('mms: cannot', r'cannot send mms')]]
 
-def _states(text, patterns): return dict(re.sub(r'\(.*?\)|\?', '', k).split(': ') for k,p in reversed(patterns) if p.search(text))
+def _states(text, patterns): return dict(re.sub(r'\(.*?\)|'
+    r'\?', '', k).split(': ') for k,p in reversed(patterns) if p.search(text))
 
 def _readings(text):
     "Thing -> the states that an output shows; one can show two, like a switch that is on without a signal"

@@ -128,10 +128,13 @@ _request = re.compile(r"\bplease (?:confirm|provide|share|tell|reply|specify|cho
     r"turn|try|select)\b|\blet me know (?:which|whether|how you|what you)\b", re.I)
 _consent = re.compile(r"\b(would you like (?:me|us) to|do you (?:want|wish) (?:me|us|to)|"
     r"would you like to (?:proceed|go ahead|continue)|shall (?:i|we)|"
-    r"should (?:i|we)|may i(?! (?:please )?(?:have|ask|get|know|take))|do i have your|is (?:this|that|it|everything)(?: all)? (?:ok|okay|fine|correct|right|"
+    r"should (?:i|we)|may i(?! (?:please )?(?:have|ask|get|know|take))|do i have your|is (?:this|that|it|"
+    r"everything)(?: all)? (?:ok|okay|fine|correct|right|"
     r"acceptable|accurate)|"
-    r"are you (?:ok|okay|sure|happy|fine)|(?:ok|okay|alright|fine|all right|good) (?:with|for|by) you|do(?:es)? (?:you agree|that work|this work|that "
-    r"sound|this sound)|any objections?|agree\b|confirm\w*|proceed|go ahead|\(?yes ?/ ?no\)?|yes or no|yes to)\b", re.I)
+    r"are you (?:ok|okay|sure|happy|fine)|(?:ok|okay|alright|fine|all right|good) (?:with|for|by) you|"
+    r"do(?:es)? (?:you agree|that work|this work|that "
+    r"sound|this sound)|any objections?|agree\b|confirm\w*|proceed|go ahead|\(?yes ?/ ?no\)?|yes or no|"
+    r"yes to)\b", re.I)
 
 def waiting(
     text:str # what the agent said
@@ -146,7 +149,8 @@ def consent_wanted(
     "Does the agent wait for a yes?"
     return next((s for s in waiting(text) if _consent.search(s) and not _details.search(s)), '')
 
-_details = re.compile(r"\b(?:provide|share|give|tell|send) (?:me |us )?(?:with )?(?:your|the|a|me|us)\b|\bwho (?:am i|i am)\b|\b(?:confirm|verify) your "
+_details = re.compile(r"\b(?:provide|share|give|tell|send) (?:me |us )?(?:with )?(?:your|the|a|me|us)\b|"
+    r"\bwho (?:am i|i am)\b|\b(?:confirm|verify) your "
     r"(?:user|name|full|e-?mail|zip|phone|identity|order|reservation|account)", re.I)
 
 _no = re.compile(r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|i (?:don['’]t|do not|"
@@ -154,7 +158,8 @@ _no = re.compile(r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:ra
     r"in that case|thank|thanks|that(?:['’]s| is) (?:all|everything)|i understand|understood|all right|"
     r"alright,? (?:i|thank)|okay,? (?:i understand|thank|then)|"
     r"ok,? (?:i understand|thank))", re.I)
-_yes = re.compile(r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|carry on|looks (?:right|good|fine|correct|great)|agreed|absolutely|definitely|certainly|"
+_yes = re.compile(r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|carry on|looks (?:right|good|"
+    r"fine|correct|great)|agreed|absolutely|definitely|certainly|"
     r"of course|go ahead|proceed|do it|"
     r"sounds? (?:good|great|fine|perfect)|that (?:sounds|works|looks|would be)|nice|brilliant|awesome|lovely|super|"
     r"exactly|right|indeed|approved|book it|cancel it|that['’]s (?:correct|right|fine|ok|okay|good|great|perfect)|"
