@@ -53,7 +53,8 @@ def untold(
     told, last = _told(t), t.turns[-1]
     rows = [(s, _left_out(list(slots), told)) for s,slots in groupby(demanded(t.traj.task), key=lambda x: x.sentence)]
     if _refused.search(last.asked): rows = rows[:max((i for i,(s,_) in enumerate(rows) if _mentioned(s, told)), default=0)]
-    rows += [(s, [x]) for s in sentences(field(t.traj.task, 'known_info')) if (x := _abroad(s)) and len(t.turns) > 3 and not _heard(t)]
+    away = len(t.turns) > 3 and not _heard(t)
+    rows += [(s, [x]) for s in sentences(field(t.traj.task, 'known_info')) if away and (x := _abroad(s))]
     def text(s, gone): return f'never said: {", ".join(getattr(x, "text", x) for x in gone)} ({quote(s)})'
     return [Finding('missed_required_action', last.at, text(s, gone), 'constraint never told') for s,gone in rows if gone]
 
