@@ -221,14 +221,9 @@ def _refused(t, turn):
     n = _negates.search(turn.text)
     plain = consent_wanted(turn.asked) and not turn.token and len(turn.text.split()) < 25 and not agrees(turn.text)
     flat = waiting(turn.asked) and not turn.token and len(turn.text.split()) < 12 and not _excuse.search(turn.text)
-    mute = plain and len(turn.text.split()) < 14 and '?' in consent_wanted(turn.asked) and not _warm.search(turn.text)
-    n = n or mute and re.search(r'\w', turn.text)
     own = (plain or flat) and n and not _other.search(turn.text) and not definite(turn.text, t.traj.task.domain)
     return n.start() if own else -1
 
-_warm = re.compile(r"\b(?:my|mine|good|great|fine|love|happy|sure|yes|yeah|ok|okay|works?|like|perfect|thanks?|"
-    r"appreciate\w*|both|all|let|same|"
-    r"first|second|third|last|option|i (?:see|did|ran|tried|checked|turned))\b|^\W*[A-Z_]+\W*$|\d")
 _excuse = re.compile(r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I)
 
 def denials(
