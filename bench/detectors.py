@@ -1,0 +1,61 @@
+"""How far the rules for user errors can be trusted: known errors put into conversations that went well, by words they never saw.
+
+One error of the user or the agent goes into each conversation, everything after it is run again in the real environment, and
+the rules and the attribution are asked. `--half` chooses whose words the errors have: `dev` was seen by whoever wrote the
+rules, `heldout` only as counts by class, `final` not at all. Recorded conversations are used where result files are given.
+Not measured: errors of kinds that are not injected, and words that no set has.
+Run: python bench/detectors.py [--half final] [--each 40] [--errors 3] [--seed 0] [--json PATH] [RESULTS…]
+"""
+import argparse, json
+from pathlib import Path
+from types import SimpleNamespace
+
+BARS = dict(recall=.80, precision=.90, blamed=.05, alarms=.02)
+
+
+def judge(t):
+    "Findings with severities, and the verdict, of one attribution"
+    from synthlab.attribution import attribute
+    a = attribute(t)
+    return [SimpleNamespace(**e) for e in a['errors'] if e['source'] == 'user'], a['by']
+
+
+def passed_runs(files):
+    from synthlab.recorded import find_results, read_results
+    trajs = read_results(find_results(files, Path.cwd()))[0] if files else []
+    return [t for t in trajs if t.reward == 1 and not t.solo]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('results', nargs='*', help="official result files; their passed runs get errors too")
+    p.add_argument('--half', default='final', choices=['dev', 'heldout', 'final'])
+    p.add_argument('--each', type=int, default=40, help='scripted conversations a domain')
+    p.add_argument('--errors', type=int, default=3, help='errors for each conversation, at most')
+    p.add_argument('--seed', type=int, default=0)
+    p.add_argument('--json', help='write the rows there')
+    o = p.parse_args()
+    from synthlab.faults import suite
+    from synthlab.stage import oracle_runs
+    from synthlab.validation import alarms, blamed, class_rows, precision, recall, score_rows, trials
+    trajs = [t for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(o.results)) if base
+             for t in suite(base, o.half, o.seed, o.errors)]
+    told = {id(t): judge(t) for t in trajs}
+    ts = trials(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
+    kinds = class_rows(ts)
+    print(f'{len(ts)} conversations, words: {o.half}, seed {o.seed}')
+    for r in kinds: print(f'  recall {r["type"]:28} {r["value"]:.3f} [{r["lo"]:.3f}, {r["hi"]:.3f}] n={r["n"]}')
+    for r in score_rows(ts): print(f'  {r["part"]:16} {r["measure"]:24} {r["value"]:.3f} [{r["lo"]:.3f}, {r["hi"]:.3f}] n={r["n"]}')
+    whole = dict(recall=recall(ts), precision=precision(ts, True), blamed=blamed(ts), alarms=alarms(ts))
+    for k, e in whole.items():
+        met = e.value >= BARS[k] if k in ('recall', 'precision') else e.value <= BARS[k]
+        print(f'{k:10} {e} bar {BARS[k]}: {"met" if met else "not met"}')
+    for where, real in (('our own', False), ('recorded', True)): print(f'  untouched, {where}: {alarms([t for t in ts if t.fault["real"] == real])}')
+    agent = sorted({t.fault['type'] for t in ts if t.fault['source'] == 'agent'})
+    for k in agent: print(f'  blamed on the user: {k:24} {blamed([t for t in ts if t.fault["type"] == k and t.fault["source"] == "agent"])}')
+    if o.json:
+        rows = dict(classes=kinds, scores=score_rows(ts), whole={k: e.row() for k, e in whole.items()}, half=o.half, seed=o.seed)
+        Path(o.json).write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == '__main__': main()
