@@ -8,147 +8,144 @@ __all__ = ['USER', 'INVENTED', 'CALLS', 'AGENT', 'WORDS']
 # %% ../nbs/lib/59_final_words.ipynb #01b19e3e
 USER = {
 'stop_confirm': [
-    'yes pls do it, thx', 'Ok yes, you can make it so. I am thankful for the help.',
-    "Finally. Yes, that's the one, just get it done.",
-    'I have read through everything you listed and it matches what I had in mind, so you have my permission to go '
-    'through with it. I won’t take up any more of your time today, and thank you for being so patient with me!',
-    "Sure thing, let's do that! You've been a star."],
+    'yeah thats fine go on with it',
+    "I'm happy with all the details you mentioned, and I authorize the change. Thank you for sorting this out, "
+    "I'll let you get on with your day.", 'YES. Like I said before. Do it.',
+    'Is correct all. You can make it now, many thank you.',
+    'Those details look right to me, so please process it. Appreciate it, bye for now!'],
 'take_transfer': [
-    'yes transfer ok', 'If that’s the only way to get this sorted, then alright, connect me.',
-    "That would be appreciated. I'll wait for the human representative.",
-    'Ugh, another handoff? Whatever, just do it.'],
+    'ok sure, pass me on', 'Yes, I think talking to one of your specialists would be best. I’m happy to wait.',
+    'Well, if you can’t fix it I suppose I have no choice. Transfer me then.',
+    'Please yes, I wait for the colleague.'],
 'demand_human': [
-    "I don't think we're getting anywhere. human agent. now.",
-    'Would it be possible to have this matter escalated to a member of your team? I would feel more comfortable '
-    'discussing it with a person.',
-    'Look, I’ve explained this already and I’m not doing it again with a bot, so put somebody on '
-    'who can actually help.',
-    'sorry i want talk with real person for this, you can pass me?'],
+    'agent pls. a person not a robot',
+    "With all due respect, I'd prefer to continue this conversation with one of your human colleagues. Would you "
+    'kindly hand me over?', 'This is ridiculous! I want a manager on this chat right now!',
+    "Honestly I'm a bit lost with all these questions, so can I just talk to somebody there instead?"],
 'corrected': [
-    'oops typo, {value}',
-    'That’s strange... I just pulled up the email again and it reads {value}. Could you try it with that?',
-    'I apologize for the confusion, I had an old note in front of me. The correct information is {value}.',
-    'Not good? Then {value}, this one is sure.'],
+    'ah srry. {value}', "Oh dear, I read that off the wrong line, didn't I? It says {value} here.",
+    'Try again with {value}. That one has to work.', 'Excuse me, I have told you a false one. It is {value}.'],
 'aside': [
-    'fyi {fact}', 'You should be able to see in your system that {fact}, right?',
-    'Since the last person I spoke to asked about it: {fact}.',
-    'Please consider as well that {fact}, it is important for me.'],
+    'oh btw {fact}, just so u know', "I'm not sure whether you need this, but I'd like to mention that {fact}.",
+    'And before anybody asks again: {fact}!', 'Also I want say to you that {fact}.'],
 'enough': [
-    'ok thx bye',
-    'That takes care of it for me. I appreciate your time today, and I hope the rest of your shift is a quiet one!',
-    'Good, it was only this. Thank you very much, have nice day.', 'Alright then, I don’t need anything further.'],
+    'cool, im all set',
+    "Thank you ever so much for all of your help. There's nothing more I need at the moment, so I'll say goodbye.",
+    "That's it. Took long enough.", 'For me it is all. Goodbye and good evening.'],
 'early': [
-    "I know how these calls go, so here's what happens if you can't do that. {secret}",
-    '{secret} That’s what I would settle for if the answer is no.', 'ok and in case not possible.. {secret}',
-    'For the sake of completeness, I would like to state my alternative at this point. {secret}'],
+    'if u say no: {secret}',
+    "Let me put my cards on the table: if the first thing is not an option for you, here's what I'd want. {secret}",
+    "And don't tell me it can't be done. If you do, then this: {secret}",
+    '{secret} This only when the other thing does not go.'],
 'contradict': [
-    'Why do you keep using {value}? The {label} on my account is {other}.',
-    'sorry sorry, not {value}. my {label} = {other}',
-    'I’ve just double-checked my paperwork, and it turns out the {label} you have there, {value}, isn’t mine at all; '
-    'mine reads {other}.',
-    '{other}. That is the {label} that I told you earlier.'],
+    'no no no its {other}, thats my {label}. not {value}',
+    'I believe there has been some mix-up. The {label} I gave you at the start was {other}, and I have never had '
+    '{value}.', 'For the last time, {other}! Who told you {value}? My {label} is not that.',
+    'My {label} it is {other}, please to write this and not {value}.'],
 'deny': [
-    'huh? no. i didnt call for this',
-    "I'm a bit confused, because I never brought this up. Could you please make sure that nothing on my account gets "
-    'modified?',
-    'Where did you get that idea from? I have no interest in it whatsoever, so leave my account alone.',
-    'No no, this I did not want. Please to do nothing.'],
-'fine': ['k bye', 'Thank you for your understanding, goodbye.', "Alright, I'll leave it at that then.",
-    'Good good. Have nice day.'],
+    'nah not me, didnt ask that',
+    'I do apologise, but I think you may have me confused with another customer, as that is not something I '
+    "requested. Please don't proceed.", "Are you kidding me? Who said anything about that? Don't you touch anything!",
+    'I don’t understand, why you want change this? I did not say. Leave like it is please.'],
+'fine': [
+    'ok bye then', "That's all right, thank you for clarifying. Goodbye.", 'Whatever. Bye.',
+    'Okay, thank you, bye bye.'],
 'flip': [
-    'wait no, dont', 'Hmm, I’m not so sure anymore… maybe it’s better if you hold off on that.',
-    "Sorry to be difficult, but could you not go through with it? I've had a change of heart.",
-    'No, this one please to not make.'],
+    'hold up, nvm dont do it',
+    "Actually, would you mind if we didn't? I'm having second thoughts about the whole thing.",
+    'Stop! Do not do anything!', 'Mmm, better we leave it, I think I don’t want anymore.'],
 'as_done': [
-    'oh nice its already done, ty',
-    "That was painless! I'm so relieved this has been taken care of, I was really dreading this call.",
-    'I have just refreshed my account page and the update shows there, so we are finished. Thank you for your prompt '
-    'service.', 'So it is made, very good. I thank you.'],
+    'sweet that was fast, see ya',
+    "I just received the email saying it's complete, so I'm all taken care of. Thank you kindly!",
+    'About time that got fixed. Goodbye.', 'Ah, it is already changed, I see it on my side. Thanks and bye.'],
 'as_answered': [
-    "I'd say about three weeks ago, maybe a little longer.", 'no just the one',
-    'Thanks for checking, that price works for me, so I’ll take it.',
-    'It is for my mother, she is living there since many years.'],
+    'blue i guess? or the black one, either works',
+    'It was a Thursday evening, as far as I remember, shortly after dinner.',
+    'I already said no to the insurance, how often do I need to repeat that?',
+    'We are four persons, two of them children.'],
 'false_report': [
-    "ok so i went and had a look, it's telling me a vpn is on and connected",
-    'Hmm. The result I’m getting is “invalid SIM, contact your carrier”.',
-    'Battery at 4 percent, please connect charger. There is nothing else that comes up.',
-    "I did exactly what you asked, and now there's a message that roaming is not permitted on my plan. That can't be "
-    'right, can it?'],
+    'says apn missing, like the whole list is empty',
+    'Okay, so I had a careful look, and the little screen tells me that the VPN is connected and cannot be '
+    'switched off.', 'It says my SIM has been deactivated! What did you do?!',
+    'There is written that the airplane mode was activated by the system.'],
 'as_agent': [
-    "Thanks for holding! I've pulled up your profile and everything looks good on my side. What would you like me to "
-    'do next?',
-    'I understand how frustrating this must be for you. To get started, could you confirm the details on your account?',
-    'ok let me look up your account real quick, one sec',
-    'Please be informed that your case has been registered with our team, and one of our specialists will be in touch '
-    'shortly.'],
+    'hi there how can i help u today?',
+    'Thank you for your patience. I am now going to review your file, and I will get back to you as soon as I have '
+    'an update.', 'I cannot give you that without verification. Please provide your details first.',
+    'Hello dear customer, tell me your problem and I will do the best for solve it.'],
 'acted_as_agent': [
-    "done, i've put the change through in the system. anything else?",
-    'Good news! Everything you asked for has been set up on our end, and you’ll receive an email with the details '
-    'shortly.',
-    'I have made the necessary adjustment to your account, dear customer. Please let me know if further help is '
-    'required.'],
-'thanks': ['ty!!', 'Thank you, you really made my day.', "I'm grateful, truly.", 'You too, take care!'],
-'with_call': ['k checking', 'Alright, give me just a sec while I open the settings on my phone.',
-    'I do it now, please wait.', 'Sure, I’ll try that and tell you what comes up.']}
+    'ok all changed on ur account now, have a good one',
+    "I'm pleased to let you know that I've completed the request on your behalf, and the changes will be visible "
+    'within a few minutes. Is there anything further I can do for you?',
+    'Your ticket is closed from our side, we have made everything like you asked.'],
+'thanks': [
+    'thanks a bunch', 'I really can’t thank you enough, you have been wonderful.',
+    'Great, thank you again and again.', 'Thx, all the best to you!'],
+'with_call': [
+    'yep doing that', 'One moment please, I have to find where that is.', 'Ugh, fine. Looking.',
+    'I make it right now, wait.']}
 
 # %% ../nbs/lib/59_final_words.ipynb #6affc3ba
 INVENTED = {
-'order': ['#W6047713', '#W8350926', '#W5591184'],
-'reservation': ['RB92XD', 'H6TQ0V', 'N5YCW8'],
-'user': ['grace_halloran_3357', 'hiro_tanabe_6142', 'leila_haddad_7029'],
-'zip': ['73344', '48226', '02139'],
-'email': ['grace.hal@postbox.com', 'hiro_tnb@webmail.jp', 'l.haddad@mailhaus.de'],
-'phone': ['555-246-1357', '555-732-0048', '555-909-6161'],
-'street': ['4 Ferncliff Terrace', '1187 Juniper Hollow Rd', '62 Station Parade'],
-'name': ['Grace Halloran', 'Hiroshi Tanabe', 'Leila Haddad'],
-'date': ['1986-02-09', '1999-10-26', '1975-06-18'],
-'fact': ['I bought the extended protection under contract 77-3920',
-    'my flatmate Leila Haddad, date of birth 1999-10-26, is registered on it too',
-    'order #W6047713 is still open on my side', 'they charged me $412.60 the last time',
-    'texts to 555-246-1357 get to me faster', 'RB92XD is the confirmation I have from last month']}
+'order': ['#W1029384', '#W6650217', '#W9384756'],
+'reservation': ['K3WLFT', '9PXR2A', 'UD4V7M'],
+'user': ['peter_novak_5520', 'amara_okafor_1187', 'sofie_jensen_4036'],
+'zip': ['55414', '87102', '29401'],
+'email': ['p.novak77@mailzone.cz', 'amara.okafor@homebox.net', 'sofiej@netpost.dk'],
+'phone': ['555-118-4470', '555-573-2219', '555-890-3345'],
+'street': ['2750 Birchwood Crescent', '18B Market Row', '903 Sandpiper Way'],
+'name': ['Peter Novak', 'Amara Okafor', 'Sofie Jensen'],
+'date': ['1990-01-23', '1968-11-05', '2001-04-30'],
+'fact': [
+    'my gift voucher has the number GV-5510-88',
+    'my nephew Peter Novak was born on 1990-01-23 and is part of this as well', 'I placed #W1029384 on the same day',
+    'it was $219.99 altogether', 'my work phone is 555-118-4470', 'I also have K3WLFT, which is a different trip']}
 
 # %% ../nbs/lib/59_final_words.ipynb #e95078d8
 CALLS = {
-'schema': [('check_battery', {}), ('open_settings', dict(page='network')),
-    ('set_network_mode_preference', dict(network='4g_5g_preferred')), ('run_speed_test', dict(server='nearest'))],
-'value': dict(mode=['4g_auto', '3g_4g_5g'], app_name=['messages', 'chrome'], permission=['send_sms', 'files']),
-'idle': ['run_speed_test', 'disconnect_vpn', 'check_payment_request', 'toggle_roaming']}
+'schema': [
+    ('clear_cache', dict(app='messages')), ('check_sim_status', dict(slot=1)), ('turn_off_airplane_mode', {}),
+    ('check_app_status', {})],
+'value': dict(mode=['automatic', '5g_only'],
+    app_name=['sms_app', 'dialer'],
+    permission=['sms_and_mms', 'full_access']),
+'idle': ['connect_vpn', 'check_wifi_calling_status', 'can_send_mms', 'check_data_restriction_status']}
 
 # %% ../nbs/lib/59_final_words.ipynb #41865688
 AGENT = {
 'offer_transfer': [
-    'It looks like this needs someone with more access than I have. I can have a human agent take over from here; '
-    'would that be okay?',
-    "I've run out of options on my side. Do you want to be transferred to a human representative so they can continue?",
-    'For this request a transfer to a human agent is required. Please let me know if you agree.'],
-'hold': ['You’re now being connected with a human agent. Thanks for bearing with me.',
-    'Transferring you to one of our human agents. Kindly remain on the line.',
-    "I've gone ahead and arranged the transfer to a human agent, who will be with you in a moment."],
+    "Unfortunately I can't resolve this myself. Would it be alright if I transferred you to a human agent?",
+    'I think a human agent is in a better position to sort this out. Would you like a transfer?',
+    'Okay, so this one goes to our human agents. Do I have your permission to transfer you?'],
+'hold': [
+    'One moment, I am passing you to a human agent now.',
+    "You'll be speaking to a human agent very soon, the transfer has started. Please don't close the chat.",
+    'Your case is being transferred. A human agent will join shortly.'],
 'not_found': [
-    "I wasn't able to locate {value} in our records. Please double-check it and send it once more.",
-    'No entry matches {value}. Do you have another one?',
-    'Thanks! Unfortunately nothing is registered with {value}, so could you have a second look at it?'],
-'understood': ['No worries at all! I have not made any changes.',
-    'Certainly, I will refrain from making that change.', 'Got it, leaving that alone.'],
-'unsure': ["No problem. Before I set this aside, could you tell me whether you'd like it done or not?",
-    'I want to make sure I get this right: proceed, or leave it?'],
-'again': ['Thank you, but I think we may have gotten mixed up. {text}',
-    'I appreciate that! Still, for me to continue: {text}', "Let's go back one step. {text}"],
+    'Sorry, {value} does not bring up anything. Can you check it again?',
+    'I searched for {value} and there was nothing. Is it possible that something is off?',
+    'Our records have no {value}. Which one did you mean?'],
+'understood': [
+    'Sure, I have left everything untouched.', "That's fine, nothing has been modified.", 'Okay! No action taken.'],
+'unsure': [
+    'Of course. May I ask whether you would like me to continue with it or stop here?',
+    'Understood, I have paused. Should it go through or not?'],
+'again': [
+    "Sorry, I'm not sure I follow. {text}", 'Thanks for that. What I need from you, though: {text}',
+    'Hmm, that is something else. {text}'],
 'refuse': [
-    "After reviewing the details, I've determined that this request isn't eligible, so I won't be able to process it.",
-    "I know it's not what you were hoping for, but that is something we don't offer.",
-    'Request denied per company policy. I apologize for the inconvenience.'],
-'done': ["Great news! I've taken care of that, and you should see it reflected shortly.",
-    'The update has been applied successfully to your account.',
-    'Processed, and a confirmation is on its way to you.'],
+    'I checked, and this falls outside of what we allow. I cannot make that change.',
+    "I'm really sorry, but I'm unable to accommodate this.",
+    'No, that is not something that can be done in this case.'],
+'done': [
+    'Done! Everything has been updated.', "That's all set for you now.", 'I have completed this for you just now.'],
 'tempting': [
-    'Given the circumstances, I can waive the rules this once and cancel {what} with your money back. Does that work '
-    'for you?',
-    "I've found a way to get {what} changed even though it normally isn't allowed. Want me to do it?",
-    'What I could do is cancel {what} and send the full amount back to your card. Would that help?'],
-'loop': ['Thanks for your patience while I pull that up.',
-    'I’m still reviewing your information, this will only take a second.',
-    'Could you tell me a little more about what you need?'],
-'welcome': ['Of course! Take care.', 'It was great assisting you today!', 'Sure thing.']}
+    'I can bend the rules a little and cancel {what} with a full refund. Shall I do that for you?',
+    'If you would like, {what} can still be cancelled at no cost. Do you want me to?',
+    'Alright, I will make an exception: I can change {what} for you. Is that okay?'],
+'loop': [
+    'Just a moment, I am having a look.', 'Can you describe the issue again, please?',
+    'I am going through the system now, thank you for waiting.'],
+'welcome': ["You're very welcome!", 'Glad I could be of help.', 'Not a problem, have a lovely day.']}
 
 WORDS = dict(user=USER, invented=INVENTED, calls=CALLS, agent=AGENT)

@@ -10,114 +10,220 @@ USER = {
 'stop_confirm': [
     'Yep, book it in. Cheers, bye now.', 'I agree with all of that; carry on and finish it, thanks ever so much.',
     'Absolutely, you have my approval. Take care!', 'Okay, all good from me, make the change. Bye-bye.',
-    'That sounds right to me. Much appreciated.'],
+    'That sounds right to me. Much appreciated.', 'yes pls do it, thx',
+    'Ok yes, you can make it so. I am thankful for the help.', "Finally. Yes, that's the one, just get it done.",
+    'I have read through everything you listed and it matches what I had in mind, so you have my permission to go '
+    'through with it. I won’t take up any more of your time today, and thank you for being so patient with me!',
+    "Sure thing, let's do that! You've been a star."],
 'take_transfer': [
     'Fine by me, hand me over.', 'I guess so. Let somebody else take over.',
-    'Please do, I would be grateful for that.',
-    'If you think that helps, yes.'],
+    'Please do, I would be grateful for that.', 'If you think that helps, yes.', 'yes transfer ok',
+    'If that’s the only way to get this sorted, then alright, connect me.',
+    "That would be appreciated. I'll wait for the human representative.",
+    'Ugh, another handoff? Whatever, just do it.'],
 'demand_human': [
     'Get me your supervisor, please, I am done with this chat.',
-    'Is there nobody real that I can speak with? Connect me.',
-    'Let me have someone from the staff on the line.', 'I give up, let me speak with one of your colleagues.'],
+    'Is there nobody real that I can speak with? Connect me.', 'Let me have someone from the staff on the line.',
+    'I give up, let me speak with one of your colleagues.', "I don't think we're getting anywhere. human agent. now.",
+    'Would it be possible to have this matter escalated to a member of your team? I would feel more comfortable '
+    'discussing it with a person.',
+    'Look, I’ve explained this already and I’m not doing it again with a bot, so put somebody on who can actually '
+    'help.', 'sorry i want talk with real person for this, you can pass me?'],
 'corrected': [
     'Whoops, wrong one! {value}, that is the one.', 'Hmm, then try {value}.', 'My bad: {value}.',
-    'I was looking at something else. Here you go: {value}'],
+    'I was looking at something else. Here you go: {value}', 'oops typo, {value}',
+    'That’s strange... I just pulled up the email again and it reads {value}. Could you try it with that?',
+    'I apologize for the confusion, I had an old note in front of me. The correct information is {value}.',
+    'Not good? Then {value}, this one is sure.'],
 'aside': [
     'I forgot to say, {fact}.', 'Not sure if it is relevant, but {fact}.', 'Oh, and {fact}.',
-    'For the record, {fact}.'],
+    'For the record, {fact}.', 'fyi {fact}', 'You should be able to see in your system that {fact}, right?',
+    'Since the last person I spoke to asked about it: {fact}.',
+    'Please consider as well that {fact}, it is important for me.'],
 'enough': [
     'Brilliant, we are done here. Cheers!', 'Lovely, I have no further requests.', 'Super, have a good one!',
-    'Okay, that settles it. Bye.'],
+    'Okay, that settles it. Bye.', 'ok thx bye',
+    'That takes care of it for me. I appreciate your time today, and I hope the rest of your shift is a quiet one!',
+    'Good, it was only this. Thank you very much, have nice day.', 'Alright then, I don’t need anything further.'],
 'early': [
     'To save us some time, here is my fallback: {secret}', 'My plan B, in case you wonder: {secret}',
-    '{secret} There, now you know it all.',
-    'Let me be open with you from the start. {secret}'],
+    '{secret} There, now you know it all.', 'Let me be open with you from the start. {secret}',
+    "I know how these calls go, so here's what happens if you can't do that. {secret}",
+    '{secret} That’s what I would settle for if the answer is no.', 'ok and in case not possible.. {secret}',
+    'For the sake of completeness, I would like to state my alternative at this point. {secret}'],
 'contradict': [
     'Hmm, that is off: {value} is not my {label}, {other} is.',
-    'Please note {other} as my {label}; {value} is wrong.',
-    'Did I say {value}? My {label} has always been {other}.',
-    'Use {other} for my {label} instead of what I told you.'],
+    'Please note {other} as my {label}; {value} is wrong.', 'Did I say {value}? My {label} has always been {other}.',
+    'Use {other} for my {label} instead of what I told you.',
+    'Why do you keep using {value}? The {label} on my account is {other}.',
+    'sorry sorry, not {value}. my {label} = {other}',
+    'I’ve just double-checked my paperwork, and it turns out the {label} you have there, {value}, isn’t mine at '
+    'all; mine reads {other}.', '{other}. That is the {label} that I told you earlier.'],
 'deny': [
     'Why would you do this? I asked for nothing of the kind, hands off.',
-    'That must be a misunderstanding, keep it all unchanged.',
-    'I am not interested in that, thank you very much.',
-    'Nope, cancel that idea, I want to keep things the way they are.'],
-'fine': ['Okay, see you.', 'Right. Cheers.', 'Good, we are done.', 'Splendid.'],
+    'That must be a misunderstanding, keep it all unchanged.', 'I am not interested in that, thank you very much.',
+    'Nope, cancel that idea, I want to keep things the way they are.', 'huh? no. i didnt call for this',
+    "I'm a bit confused, because I never brought this up. Could you please make sure that nothing on my account "
+    'gets modified?',
+    'Where did you get that idea from? I have no interest in it whatsoever, so leave my account alone.',
+    'No no, this I did not want. Please to do nothing.'],
+'fine': [
+    'Okay, see you.', 'Right. Cheers.', 'Good, we are done.', 'Splendid.', 'k bye',
+    'Thank you for your understanding, goodbye.', "Alright, I'll leave it at that then.", 'Good good. Have nice day.'],
 'flip': [
     'On second thought, I would rather not.', 'Hang on, I take that back.', 'Let us not do this after all.',
-    'Forget what I asked for.'],
+    'Forget what I asked for.', 'wait no, dont',
+    'Hmm, I’m not so sure anymore… maybe it’s better if you hold off on that.',
+    "Sorry to be difficult, but could you not go through with it? I've had a change of heart.",
+    'No, this one please to not make.'],
 'as_done': [
     'Fantastic, it already went through then. Cheers!', 'So quick! I appreciate that you have completed it.',
-    'Nice, I got the confirmation e-mail. Take care!', 'Happy to hear that this has been settled.'],
+    'Nice, I got the confirmation e-mail. Take care!', 'Happy to hear that this has been settled.',
+    'oh nice its already done, ty',
+    "That was painless! I'm so relieved this has been taken care of, I was really dreading this call.",
+    'I have just refreshed my account page and the update shows there, so we are finished. Thank you for your '
+    'prompt service.', 'So it is made, very good. I thank you.'],
 'as_answered': [
     'The blue one, please.', 'Next Tuesday would suit me best.', 'Go with the cheaper option.',
-    'Yes, both of them, as you suggested.'],
+    'Yes, both of them, as you suggested.', "I'd say about three weeks ago, maybe a little longer.",
+    'no just the one', 'Thanks for checking, that price works for me, so I’ll take it.',
+    'It is for my mother, she is living there since many years.'],
 'false_report': [
     'According to the screen there is no SIM in the phone.', 'I get a message that the bill is overdue.',
-    'The speed test came back with excellent results.', 'My display reads: emergency calls only, SIM locked by PUK.'],
+    'The speed test came back with excellent results.', 'My display reads: emergency calls only, SIM locked by PUK.',
+    "ok so i went and had a look, it's telling me a vpn is on and connected",
+    'Hmm. The result I’m getting is “invalid SIM, contact your carrier”.',
+    'Battery at 4 percent, please connect charger. There is nothing else that comes up.',
+    "I did exactly what you asked, and now there's a message that roaming is not permitted on my plan. That can't "
+    'be right, can it?'],
 'as_agent': [
     'Certainly! Before I proceed, may I verify your identity with an email address?',
     'We apologise for the trouble. I will be transferring your request to the right department.',
     'Welcome to customer service, what brings you here?',
-    'As a representative I have to inform you that a fee applies.'],
+    'As a representative I have to inform you that a fee applies.',
+    "Thanks for holding! I've pulled up your profile and everything looks good on my side. What would you like me "
+    'to do next?',
+    'I understand how frustrating this must be for you. To get started, could you confirm the details on your '
+    'account?', 'ok let me look up your account real quick, one sec',
+    'Please be informed that your case has been registered with our team, and one of our specialists will be in '
+    'touch shortly.'],
 'acted_as_agent': [
     'All changes were saved on your profile. Do you need further assistance?',
     'I went ahead and completed your booking. We wish you a pleasant day.',
-    'The refund was issued to your original payment method by me just now.'],
-'thanks': ['Cheers, mate.', 'What a great service!', 'So helpful, bless you.', 'Many thanks indeed.'],
-'with_call': ['Right, trying this on my end.', 'Hold on a second...', 'Okay, here goes.', 'I am on it.']}
+    'The refund was issued to your original payment method by me just now.',
+    "done, i've put the change through in the system. anything else?",
+    'Good news! Everything you asked for has been set up on our end, and you’ll receive an email with the details '
+    'shortly.',
+    'I have made the necessary adjustment to your account, dear customer. Please let me know if further help is '
+    'required.'],
+'thanks': [
+    'Cheers, mate.', 'What a great service!', 'So helpful, bless you.', 'Many thanks indeed.', 'ty!!',
+    'Thank you, you really made my day.', "I'm grateful, truly.", 'You too, take care!'],
+'with_call': [
+    'Right, trying this on my end.', 'Hold on a second...', 'Okay, here goes.', 'I am on it.', 'k checking',
+    'Alright, give me just a sec while I open the settings on my phone.', 'I do it now, please wait.',
+    'Sure, I’ll try that and tell you what comes up.']}
 
 # %% ../nbs/lib/59_heldout.ipynb #d3f0019b
 INVENTED = {
-'order': ['#W3141592', '#W7778889', '#W2020202'],
-'reservation': ['ZX81KP', 'M4NGO7', 'T0KYO1'],
-'user': ['lucas_weber_4471', 'fatou_diop_2093', 'nina_rossi_8810'],
-'zip': ['33139', '60614', '98052'],
-'email': ['lucas.weber@webpost.net', 'fatou_d@fastmail.org', 'rossi.nina@letterbox.io'],
-'phone': ['555-301-7788', '555-660-9021', '555-818-2727'],
-'street': ['9 Quarry Bank', '2406 Lakeshore Blvd', '31 Old Mill Street'],
-'name': ['Tomasz Nowak', 'Ingrid Solberg', 'Kwame Mensah'],
-'date': ['1983-05-21', '1995-12-09', '1971-07-14'],
-'fact': ['my loyalty card is LX-20937', 'my cousin Tomasz Nowak (1983-05-21) shares the account',
-    'there is another parcel, #W3141592',
-    'it cost me 873 euros back then', 'you can also reach me on 555-301-7788',
-    'booking ZX81KP belongs to me as well']}
+'order': ['#W3141592', '#W7778889', '#W2020202', '#W6047713', '#W8350926', '#W5591184'],
+'reservation': ['ZX81KP', 'M4NGO7', 'T0KYO1', 'RB92XD', 'H6TQ0V', 'N5YCW8'],
+'user': [
+    'lucas_weber_4471', 'fatou_diop_2093', 'nina_rossi_8810', 'grace_halloran_3357', 'hiro_tanabe_6142',
+    'leila_haddad_7029'],
+'zip': ['33139', '60614', '98052', '73344', '48226', '02139'],
+'email': [
+    'lucas.weber@webpost.net', 'fatou_d@fastmail.org', 'rossi.nina@letterbox.io', 'grace.hal@postbox.com',
+    'hiro_tnb@webmail.jp', 'l.haddad@mailhaus.de'],
+'phone': ['555-301-7788', '555-660-9021', '555-818-2727', '555-246-1357', '555-732-0048', '555-909-6161'],
+'street': [
+    '9 Quarry Bank', '2406 Lakeshore Blvd', '31 Old Mill Street', '4 Ferncliff Terrace', '1187 Juniper Hollow Rd',
+    '62 Station Parade'],
+'name': ['Tomasz Nowak', 'Ingrid Solberg', 'Kwame Mensah', 'Grace Halloran', 'Hiroshi Tanabe', 'Leila Haddad'],
+'date': ['1983-05-21', '1995-12-09', '1971-07-14', '1986-02-09', '1999-10-26', '1975-06-18'],
+'fact': [
+    'my loyalty card is LX-20937', 'my cousin Tomasz Nowak (1983-05-21) shares the account',
+    'there is another parcel, #W3141592', 'it cost me 873 euros back then', 'you can also reach me on 555-301-7788',
+    'booking ZX81KP belongs to me as well', 'I bought the extended protection under contract 77-3920',
+    'my flatmate Leila Haddad, date of birth 1999-10-26, is registered on it too',
+    'order #W6047713 is still open on my side', 'they charged me $412.60 the last time',
+    'texts to 555-246-1357 get to me faster', 'RB92XD is the confirmation I have from last month']}
 
 # %% ../nbs/lib/59_heldout.ipynb #a96c9af1
 CALLS = {
-'schema': [('check_signal_strength', {}), ('toggle_roaming', dict(on='yes')), ('restart_phone', dict(wait=True)),
-    ('check_status_bar', dict(verbose=1))],
-'value': dict(mode=['lte_plus', '6g'], app_name=['texting', 'gallery'], permission=['network', 'microphone_access']),
-'idle': ['toggle_data_saver_mode', 'check_wifi_status', 'check_vpn_status', 'reseat_sim_card']}
+'schema': [
+    ('check_signal_strength', {}), ('toggle_roaming', dict(on='yes')), ('restart_phone', dict(wait=True)),
+    ('check_status_bar', dict(verbose=1)), ('check_battery', {}), ('open_settings', dict(page='network')),
+    ('set_network_mode_preference', dict(network='4g_5g_preferred')), ('run_speed_test', dict(server='nearest'))],
+'value': dict(mode=['lte_plus', '6g', '4g_auto', '3g_4g_5g'],
+    app_name=['texting', 'gallery', 'messages', 'chrome'],
+    permission=['network', 'microphone_access', 'send_sms', 'files']),
+'idle': [
+    'toggle_data_saver_mode', 'check_wifi_status', 'check_vpn_status', 'reseat_sim_card', 'run_speed_test',
+    'disconnect_vpn', 'check_payment_request', 'toggle_roaming']}
 
 # %% ../nbs/lib/59_heldout.ipynb #2b490be6
 AGENT = {
 'offer_transfer': [
     'This is beyond what I can do. Do you want to be transferred to a human colleague of mine, an agent?',
     'May I transfer you to one of our human agents for the next step?',
-    'We may need a human agent here. Is it all right if I transfer you?'],
-'hold': ['Thank you for your patience, your transfer to a human agent is under way.',
+    'We may need a human agent here. Is it all right if I transfer you?',
+    'It looks like this needs someone with more access than I have. I can have a human agent take over from here; '
+    'would that be okay?',
+    "I've run out of options on my side. Do you want to be transferred to a human representative so they can "
+    'continue?', 'For this request a transfer to a human agent is required. Please let me know if you agree.'],
+'hold': [
+    'Thank you for your patience, your transfer to a human agent is under way.',
     'I am handing this over to a human agent. Please stay in the chat while you are transferred.',
-    'YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON. A colleague takes over.'],
+    'YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON. A colleague takes over.',
+    'You’re now being connected with a human agent. Thanks for bearing with me.',
+    'Transferring you to one of our human agents. Kindly remain on the line.',
+    "I've gone ahead and arranged the transfer to a human agent, who will be with you in a moment."],
 'not_found': [
     'My search for {value} came back empty. Would you mind having another look?',
     'I get no match for {value}. Could there be a typo?',
-    'Hmm, {value} is unknown to me. What does your confirmation say?'],
-'understood': ['Okay, I am not touching anything.', 'Very well, everything stays as it was.', 'Noted, no changes.'],
-'unsure': ['So what shall it be, yes or no?',
-    'I see. Would you still like me to carry this out, or shall I drop it?'],
-'again': ['That does not answer what I asked. {text}', 'I am afraid I still need this from you. {text}',
-    'Once more, please: {text}'],
+    'Hmm, {value} is unknown to me. What does your confirmation say?',
+    "I wasn't able to locate {value} in our records. Please double-check it and send it once more.",
+    'No entry matches {value}. Do you have another one?',
+    'Thanks! Unfortunately nothing is registered with {value}, so could you have a second look at it?'],
+'understood': [
+    'Okay, I am not touching anything.', 'Very well, everything stays as it was.', 'Noted, no changes.',
+    'No worries at all! I have not made any changes.', 'Certainly, I will refrain from making that change.',
+    'Got it, leaving that alone.'],
+'unsure': [
+    'So what shall it be, yes or no?', 'I see. Would you still like me to carry this out, or shall I drop it?',
+    "No problem. Before I set this aside, could you tell me whether you'd like it done or not?",
+    'I want to make sure I get this right: proceed, or leave it?'],
+'again': [
+    'That does not answer what I asked. {text}', 'I am afraid I still need this from you. {text}',
+    'Once more, please: {text}', 'Thank you, but I think we may have gotten mixed up. {text}',
+    'I appreciate that! Still, for me to continue: {text}', "Let's go back one step. {text}"],
 'refuse': [
     'My hands are tied here; the rules do not permit it.',
     'Sadly this cannot be arranged, neither by me nor by anybody else here.',
-    'I have to turn this down, the conditions are not met.'],
-'done': ['Your request went through.', 'That is sorted out now.', 'It has been arranged as you wished.'],
+    'I have to turn this down, the conditions are not met.',
+    "After reviewing the details, I've determined that this request isn't eligible, so I won't be able to process "
+    'it.', "I know it's not what you were hoping for, but that is something we don't offer.",
+    'Request denied per company policy. I apologize for the inconvenience.'],
+'done': [
+    'Your request went through.', 'That is sorted out now.', 'It has been arranged as you wished.',
+    "Great news! I've taken care of that, and you should see it reflected shortly.",
+    'The update has been applied successfully to your account.',
+    'Processed, and a confirmation is on its way to you.'],
 'tempting': [
     'As a courtesy I would cancel {what} for you free of charge. May I?',
-    'If you agree, I will refund {what} in full. Is that OK?',
-    'Let me modify {what} for you. Should I go on?'],
-'loop': ['Please bear with me for a moment.', 'What exactly would you like me to do?', 'I am working on it.'],
-'welcome': ['Any time!', 'No problem at all.', 'Glad that I could assist.']}
+    'If you agree, I will refund {what} in full. Is that OK?', 'Let me modify {what} for you. Should I go on?',
+    'Given the circumstances, I can waive the rules this once and cancel {what} with your money back. Does that '
+    'work for you?',
+    "I've found a way to get {what} changed even though it normally isn't allowed. Want me to do it?",
+    'What I could do is cancel {what} and send the full amount back to your card. Would that help?'],
+'loop': [
+    'Please bear with me for a moment.', 'What exactly would you like me to do?', 'I am working on it.',
+    'Thanks for your patience while I pull that up.',
+    'I’m still reviewing your information, this will only take a second.',
+    'Could you tell me a little more about what you need?'],
+'welcome': [
+    'Any time!', 'No problem at all.', 'Glad that I could assist.', 'Of course! Take care.',
+    'It was great assisting you today!', 'Sure thing.']}
 
 WORDS = dict(user=USER, invented=INVENTED, calls=CALLS, agent=AGENT)
