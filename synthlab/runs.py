@@ -11,6 +11,7 @@ __all__ = ['Run', 'profile_params', 'RunFailed', 'run_study', 'write_index', 'pu
 import csv, json, math, os, shutil, sys, tempfile, time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from .jobs import log, pmap, progress
@@ -18,6 +19,7 @@ from .outputs import find_run, latest, locked, manifest, runs
 from .provenance import environment, list_files, write_json
 from .report import freeze, headline, index_page, to_page, value_str
 from .settings import SHORT, Scrub, cost, is_secret, redact, repo_root, resolve, settings, short
+from .show import table
 from .study import check_params, file_key, library_key, named_files, read_study, run_key, studies
 from .types import Usage, content_key, to_dict, write_jsonl
 
@@ -32,13 +34,30 @@ def _metric(v):
     if v is None or isinstance(v, (str, bool, int)): return v
     return float(v) if math.isfinite(float(v)) else None
 
-def _here(study):
+def _own_key(study, params):
+    "`interactive` in a Jupyter server, which names its sessions; else a key: papermill or nbconvert started this kernel"
+    if 'JPY_PARENT_PID' not in os.environ or 'JPY_SESSION_NAME' in os.environ: return 'interactive'
+    return 'papermill-'+content_key([study, redact(params), library_key()], 12)
+
+def _here(study, params):
     "The folder this run writes to"
     if folder := os.environ.get('SYNTHLAB_RUN_DIR'): return Path(folder)
     if os.environ.get('IN_TEST'): return Path(tempfile.mkdtemp(prefix=f'{study}-'))
-    folder = settings().outdir/study/'interactive'
+    folder = settings().outdir/study/_own_key(study, params)
     shutil.rmtree(folder, ignore_errors=True)
     return folder
+
+def _stamp(t): return time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(t))
+
+def _manifest(folder, p, done, start, library, s, **more):
+    "What a run that just ended says about itself, secrets removed"
+    end = time.time()
+    m = dict(version=1, study=folder.parent.name, key=folder.name, status='done', error=None, profile=None,
+        params=dict(passed=redact(p), resolved=redact(p)), seed=p.get('seed'),
+        inputs={**named_files(p, s.root), **done['inputs']}, library=library, **environment(s.root),
+        started=_stamp(start), finished=_stamp(end), seconds=round(end-start, 1), usage=done['usage'],
+        metrics=done['metrics'], files=list_files(folder))
+    return Scrub(p, s.values).all({**m, **more})
 
 def _write_csv(path, rows):
     cols = list(dict.fromkeys(k for r in rows for k in r))
@@ -52,8 +71,8 @@ class Run:
         study:str, # name of the study
         params:dict # what it runs with
     ):
-        self.study, self.params, self.path = study, params, _here(study)
-        self.inputs, self.used, self.start = {}, {}, time.time()
+        self.study, self.params, self.path = study, params, _here(study, params)
+        self.inputs, self.used, self.metrics, self.start = {}, {}, {}, time.time()
         self.path.mkdir(parents=True, exist_ok=True)
 
     def __repr__(self): return f'Run({self.study}, {redact(self.params)})'
@@ -103,8 +122,20 @@ class Run:
         "Hand over the headline metrics: the last line of a study"
         used = {r: dict(vars(u), model=m, usd=cost(u, m)) for r,(u,m) in self.used.items()}
         done = dict(metrics=_metric(metrics), inputs=self.inputs, usage=used, seconds=round(time.time()-self.start, 3))
-        write_json(self.path/'result.json', done)
-        return {k: value_str(v) for k,v in done['metrics'].items()}
+        if self.path.name.startswith('papermill-'): self._close(done)
+        else: write_json(self.path/'result.json', done)
+        self.metrics = done['metrics']
+        return {k: value_str(v) for k,v in self.metrics.items()}
+
+    def _close(self, done):
+        "The manifest, which `run_study` would have written"
+        m = _manifest(self.path, self.params, done, self.start, library_key(), settings())
+        write_json(self.path/'manifest.json', m); write_index()
+
+    def _repr_html_(self):
+        rows = [dict(parameter=k, value=repr(v)) for k,v in redact(self.params).items()]
+        rows += [dict(metric=k, value=value_str(v)) for k,v in self.metrics.items()]
+        return f'<b>{escape(self.study)}</b> · <code>{escape(short(self.path))}</code>{table(rows).data}'
 
 # %% ../nbs/lib/03_runs.ipynb #2734d14a
 def profile_params(
@@ -227,19 +258,13 @@ def _render(plan):
         nb.with_suffix('.html').write_text(page, 'utf8')
     if lines.exists(): lines.write_text(plan.scrub()(lines.read_text('utf8')), 'utf8')
 
-def _stamp(t): return time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(t))
-
 def _record(plan, error, start):
     "The manifest of what just ran"
-    result, end, p = plan.folder/'result.json', time.time(), plan.params
+    result = plan.folder/'result.json'
     done = json.loads(result.read_text('utf8')) if result.exists() else dict(metrics={}, inputs={}, usage={})
     result.unlink(missing_ok=True)
-    m = dict(version=1, study=plan.study.name, key=plan.key, status='failed' if error else 'done', error=error,
-        profile=plan.profile, params=dict(passed=redact(plan.passed), resolved=redact(p)), seed=p.get('seed'),
-        inputs={**named_files(p, plan.s.root), **done['inputs']}, library=plan.library, **environment(plan.s.root),
-        started=_stamp(start), finished=_stamp(end), seconds=round(end-start, 1), usage=done['usage'],
-        metrics=done['metrics'], files=list_files(plan.folder))
-    return plan.scrub().all(m)
+    return _manifest(plan.folder, plan.params, done, start, plan.library, plan.s, status='failed' if error else 'done',
+        error=error, profile=plan.profile, params=dict(passed=redact(plan.passed), resolved=redact(plan.params)))
 
 # %% ../nbs/lib/03_runs.ipynb #77d9376b
 def run_study(

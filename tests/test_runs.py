@@ -213,7 +213,7 @@ def test_publish_freezes_the_report(toy, done):
 
 
 def test_a_run_by_hand_has_one_folder_that_starts_empty(toy, monkeypatch, tmp_path):
-    for k in ('IN_TEST', 'SYNTHLAB_RUN_DIR'): monkeypatch.delenv(k, raising=False)
+    for k in ('IN_TEST', 'SYNTHLAB_RUN_DIR', 'JPY_PARENT_PID'): monkeypatch.delenv(k, raising=False)
     monkeypatch.setenv('SYNTHLAB_OUTPUTS', str(tmp_path)); monkeypatch.chdir(toy)
     run = Run('01_toy', dict(n=1))
     run.save_rows('a.csv', [dict(x=1), dict(x=2, y='a,b')]); run.use('agent', Usage(1_000_000), 'gpt-4.1')
@@ -224,6 +224,27 @@ def test_a_run_by_hand_has_one_folder_that_starts_empty(toy, monkeypatch, tmp_pa
     assert list(got['inputs']) == ['data.txt']
     with pytest.raises(FileNotFoundError, match='01_toy has no finished run yet: synthlab run 01_toy'): run.input('01_toy')
     assert not list(Run('01_toy', {}).path.iterdir())
+
+
+def papermill(toy, *args):
+    exe = os.path.join(os.path.dirname(sys.executable), 'papermill')
+    clean = {k: v for k, v in env(toy).items() if k != 'JPY_SESSION_NAME'}
+    r = subprocess.run([exe, 'nbs/studies/01_toy.ipynb', 'out.ipynb', *args], cwd=toy, env=clean, capture_output=True, text=True)
+    (toy/'out.ipynb').unlink()
+    assert r.returncode == 0, r.stderr
+    return [manifest(p) for p in sorted((toy/'outputs/01_toy').glob('papermill-*'))]
+
+
+def test_plain_papermill_lands_in_a_run_folder(toy):
+    (m,) = papermill(toy, '-p', 'n', '5', '-p', 'file', 'data.txt', '-p', 'api_key', 'sk-very-secret')
+    assert (m['status'], m['metrics'], m['params']['resolved']['n']) == ('done', dict(n=5, undefined=None), 5)
+    assert {'rows.jsonl', 'squares.png', 'squares.csv'} <= {f['name'] for f in m['files']} and list(m['inputs']) == ['data.txt']
+    assert b'very-secret' not in (toy/'outputs/01_toy'/m['key']/'manifest.json').read_bytes()
+    assert m['key'] in {r['key'] for r in json_of(lab(toy, 'ls', '--json'))}
+    assert f'01_toy/{m["key"]}/squares.png' in (toy/'outputs/index.html').read_text()
+    before = ran(toy)
+    r = json_of(lab(toy, 'run', '01_toy', '-p', 'n=5', '-p', 'file=data.txt', '--json'))
+    assert ran(toy) == before+1 and r['key'] != m['key'], 'it is not taken for a run whose code is known'
 
 
 def test_a_failed_run_cannot_be_published(toy):
