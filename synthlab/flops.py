@@ -20,6 +20,7 @@ class Arch:
     layers: int # blocks
     queries: int # width of all query heads together
     name: str = '' # of the model
+    head: int = 0 # of the weights, those that make logits
 
 def arch_of(
     config:dict, # a Llama-like config.json
@@ -31,7 +32,7 @@ def arch_of(
     h = config['num_attention_heads']
     kv, one = config.get('num_key_value_heads') or h, config.get('head_dim') or d//h
     block = d*one*(2*h+2*kv)+3*d*f
-    return Arch(n*block+d*v, n, h*one, name)
+    return Arch(n*block+d*v, n, h*one, name, d*v)
 
 def arch(
     model:str # as in `models.model_dir`: `smollm2`, a folder, a hub id
@@ -39,24 +40,27 @@ def arch(
     "The counts of a model at hand"
     return arch_of(json.loads((Path(model_dir(model))/'config.json').read_text()), model)
 
-LLAMA3_8B = Arch(7_504_658_432, 32, 4096, 'Llama-3-8B') # its published shape; the embedding table is not tied
+LLAMA3_8B = Arch(7_504_658_432, 32, 4096, 'Llama-3-8B', 525_336_576) # its published shape; the embedding table is not tied
 
 # %% ../nbs/lib/30_flops.ipynb #9dbfac6d
 def forward(
     a:Arch, # the model
-    lengths:list[int] # tokens of each row
+    lengths:list[int], # tokens of each row
+    logits:int|None=None # tokens whose logits are made, all rows together; None: all tokens
 ) -> float: # FLOPs
-    "A forward pass over rows with the logits of all tokens, each row attending to itself only"
-    return float(sum(2*a.weights*t+4*a.layers*a.queries*t*t for t in lengths))
+    "A forward pass over rows, each attending to itself only"
+    told = sum(lengths) if logits is None else logits
+    return float(2*a.head*told+sum(2*(a.weights-a.head)*t+4*a.layers*a.queries*t*t for t in lengths))
 
 def training(
     a:Arch, # the model
     lengths:list[int], # tokens of each row
     epochs:float=1., # passes over them
-    adapter:bool=False # only an adapter learns: no gradients of the frozen weights
+    adapter:bool=False, # only an adapter learns: no gradients of the frozen weights
+    logits:int|None=None # target tokens of an epoch, where only their logits are made; None: all tokens
 ) -> float: # FLOPs, the adapter's own left out (below a percent at rank 16)
     "Forward and backward passes: 6NT for all weights (Kaplan et al., 2001.08361), 4NT for an adapter"
-    return forward(a, lengths)*(2 if adapter else 3)*epochs
+    return forward(a, lengths, logits)*(2 if adapter else 3)*epochs
 
 def published_cost(
     method:str, # of 2503.01807: random, embed, ppl, rds, ifd, less

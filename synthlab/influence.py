@@ -13,7 +13,7 @@ from pathlib import Path
 from .flops import training
 from .jobs import progress
 from .pick import Item, Selection, by_score
-from .scores import Reader
+from .reader import Reader
 from .types import content_key
 
 # %% ../nbs/lib/33_influence.ipynb #14055a9e
@@ -31,6 +31,7 @@ def adapted(
         torch.manual_seed(seed)
         reader.net = get_peft_model(reader.net, LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets)))
     reader.net.to(reader.device).eval()
+    reader.kept.clear()
     return reader
 
 def _adapters(net): return [(n, m) for n,m in net.named_modules() if '.lora_' in n and hasattr(m, 'weight')]
@@ -89,7 +90,7 @@ def warm_up(
     opt = torch.optim.Adam(ws, lr=rate, betas=(.9, .999), eps=1e-8)
     out, gen, total = [], torch.Generator().manual_seed(seed), epochs*math.ceil(len(items)/batch)
     sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: max(0., 1-s/total))
-    once = training(reader.arch, [x.tokens for x in items], adapter=True)
+    once = training(reader.arch, [x.tokens for x in items], adapter=True, logits=sum(x.targets for x in items))
     what = [reader.name, rate, batch, seed, [[x.input_ids, x.labels] for x in items], [list(w.shape) for w in ws]]
     for e in progress(range(epochs), 'warm-up'):
         used = 0.
@@ -219,6 +220,7 @@ def less(
         mean = np.stack([w[[x.source == t for x in wanted]].mean(0) for t in tasks])
         mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
         total += c.rate/rates*(z @ mean.T)
-    once = training(reader.arch, [x.tokens for x in [*items, *wanted]], adapter=True)
-    flops = warm[-1].flops+len(warm)*(once+2.*(len(items)+len(wanted))*len(warm[0].m)*dims)
+    both = [*items, *wanted]
+    once = training(reader.arch, [x.tokens for x in both], adapter=True, logits=sum(x.targets for x in both))
+    flops = warm[-1].flops+len(warm)*(once+2.*len(both)*len(warm[0].m)*dims)
     return by_score(items, total.max(1), k, 'LESS', flops=flops, info=dict(tasks=tasks, by_task=total.tolist()), **kw)
