@@ -45,6 +45,24 @@ def _cmd_run(a):
     m = manifest(folder := run_study(a.study, _given(a), a.profile, a.force))
     _json(m) if a.json else print(f'{m["study"]}: {headline(m)}, {m["seconds"]:.1f} s\n{_near(folder)}')
 
+def _cmd_sweep(a):
+    from synthlab.sweep import parse_values, sweep
+    pairs = [p.partition('=') for p in a.param]
+    if not pairs or not all(k and eq for k,eq,_ in pairs): raise ValueError('a sweep takes values: -p NAME=A,B')
+    sw = sweep(a.study, {k: parse_values(v, k) for k,_,v in pairs}, a.profile, a.jobs)
+    if a.json: _json(json.loads((sw.path/'manifest.json').read_text('utf8')))
+    else:
+        print(table(sw.told()))
+        print(f'{sum(not p["fresh"] for p in sw.points)} of {len(sw.points)} were done before\n{_near(sw.path)}')
+    if sw.failed: return _fail(f'{len(sw.failed)} of {len(sw.points)} points failed: see {_near(sw.path/"report.html")}', 1)
+
+def _cmd_compare(a):
+    from synthlab.compare import compare, say
+    c = compare(a.runs)
+    if a.figure and (fig := c.figure()): fig.savefig(a.figure, bbox_inches='tight')
+    if a.json: return _json(dict(asked=c.asked(), gave=c.gave()))
+    print(f'{table(c.asked())}\n\n{table(say(c.gave()))}\n\nthe last run less the first, taken as independent')
+
 def _row(m):
     from synthlab.runs import headline
     when = (m.get('finished') or '')[:16].replace('T', ' ')
@@ -187,6 +205,8 @@ class _Parser(argparse.ArgumentParser):
 
 _opts = dict(
     study=dict(nargs='?', default='', help='name, or what it begins with'),
+    runs=dict(nargs='+', metavar='RUN', help='folder, study/key, key, or study (its last run); two or more'),
+    jobs=dict(type=int, default=1, help='runs at once'),
     run=dict(help='folder, study/key, key, or study (its last run)'),
     name=dict(nargs='?', default='', help='of the report'),
     to=dict(required=True, metavar='FORMAT', help='llamafactory, sharegpt, hermes, trl or openai'),
@@ -214,6 +234,8 @@ _opts = dict(
     json=dict(action='store_true', help='print one JSON value'))
 _commands = dict(
     run=('run a study; without a name, list them', 'study -p/--param --profile --force --takes --json'),
+    sweep=('run a study over a grid of parameters', 'study -p/--param --profile --jobs --json'),
+    compare=('what changed between runs: parameters and metrics', 'runs --figure --json'),
     ls=('list runs', 'study --json'),
     show=('what a run was and gave', 'run --json'),
     publish=('freeze a run into nbs/reports', 'run name'),

@@ -173,7 +173,7 @@ def _no_key(env): raise ValueError(f'environment variable {env} is not set: it w
 
 # %% ../nbs/lib/04_llm.ipynb #26c7ba90
 class HTTP(Backend):
-    "A model behind one or more OpenAI-compatible servers; a request goes to the server with the fewest in flight"
+    "A model behind OpenAI-compatible servers: the one with the fewest in flight is asked, and the others where it fails"
     def __init__(self,
         urls:str|list[str], # such as `http://host:8000/v1`, one or several
         model:str, # as the servers call it
@@ -192,7 +192,7 @@ class HTTP(Backend):
         self._key, self._scrub = keys.get, Scrub(dict(key=[k for k in hidden if k]), env=False)
         self.slots = self.chunk = slots
         self.timeout, self.retries, self.style, self.extra = timeout, retries, style, extra
-        self._busy, self._clients = Counter(), {}
+        self._busy, self._clients, self._rest = Counter(), {}, {}
 
     def ready(self):
         "Load the client library: slow the first time, so better not inside a call's timeout"
@@ -211,6 +211,28 @@ class HTTP(Backend):
                                                           timeout=self.timeout, http_client=web)
         return self._clients[loop, url]
 
+    def _order(self):
+        "Servers to try: the fewest in flight first; those that failed just now last"
+        now = time.monotonic()
+        return sorted(self.urls, key=lambda u: (self._rest.get(u, (0, 0))[0] > now, self._busy[u]))
+
+    def _failed(self, url):
+        "Leave a server alone, longer with every failure in a row"
+        k = self._rest.get(url, (0, 0))[1]+1
+        self._rest[url] = time.monotonic()+min(60., .25*2**k), k
+
+    async def _one(self, url, request, retries):
+        client = self._client(url).with_options(max_retries=retries)
+        start, d = time.perf_counter(), dict(request)
+        self._busy[url] += 1
+        try:
+            r = await client.chat.completions.create(model=d.pop('model'), messages=d.pop('messages'), extra_body=d)
+            out = read_completion(r.model_dump() if hasattr(r, 'model_dump') else r, self.style)
+        except Exception as e: raise _call_error(e, self._scrub) from None
+        finally: self._busy[url] -= 1
+        self._rest.pop(url, None); out.usage.seconds = time.perf_counter()-start
+        return out
+
     async def ask(self,
         chat:list, # messages
         temp:float=0., # temperature
@@ -220,18 +242,15 @@ class HTTP(Backend):
         tools:list[dict]|None=None, # OpenAI-style schemas
         retries:int=0 # by the client library; a queue that retries by itself asks for none
     ) -> Reply: # an answer
-        "One request. Raises CallError, which tells whether and when to ask again"
-        url = min(self.urls, key=lambda u: self._busy[u]); start = time.perf_counter()
-        self._busy[url] += 1
-        try:
-            client = self._client(url).with_options(max_retries=retries)
-            d = request_body(self.model, chat, temp, maxtok, seed, schema, tools, self.style, self.extra)
-            r = await client.chat.completions.create(model=d.pop('model'), messages=d.pop('messages'), extra_body=d)
-            out = read_completion(r.model_dump() if hasattr(r, 'model_dump') else r, self.style)
+        "One request; what one server fails at, the others are asked. Raises CallError, which tells whether to ask again"
+        try: request = request_body(self.model, chat, temp, maxtok, seed, schema, tools, self.style, self.extra)
         except Exception as e: raise _call_error(e, self._scrub) from None
-        finally: self._busy[url] -= 1
-        out.usage.seconds = time.perf_counter()-start
-        return out
+        for url in (order := self._order()):
+            try: return await self._one(url, request, retries*(url == order[-1]))
+            except CallError as e:
+                if e.fatal or e.status == 429 or len(order) == 1: raise
+                self._failed(url); last = e
+        raise last
 
     async def _all(self, rows, *o):
         gate = asyncio.Semaphore(self.slots)

@@ -52,7 +52,7 @@ def short(
     except ValueError: return str(path)
 
 # %% ../nbs/lib/01_settings.ipynb #7c87efa0
-_known = dict(lab=dict(outputs='outputs', cache='~/.cache/synthlab', jobs=0),
+_known = dict(lab=dict(outputs='outputs', cache='~/.cache/synthlab', jobs=0, engine='local'),
     models=dict(agent='scripted:oracle', user='scripted:user', teacher='hf:smollm2', judge=''),
     endpoints=dict(api_base='', api_key=''))
 _defaults = {k: v for d in _known.values() for k,v in d.items()}

@@ -64,10 +64,14 @@ class Sweep:
         return [{**{k: _plain(p['params'][k]) for k in self.varied}, 'metric': m, **d} for p in self.points
             for m,v in p['metrics'].items() if (d := _number(v))]
 
-    def _repr_html_(self):
+    def told(self) -> list[dict]: # the varied parameters, status, headline, run
+        "A row for each point"
         said = lambda p: p['error'] or next((f'{k} {value_str(v)}' for k,v in p['metrics'].items()), '')
-        rows = [{**{k: p['params'][k] for k in self.varied}, 'status': p['status'], 'headline': said(p), 'run': p['run']} for p in self.points]
-        return f'<b>{escape(self.study)}</b> · <code>{escape(short(self.path))}</code>{table(rows).data}'
+        asked = lambda p: {k: _plain(p['params'][k]) for k in self.varied}
+        return [dict(asked(p), status=p['status'], headline=said(p), run=p['run']) for p in self.points]
+
+    def _repr_html_(self):
+        return f'<b>{escape(self.study)}</b> · <code>{escape(short(self.path))}</code>{table(self.told()).data}'
 
 # %% ../nbs/lib/04_sweep.ipynb #c26a4e04
 def _axis(varied):

@@ -401,3 +401,25 @@ def test_wrong_arguments_are_errors_at_once(path):
     with pytest.raises(ValueError, match='is not a call journal'):
         path.write_text('this is not SQLite'*100)
         Calls(ask, path)(chats(1))
+
+
+@pytest.mark.parametrize('durable', [True, False], ids=['journal', 'batch'])
+def test_one_of_two_servers_killed_in_the_middle_loses_nothing(tmp_path, durable):
+    "What the dead server had in hand is asked of the other; what it had answered is not asked again"
+    with FakeServer(latency=.03) as a, FakeServer(latency=.03) as b:
+        llm = make_llm(f'{a.url},{b.url}#m', slots=16)
+        llm.ready()
+        def kill():
+            while len(a.stats()['done']) < 60: time.sleep(.01)
+            kept.update(a.stats()['done'])
+            a.proc.kill(); a.proc.wait(); kept['at'] = time.monotonic()
+        kept = {}
+        t = threading.Thread(target=kill); t.start()
+        if durable:
+            with Calls(llm, journal=tmp_path/'j.sqlite') as calls: out = calls(chats(400))
+        else: out = llm(chats(400))
+        t.join()
+        assert texts(out) == expected(400) and 'at' in kept
+        asked = b.stats()['asked']
+        assert set(asked.values()) == {1} and len(asked) >= 400-len(kept)-40, 'the other did the rest, each once'
+        assert len(set(asked) & set(kept)) <= 16, 'only an answer that was on its way when the server died is asked for again'
