@@ -9,9 +9,9 @@ __all__ = ['Row', 'as_row', 'target_spans', 'Encoded', 'encode', 'Encodeds', 'en
 import json
 from dataclasses import dataclass, field
 
-from .chat import from_openai
+from .chat import from_openai, parse_args, parse_reply
 from .models import Prompter
-from .types import Message, Trajectory, from_dict
+from .types import Message, ToolCall, Trajectory, from_dict
 
 # %% ../nbs/lib/06_masks.ipynb #84a181d9
 @dataclass
@@ -35,12 +35,41 @@ def _alpaca(d):
     head = [Message('system', d['system'])] if d.get('system') else []
     return [*head, Message('user', asked), Message('assistant', d['output'])]
 
+_said = dict(human='user', user='user', gpt='assistant', assistant='assistant', function_call='assistant', observation='tool',
+             tool='tool', system='system')
+
+def _turn(t):
+    "A turn in ShareGPT's columns. Raises ValueError on an unknown speaker"
+    who, text = _said.get(t['from']), t['value']
+    if not who: raise ValueError(f'a turn from {t["from"]!r}: known are {", ".join(_said)}')
+    if t['from'] == 'function_call':
+        made = json.loads(text)
+        made = made if isinstance(made, list) else [made]
+        return Message(who, calls=[ToolCall(c['name'], parse_args(c.get('arguments') or {})) for c in made])
+    if who != 'assistant': return Message(who, text)
+    r = parse_reply(text)
+    return Message(who, r.text, r.calls)
+
+def _columns(d):
+    "A dict of any trainer's columns with its chat in `messages`"
+    if 'instruction' in d and 'output' in d: return {**d, 'messages': _alpaca(d)}
+    if isinstance(d.get('prompt'), list) and isinstance(d.get('completion'), list):
+        return {**d, 'messages': d['prompt']+d['completion']}
+    if not isinstance(d.get('conversations'), list): return d
+    head = [Message('system', d['system'])] if d.get('system') else []
+    return {**d, 'messages': head+[_turn(t) for t in d['conversations']]}
+
+def _schemas(tools):
+    "Schemas in OpenAI's form, from there or from a text that holds them"
+    tools = json.loads(tools) if isinstance(tools, str) and tools else tools
+    return [t if 'function' in t else dict(type='function', function=t) for t in tools or []] or None
+
 def _message(m):
     if isinstance(m, Message): return m
     return from_dict(Message, m) if 'calls' in m or 'call_id' in m else from_openai([m])[0]
 
 def as_row(
-    x # a `Row`, a trajectory, a chat, or a dict: a row's fields, Alpaca's columns, or a trajectory's
+    x # a `Row`, a trajectory, a chat, or a dict: a row's fields, a trajectory's, or Alpaca's, ShareGPT's or TRL's columns
 ) -> Row: # messages as records
     "Anything that can be trained on as a row. Raises ValueError when it is none"
     if isinstance(x, Row): return x
@@ -48,11 +77,10 @@ def as_row(
     if isinstance(x, Trajectory):
         return Row([v for m in x.messages if (v := _visible(m))], x.tools or None, f'{x.task.domain}/{x.task.id}')
     d = dict(messages=x) if isinstance(x, list) else x
-    if isinstance(d, dict) and 'instruction' in d and 'output' in d: d = {**d, 'messages': _alpaca(d)}
+    if isinstance(d, dict): d = _columns(d)
     if not isinstance(d, dict) or not isinstance(d.get('messages'), list):
         raise ValueError(f'a row is a Row, a Trajectory, a chat or a dict with messages, not {type(x).__name__}')
-    tools = json.loads(d['tools']) if isinstance(d.get('tools'), str) else d.get('tools')
-    return Row([_message(m) for m in d['messages']], tools or None, d.get('id', ''), d.get('weight', 1.),
+    return Row([_message(m) for m in d['messages']], _schemas(d.get('tools')), d.get('id', ''), d.get('weight', 1.),
         d.get('lead'))
 
 # %% ../nbs/lib/06_masks.ipynb #73e3e4fb
