@@ -176,14 +176,30 @@ def _cmd_audit(a):
     print(f'doing nothing earns it on {len(free)}: {", ".join(map(str, free)) or "none"}')
 
 
+def _reviewed(a):
+    "Attributed runs with a model's reviews; its answers are kept, so that no question is paid for twice"
+    from synthlab.calls import Calls
+    from synthlab.llm import make_llm
+    from synthlab.reviewer import reviewed
+    from synthlab.settings import settings
+    folder = Path(a.out or settings().cachedir)
+    with Calls(make_llm(a.reviewer), folder/'reviews.sqlite', 'reviewer') as llm: return reviewed(a.file, llm)
+
+def _opinion(r):
+    "What a reviewer's answers amount to, in words"
+    head = f'{r["model"]} reviewed {r["n"]} runs; {r["unread"]} of {r["n"]} answers could not be read'
+    rows = [dict(r, **{k: f'{r[k]:.2f}' for k in ('value', 'lo', 'hi') if r[k] is not None}) for r in r['agreement']]
+    why = ''.join(f'\n  {n} times: {w}' for w,n in r['reasons'].items())
+    return f'\n{head}{why}\nagreement with the rules (kappa):\n{table(rows)}'
+
 def _cmd_failures(a):
     from synthlab.attribution import attributed, tally
-    d = attributed(a.file)
+    d = _reviewed(a) if a.reviewer else attributed(a.file)
     if a.out:
         Path(a.out).mkdir(parents=True, exist_ok=True)
         (Path(a.out)/'failures.json').write_text(json.dumps(d, ensure_ascii=False, indent=1, allow_nan=False)+'\n', 'utf8')
     if a.json: _json(d)
-    else: print(table(tally(d['runs'])))
+    else: print(table(tally(d['runs']))+(_opinion(d['reviewer']) if a.reviewer else ''))
     for r in d['refused']: _fail(f'{r["file"]}: {r["refused"]}', 2)
     return 2 if d['refused'] else 0
 
@@ -212,6 +228,7 @@ _opts = dict(
     to=dict(required=True, metavar='FORMAT', help='llamafactory, sharegpt, hermes, trl or openai'),
     out=dict(default='', metavar='DIR', help='folder to write'),
     push=dict(default='', metavar='OWNER/NAME', help='also put it on the hub, private'),
+    reviewer=dict(default='', metavar='MODEL', help='also ask a model, such as hf:smollm2 or http://host:8000/v1#model'),
     file=dict(nargs='+', help='results file of τ² or τ, .json or .json.gz'),
     budget=dict(type=float, help='to be spent, in the unit of the costs'),
     generate=dict(type=float, default=1., metavar='COST', help='of a draw'),
@@ -246,7 +263,8 @@ _commands = dict(
     plan=('how many samples in each round, for a budget',
         'budget --generate --train --acceptance --rounds --growth --pool --figure --json'),
     audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
-    failures=('who failed each run of some result files: user, agent, task or nobody that can be named', 'file --json --out'),
+    failures=('who failed each run of some result files: user, agent, task or nobody that can be named',
+        'file --json --out --reviewer'),
     mcp=('serve a domain to any MCP client, over stdio or HTTP', 'domain --transport --port --task --solo --user'))
 
 # %% ../nbs/lib/90_cli.ipynb #446829bc
