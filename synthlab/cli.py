@@ -216,6 +216,19 @@ def _cmd_plan(a):
     _json(p.told()) if a.json else print(p)
 
 # %% ../nbs/lib/90_cli.ipynb #08e99f40
+def _cmd_select(a):
+    from synthlab.pools import select_rows
+    if not a.out: raise ValueError('select needs a file to write: --out FILE')
+    r = select_rows(a.rows, a.out, a.method, a.k, a.tokens, a.queries, a.model, a.seed, a.cap, a.cutoff, a.embed, not a.dedup)
+    if a.json: return _json(r)
+    for x in r['left']: print(f'{a.rows} line {x["line"]}: {x["why"]}', file=sys.stderr)
+    money = 'price not known' if r['usd'] is None else f'{r["usd"]:.4f} USD'
+    flops = 'FLOPs not known' if r['flops'] is None else f'{r["flops"]:.3g} FLOPs'
+    print(f'{table(r["sources"])}\n\n{r["method"]}: {r["kept"]:,} of {r["pool"]:,} rows, {r["tokens"]:,} tokens, in {_near(a.out)}\n'
+          f'choosing took {flops} in {r["seconds"]} s, {money}; an epoch of LoRA on them takes {r["train_flops"]:.3g} FLOPs')
+    if r['left']: print(f'{len(r["left"])} rows left out: {_near(a.out)}.left.jsonl')
+
+# %% ../nbs/lib/90_cli.ipynb #5588a165
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
 
@@ -226,9 +239,20 @@ _opts = dict(
     run=dict(help='folder, study/key, key, or study (its last run)'),
     name=dict(nargs='?', default='', help='of the report'),
     to=dict(required=True, metavar='FORMAT', help='llamafactory, sharegpt, hermes, trl or openai'),
-    out=dict(default='', metavar='DIR', help='folder to write'),
+    out=dict(default='', metavar='PATH', help='folder to write; for select a JSONL file'),
     push=dict(default='', metavar='OWNER/NAME', help='also put it on the hub, private'),
     reviewer=dict(default='', metavar='MODEL', help='also ask a model, such as hf:smollm2 or http://host:8000/v1#model'),
+    rows=dict(metavar='POOL', help='JSONL of trajectories or of rows of any trainer, a run, or a study'),
+    method=dict(default='rds+', help='random, balanced, ifd, rds+, less, facility, …; an unknown one lists all'),
+    k=dict(type=int, default=0, metavar='ROWS', help='how many'),
+    tokens=dict(type=int, default=0, help='or how many tokens'),
+    queries=dict(default='', metavar='FILE', help='rows of what is wanted, for rds+ and less'),
+    model=dict(default='smollm2', help='that reads: smollm2, a folder, or a hub id'),
+    seed=dict(type=int, default=0, help='of what is drawn'),
+    cap=dict(type=int, default=0, metavar='ROWS', help='of one parent, at most'),
+    cutoff=dict(type=int, default=2048, metavar='TOKENS', help='of a row that are read'),
+    embed=dict(default='model', help='vectors for k-center, facility and deita: model, minilm or lexical'),
+    dedup=dict(action='store_true', help='drop exact and near copies first'),
     file=dict(nargs='+', help='results file of τ² or τ, .json or .json.gz'),
     budget=dict(type=float, help='to be spent, in the unit of the costs'),
     generate=dict(type=float, default=1., metavar='COST', help='of a draw'),
@@ -260,6 +284,8 @@ _commands = dict(
     doctor=('what works here, and what to install for what does not', '--json'),
     demo=("every study's demo, then one table", '--profile --json'),
     regrade=('grade stored simulations again', 'file --json'), passk=('pass^k with intervals', 'file --json'),
+    select=('choose rows worth training on',
+        'rows --method --k --tokens --queries --out --model --seed --cap --cutoff --embed --dedup --json'),
     plan=('how many samples in each round, for a budget',
         'budget --generate --train --acceptance --rounds --growth --pool --figure --json'),
     audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
