@@ -195,11 +195,13 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_loss(toy, tmp_path):
     write_jsonl([dict(messages=m) for m in sums()], tmp_path/'rows.jsonl')
     p = subprocess.Popen([sys.executable, '-c', CHILD, str(tmp_path/'rows.jsonl'), json.dumps(r), str(tmp_path/'killed')], cwd=ROOT,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seen, want, stop = tmp_path/'killed'/'checkpoints', random.randint(1, 24), time.time()+120
-    while not (at := [int(c.name.split('-')[1]) for c in seen.glob('checkpoint-*')] if seen.exists() else []) or max(at) < want:
-        assert p.poll() is None and time.time() < stop, 'the run ended before it could be killed'
-        time.sleep(.02)
-    p.send_signal(signal.SIGKILL); p.wait()
+    seen, want, stop = tmp_path/'killed'/'checkpoints', random.randint(1, 24), time.time()+400
+    try:
+        while not (at := [int(c.name.split('-')[1]) for c in seen.glob('checkpoint-*')] if seen.exists() else []) or max(at) < want:
+            assert p.poll() is None, 'the run ended before it could be killed'
+            assert time.time() < stop, 'the run did not get as far as a checkpoint'
+            time.sleep(.02)
+    finally: p.send_signal(signal.SIGKILL); p.wait()
     assert not (tmp_path/'killed'/'trained.json').exists()
     rows = [dict(messages=m) for m in sums()]
     whole, again = train(rows, recipe(**r), tmp_path/'whole'), train(rows, recipe(**r), tmp_path/'killed')
