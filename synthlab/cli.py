@@ -203,6 +203,14 @@ def _cmd_failures(a):
     for r in d['refused']: _fail(f'{r["file"]}: {r["refused"]}', 2)
     return 2 if d['refused'] else 0
 
+def _cmd_train(a):
+    if not a.out: raise ValueError('train needs a folder to write: --out DIR')
+    from synthlab.finetune import read_recipe, train_file
+    over = _given(a) | ({'model': a.model} if a.model else {})
+    r = read_recipe(Path(a.config).absolute() if a.config else '', **over)
+    t = train_file(Path(a.chats).absolute(), Path(a.out).absolute(), r)
+    _json(dict(folder=str(t.path), losses=t.losses, facts=t.facts)) if a.json else print(f'{t}\n{_near(t.path)}')
+
 def _cmd_mcp(a):
     from synthlab.mcp_server import serve_domain
     serve_domain(a.domain, a.transport, a.port, task=a.task, solo=a.solo, user=a.user)
@@ -239,6 +247,8 @@ _opts = dict(
     run=dict(help='folder, study/key, key, or study (its last run)'),
     name=dict(nargs='?', default='', help='of the report'),
     to=dict(required=True, metavar='FORMAT', help='llamafactory, sharegpt, hermes, trl or openai'),
+    chats=dict(metavar='FILE', help='JSONL: a chat, a trajectory, or a row in Alpaca columns on each line'),
+    config=dict(default='', metavar='FILE', help='YAML with fields of the recipe; -p wins over it'),
     out=dict(default='', metavar='PATH', help='folder to write; for select a JSONL file'),
     push=dict(default='', metavar='OWNER/NAME', help='also put it on the hub, private'),
     reviewer=dict(default='', metavar='MODEL', help='also ask a model, such as hf:smollm2 or http://host:8000/v1#model'),
@@ -247,7 +257,7 @@ _opts = dict(
     k=dict(type=int, default=0, metavar='ROWS', help='how many'),
     tokens=dict(type=int, default=0, help='or how many tokens'),
     queries=dict(default='', metavar='FILE', help='rows of what is wanted, for rds+ and less'),
-    model=dict(default='smollm2', help='that reads: smollm2, a folder, or a hub id'),
+    model=dict(default='smollm2', help='smollm2, a folder, or a hub id'),
     seed=dict(type=int, default=0, help='of what is drawn'),
     cap=dict(type=int, default=0, metavar='ROWS', help='of one parent, at most'),
     cutoff=dict(type=int, default=2048, metavar='TOKENS', help='of a row that are read'),
@@ -291,6 +301,7 @@ _commands = dict(
     audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
     failures=('who failed each run of some result files: user, agent, task or nobody that can be named',
         'file --json --out --reviewer'),
+    train=('fine-tune on a file: adapter, merged model, card, losses', 'chats --model --out --config -p/--param --json'),
     mcp=('serve a domain to any MCP client, over stdio or HTTP', 'domain --transport --port --task --solo --user'))
 
 # %% ../nbs/lib/90_cli.ipynb #446829bc
@@ -303,6 +314,7 @@ def parser() -> argparse.ArgumentParser: # of the whole command
         for o in opts.split(): c.add_argument(*o.split('/'), **_opts[o.split('--')[-1]])
         c.set_defaults(f=globals()[f'_cmd_{name}'])
     p._subparsers._group_actions[0].choices['demo'].set_defaults(profile='demo')
+    p._subparsers._group_actions[0].choices['train'].set_defaults(model='')
     return p
 
 def _fail(e, code):
