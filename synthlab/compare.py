@@ -42,11 +42,12 @@ def _facts(m):
     return dict(study=m['study'], status=m['status'], profile=m.get('profile'), commit=(git.get('commit') or '')[:10] or None,
         library=(m.get('library') or '')[:10] or None, device=m.get('device'))
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     "Runs side by side; the first is what the others are compared with"
     runs: list[dict] # manifests
 
+    def __repr__(self): return f'Comparison({", ".join(self.names)})'
     @property
     def names(self): return [_at(m) for m in self.runs]
 
@@ -134,12 +135,13 @@ def _picture(p):
     src = b64encode(p.read_bytes()).decode()
     return f'<img style="max-width:100%" alt="{escape(p.stem)}" src="data:image/png;base64,{src}">'
 
-@dataclass
+@dataclass(repr=False)
 class Look:
     "A finished run as a notebook shows it"
     run: dict # its manifest
     figures: int = 2 # shown at most
 
+    def __repr__(self): return f'Look({_at(self.run)})'
     def _repr_html_(self):
         m, folder = self.run, Path(self.run['path'])
         said = [f'<b>{escape(m["study"])}</b> · <code>{escape(short(folder))}</code> · {escape(m["status"])}']
