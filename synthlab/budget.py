@@ -4,17 +4,21 @@
 
 # %% auto #0
 __all__ = ['toy_rows', 'advantage_rows', 'priced_rows', 'flaw_rows', 'Raced', 'compete', 'Growing', 'addition_conditions',
-           'published_rows']
+           'image_conditions', 'problem_conditions', 'published_rows', 'beside_published']
 
 # %% ../nbs/lib/48_budget.ipynb #de715c54
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .stats import Estimate
 from .gaussian import Gaussian, fit, gap, optimum, plateau
 from .montecarlo import gaps, play
 from .schedules import CONSTANT, LINEAR, Adaptive, Policy, whole
-from .bootstrap import World, against, choose, curve, race
+from .bootstrap import World
 from .addition import Addition
+from .puzzles import Puzzles
+from .denoise import Denoise
+from .races import against, choose, curve, race
 
 # %% ../nbs/lib/48_budget.ipynb #ad1a7841
 def toy_rows(
@@ -103,21 +107,22 @@ def compete(
     budget:float, # of each run
     rounds:int, # of training
     seeds:int, # reported: 0, 1, …
-    tune:int, # seeds to choose the growth rate on: 1000, 1001, …
+    tune:int, # seeds to choose the growth rate on: 1000, 1001, …; 0: the first of the rates
     rates:list, # growth rates to choose from
     folder:Path|None=None, # where runs are kept
     jobs:int=1, # processes
-    c_g:float=1. # cost of a draw
+    c_g:float=1., # cost of a draw
+    policies:str='constant linear exponential adaptive' # to race
 ) -> Raced: # rows and rates
-    "Race four policies under each condition; runs that are already in the folder are not run again"
+    "Race policies under each condition; runs that are already in the folder are not run again"
     out = Raced()
     for name,(world,c_t) in conditions.items():
         kw = dict(budget=budget, rounds=rounds, c_g=c_g, c_t=c_t, folder=folder, jobs=jobs)
-        rate, tried = choose(world, rates, range(1000, 1000+tune), **kw)
+        rate, tried = choose(world, rates, range(1000, 1000+tune), **kw) if tune else (rates[0], [])
         four = [CONSTANT, LINEAR, Growing(rate=rate), Adaptive(c_g, c_t, rate)]
         out.rate[name] = rate
         out.tried += [dict(r, condition=name) for r in tried]
-        out.rows += [dict(r, condition=name) for r in race(world, four, range(seeds), **kw)]
+        out.rows += [dict(r, condition=name) for r in race(world, [p for p in four if p.name in policies], range(seeds), **kw)]
     return out
 
 class Growing(Policy):
@@ -144,6 +149,26 @@ def addition_conditions(
         out[f'addition, {n}'] = w, 3.*w.epochs
     return out
 
+# %% ../nbs/lib/48_budget.ipynb #b97d66ac
+_image_sizes = dict(tiny=dict(hidden=64, pretrain=150, epochs=10, gain=1.), small=dict(hidden=96, pretrain=300, gain=2.), full={})
+_image_kinds = {'digits, noise 0.4': dict(noise=.4, gain=3.), 'digits, noise 0.25': dict(noise=.25, gain=1.5)}
+
+def image_conditions(
+    size:str # tiny or small, which have one level of noise, or full
+) -> dict[str, tuple[World, float]]: # name -> (world, cost of training on a sample, in draws)
+    "Conditions of the denoising world. Raises ValueError for another size"
+    if size not in _image_sizes: raise ValueError(f'denoising comes in {", ".join(_image_sizes)}; got {size!r}')
+    made = {k: Denoise(**{**kw, **_image_sizes[size]}) for k,kw in list(_image_kinds.items())[:2 if size == 'full' else 1]}
+    return {k: (w, w.c_t) for k,w in made.items()}
+
+def problem_conditions(
+    model:str # `smollm2`, or a chat model for a GPU as `local.HF` takes it
+) -> dict[str, tuple[World, float]]: # name -> (world, cost of training on a sample, in draws)
+    "Sums of one digit with one worked example for the embedded model, of four to six terms for any other"
+    if model == 'smollm2': return {'problems, smollm2': (Puzzles(shots=1, test=16), 2.)}
+    hard = dict(min_terms=4, max_terms=6, min_digits=2, max_digits=3)
+    return {f'problems, {model.split("/")[-1]}': (Puzzles(model=model, config=hard, maxtok=16, batch=32, lr=2e-4, test=500), 2.)}
+
 # %% ../nbs/lib/48_budget.ipynb #403f09e7
 _image = dict(cols=('denoising, s=10 (PSNR)', 'denoising, s=20 (PSNR)'), rows={'pre-trained': [(40.92, 36.96)],
     'constant': [(42.75, 38.91), (43.15, 39.45), (44.18, 39.91)], 'linear': [(43.90, 39.90), (44.23, 40.08), (44.64, 40.26)],
@@ -156,3 +181,17 @@ def published_rows() -> list[dict]: # a row a policy; the best of its settings f
     "Table 2 of Spend Wisely (arXiv 2501.18962): one run each, published"
     def best(t, p): return {c: max(v[i] for v in t['rows'][p]) for i,c in enumerate(t['cols'])}
     return [dict(policy=p, **best(_image, p), **best(_math, p)) for p in _image['rows']]
+
+def beside_published(
+    races:list # `Raced`, each with its conditions
+) -> list[dict]: # a row a policy: published columns, labelled, then ours with intervals over seeds
+    "Table 2 with what our models reached at the end of their budgets"
+    rows = {r['policy']: {'policy': r['policy'], **{f'published: {k}': v for k,v in r.items() if k != 'policy'}} for r in published_rows()}
+    for r in (r for race in races for r in race.curves()):
+        last = max(x['round'] for race in races for x in race.curves() if x['condition'] == r['condition'])
+        if r['round'] == last: at = r['policy']
+        elif (r['round'], r['policy']) == (0, 'constant'): at = 'pre-trained'
+        else: continue
+        rows.setdefault(at, dict(policy=at))[f'ours: {r["condition"]}'] = str(Estimate(r['value'], r['lo'], r['hi'], r['n']))
+    cols = list(dict.fromkeys(c for r in rows.values() for c in r))
+    return [{c: r.get(c, '') for c in cols} for r in rows.values()]

@@ -61,10 +61,10 @@ def net(
 class Denoise:
     "Digits, a small diffusion model, and a verifier that knows the clean image"
     noise:float=.4 # standard deviation added to pixels in [-1, 1]
-    span:float=10. # dB over the noisy image at which everything is accepted
-    epochs:int=4 # of training in each round
-    lr:float=3e-4 # highest learning rate
-    batch:int=64 # samples a step
+    gain:float=3. # dB over the noisy image from which an attempt is accepted
+    epochs:int=20 # of training in each round
+    lr:float=1e-3 # highest learning rate
+    batch:int=128 # samples a step
     pretrain:int=600 # steps of the first model
     hidden:int=192 # size of the model
     seed:int=0 # of the first model and the noise on test images
@@ -76,6 +76,10 @@ class Denoise:
     def level(self):
         a = signal()
         return int(((1-a).sqrt()/a.sqrt()-self.noise).abs().argmin())
+    @property
+    def c_t(self):
+        "Cost of training on a sample, in draws: an epoch counts as three evaluations of the network, a draw as one a step"
+        return 3*self.epochs/self.level
 
     def start(self):
         import torch
@@ -124,30 +128,24 @@ class Denoise:
         i = torch.randint(len(clean), (n,), generator=gen)
         y = clean[i]+self.noise*torch.randn((n, 64), generator=gen)
         x = self._attempt(y, gen)
-        rows = torch.cat([i[:,None].float(), y, x], 1).mul(1e4).round().div(1e4).tolist()
-        return rows, Usage(seconds=time.perf_counter()-begun)
+        rows = torch.cat([i[:,None].float(), psnr(y, clean[i])[:,None]*1000, x*10000], 1)
+        return rows.round().int().tolist(), Usage(seconds=time.perf_counter()-begun)
 
     def verify(self, samples, seed): # samples, and a seed for errors
         "Which samples to accept"
         import torch
-        rows = torch.tensor(samples); clean = torch.tensor(images()[1])[rows[:,0].long()]
-        p = (psnr(rows[:,65:], clean)-psnr(rows[:,1:65], clean))/self.span
-        return (torch.rand(len(rows), generator=self._gen('verify', seed)) < p).tolist()
+        rows = torch.tensor(samples); clean = torch.tensor(images()[1])[rows[:,0]]
+        return (psnr(rows[:,2:]/10000, clean) >= rows[:,1]/1000+self.gain).tolist()
 
     def update(self, samples, seed): # accepted samples, and a seed for their order
         "Train on accepted samples"
         import time, torch
-        begun, gen, rows = time.perf_counter(), self._gen('update', seed), torch.tensor(samples)
-        per = -(-len(rows)//self.batch)
+        begun, gen, x = time.perf_counter(), self._gen('update', seed), torch.tensor(samples)[:,2:]/10000
         def batches():
             for _ in range(self.epochs):
-                order = torch.randperm(len(rows), generator=gen)
-                for i in range(per):
-                    r = rows[order[i*self.batch:(i+1)*self.batch]]; x, y = r[:,65:], r[:,1:65]
-                    xt, t = self._noised(x, self.level, gen)
-                    own = y*signal()[self.level].sqrt()
-                    yield torch.cat([x, x]), torch.cat([xt, own]), torch.cat([t, torch.full_like(t, self.level)])
-        self._fit(batches(), self.epochs*per, self.lr)
+                for part in torch.randperm(len(x), generator=gen).split(self.batch):
+                    yield x[part], *self._noised(x[part], self.level, gen)
+        self._fit(batches(), self.epochs*-(-len(x)//self.batch), self.lr)
         return Usage(seconds=time.perf_counter()-begun)
 
     def evaluate(self):
