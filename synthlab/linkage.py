@@ -31,10 +31,12 @@ def _expected(task):
     c = task.checks or {}
     return _checks_key(task.gold, c.get('communicate_info'), c.get('env_assertions'))
 
+_told = ('db_check', 'action_checks', 'communicate_checks', 'env_assertions', 'nl_assertions')
+
 def _stated(stored):
     "What the stored checks say of their task; None when they say nothing"
     r = stored or {}
-    if not isinstance(r.get('info'), dict) or 'note' in r['info']: return None
+    if not isinstance(r.get('info'), dict) or 'note' in r['info'] or all(r.get(k) is None for k in _told): return None
     acts, said, held = (r.get(k) or [] for k in ('action_checks', 'communicate_checks', 'env_assertions'))
     return _checks_key([c['action'] for c in acts], [c['info'] for c in said], [c['env_assertion'] for c in held])
 

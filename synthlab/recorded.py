@@ -90,6 +90,7 @@ _verdicts = ('same', 'different', 'raised', 'unstored')
 def _ours(path):
     "Trajectories that the lab wrote, graded again, and how their rewards compare with the stored ones"
     ts = list(read_jsonl(path, Trajectory))
+    if not ts: raise ValueError(f'{path}: no trajectories in it')
     count = Counter(_compared(before, grade(t).reward) for t,before in [(t, t.reward) for t in ts])
     return ts, dict(file=path.name, n=len(ts), **{k: count[k] for k in _verdicts}, wrong=0, repaired=0)
 

@@ -40,7 +40,7 @@ def _json(path):
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file; give a τ² results file (.json or .json.gz) or folder')
     try:
-        raw = path.read_bytes()
+        if not (raw := path.read_bytes()): raise ValueError('the file is empty')
         return json.loads(gzip.decompress(raw) if raw[:2] == b'\x1f\x8b' else raw)
     except (ValueError, EOFError, OSError, zlib.error, RecursionError) as e:
         raise ValueError(f'{path}: not whole JSON ({e}); copy the file again') from None

@@ -111,6 +111,25 @@ def test_files_that_cannot_be_judged_say_why(order, tmp_path, capsys):
     assert {r['by'] for r in runs} == {'', 'unresolved'} or {r['by'] for r in runs} == {'', 'agent'}
 
 
+def test_empty_and_torn_files_say_so(tmp_path):
+    (tmp_path/'a.json').touch(); (tmp_path/'b.jsonl').touch(); (tmp_path/'c.json').write_text('{"info": {"x"'); (tmp_path/'none').mkdir()
+    for name, why in (('a.json', 'the file is empty'), ('b.jsonl', 'no trajectories in it'), ('c.json', 'not whole JSON')):
+        with pytest.raises(ValueError, match=f'{name}: .*{why}'): attributed([tmp_path/name])
+    with pytest.raises(FileNotFoundError, match='none: no results there'): attributed([tmp_path/'none'])
+
+
+def test_runs_whose_checks_were_not_stored_keep_their_task(tmp_path):
+    "A failed run without checks must not be taken for one of a task that wants nothing done"
+    some = [t for t in tasks('mock') if t.gold][:3]
+    d = json.loads(save_results([grade(t) for t in rollout(some, NullAgent(), ScriptedUser())], tmp_path/'x.json').read_text())
+    d['tasks'].append(d['tasks'][0] | dict(id='nothing', evaluation_criteria=dict(actions=[])))
+    for r in d['simulations']:
+        r['reward_info'] |= {k: None for k in ('db_check', 'action_checks', 'communicate_checks', 'env_assertions', 'nl_assertions')}
+    (tmp_path/'x.json').write_text(json.dumps(d))
+    got = attributed([tmp_path/'x.json'])
+    assert [r['task'] for r in got['runs']] == [t.id for t in some] and got['files'][0]['wrong'] == 0
+
+
 @needs_data
 def test_real_telecom_two_of_four_premature_transfers_are_critical():
     ts = read_results([DATA/'tau2_runs/gpt-4.1_telecom_default_1trial.json.gz'])[0]
