@@ -16,6 +16,7 @@ RUNS = sorted((DATA/'tau2_runs').glob('*.json.gz')) if DATA.exists() else []
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'browser: drives Chromium; skips without it')
+    config.addinivalue_line('markers', 'slow: starts other programs that take minutes')
     config.addinivalue_line('markers', 'vllm: starts a vLLM engine or server (a minute or so on two cores)')
 
 

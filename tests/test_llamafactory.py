@@ -11,6 +11,7 @@ pytestmark = [needs_smollm2, pytest.mark.skipif(not installed('trl'), reason='tr
                                                  'then LLAMAFACTORY_CLI=FOLDER/bin/llamafactory-cli')]
 
 
+@pytest.mark.slow
 def test_first_step_loss_is_that_of_llamafactory(tmp_path):
     "The whole data set in one step, so that the order of rows does not matter"
     from synthlab.alpha_mix import Pools, mixture_rows, steps
