@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['ODD', 'PUNCTUATION', 'APART', 'Deduped', 'squeeze', 'exact', 'signatures', 'knee', 'near', 'semantic',
-           'decontaminate']
+           'decontaminate', 'same_outcome', 'look']
 
 # %% ../nbs/lib/30_dedup.ipynb #3ea89ca8
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .jobs import progress
+from .proposals import end_state
 from .similar import grams, unit
+from .types import Trajectory
+from .world import DOMAINS, tasks
 
 # %% ../nbs/lib/30_dedup.ipynb #73dc3d84
 @dataclass
@@ -195,3 +198,35 @@ def decontaminate(
     held = {g for t in tests for g in grams(t, n)}
     hits = ((i, next((g for g in grams(t, n) if g in held), ())) for i,t in enumerate(progress(texts, 'against tests')))
     return _split(len(texts), [dict(row=i, of=-1, how=f'in a test: {" ".join(g)}', value=1.) for i,g in hits if g])
+
+# %% ../nbs/lib/30_dedup.ipynb #6c29304e
+@lru_cache(maxsize=None)
+def _solved(domain, split): # end state -> id of the task whose gold actions lead there
+    return {end_state(domain, t.init, t.gold): t.id for t in tasks(domain, split) if t.gold}
+
+def same_outcome(
+    trajs:list[Trajectory], # the pool
+    split:str='base' # of the benchmark: the tasks that must not be repeated
+) -> Deduped: # trajectories that leave no task's solved state behind
+    "Drop conversations that end where a benchmark task ends, whatever is said in them; each drop names the task"
+    drops = []
+    for i,t in enumerate(progress(trajs, 'against end states')):
+        if t.task.domain not in DOMAINS: continue
+        made = [dict(name=c.name, arguments=c.args, requestor=c.by) for c in t.calls if isinstance(c.args, dict)]
+        state = end_state(t.task.domain, t.task.init, made)
+        if state and (task := _solved(t.task.domain, split).get(state)):
+            drops.append(dict(row=i, of=-1, how=f'ends as {t.task.domain} task {task}', value=1.))
+    return _split(len(trajs), drops)
+
+# %% ../nbs/lib/30_dedup.ipynb #e0ca3d1b
+def look(
+    d:Deduped, # what was dropped
+    texts:list[str], # of the rows
+    width:int=60 # characters of each text
+) -> list[dict]: # `cluster` size, `kept`, `dropped`, `how`, `value`: the largest clusters first
+    "Drops beside the row that stays, for a table"
+    by, size = {r['row']: r for r in d.drops}, {k: len(v)+1 for k,v in d.clusters().items()}
+    rows = [dict(cluster=size[k], kept=texts[k][:width], dropped=texts[i][:width], how=by[i]['how'], value=round(by[i]['value'], 3))
+            for k,v in d.clusters().items() for i in v]
+    lone = [dict(cluster=1, kept='', dropped=texts[r['row']][:width], how=r['how'], value=round(r['value'], 3)) for r in d.drops if r['of'] < 0]
+    return sorted(rows, key=lambda r: -r['cluster'])+lone

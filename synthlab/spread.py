@@ -44,7 +44,7 @@ def farthest(
     embeddings, # array of shape (rows, dimensions)
     budget:int|Budget, # rows; or what may be taken, a row that it refuses is passed over
     seed:int=0, # draws the first
-    block:int=1024 # rows brought up to date together
+    block:int=256 # rows brought up to date together
 ) -> tuple[list[int],list[float]]: # positions, and the distance each had to those before it
     "k-center by farthest-first traversal on unit vectors (Gonzalez 1985)"
     e = unit(embeddings)
