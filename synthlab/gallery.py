@@ -34,7 +34,8 @@ def clearest(
     return out
 
 # %% ../nbs/lib/65_gallery.ipynb #5889a635
-_look = '''<style>.sl-g label{display:inline-block;margin:.15rem .3rem .15rem 0;padding:.1rem .55rem;
+_look = '''<style>.sl-g{overflow-wrap:anywhere}.sl-g .head{font:13px system-ui,sans-serif;color:#70757a}
+.sl-g label{display:inline-block;margin:.15rem .3rem .15rem 0;padding:.1rem .55rem;
 border:1px solid #a9a79f;border-radius:1rem;cursor:pointer;font:13px system-ui,sans-serif}.sl-g input{position:absolute;opacity:0}
 .sl-g .card{display:none;margin:.7rem 0}.sl-g .card h4{font:600 14px system-ui,sans-serif;margin:.2rem 0}
 .sl-g .sl-t .m.hit{outline:3px solid #e59400;outline-offset:1px}.sl-g .sl-t{margin-left:4px}'''
