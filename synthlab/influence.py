@@ -9,6 +9,7 @@ __all__ = ['adapted', 'gradients', 'Moment', 'warm_up', 'adam_step', 'Signs', 'f
 import math, os
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 from .flops import training
 from .jobs import progress
@@ -151,7 +152,7 @@ def _stored(folder):
     for f in sorted(Path(folder).glob('*.npz')) if folder else []:
         try:
             with np.load(f, allow_pickle=False) as d: out |= dict(zip(d['keys'].tolist(), d['rows']))
-        except (OSError, ValueError, KeyError): continue
+        except (OSError, ValueError, KeyError, BadZipFile): continue
     return out
 
 def _store(folder, keys, rows):
