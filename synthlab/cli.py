@@ -301,7 +301,8 @@ _commands = dict(
     audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
     failures=('who failed each run of some result files: user, agent, task or nobody that can be named',
         'file --json --out --reviewer'),
-    train=('fine-tune on a file: adapter, merged model, card, losses', 'chats --model --out --config -p/--param --json'),
+    train=('fine-tune on a file: adapter, merged model, card, losses',
+        'chats --model --out --config -p/--param --json'),
     mcp=('serve a domain to any MCP client, over stdio or HTTP', 'domain --transport --port --task --solo --user'))
 
 # %% ../nbs/lib/90_cli.ipynb #446829bc
