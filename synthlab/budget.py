@@ -186,7 +186,8 @@ def beside_published(
     races:list # `Raced`, each with its conditions
 ) -> list[dict]: # a row a policy: published columns, labelled, then ours with intervals over seeds
     "Table 2 with what our models reached at the end of their budgets"
-    rows = {r['policy']: {'policy': r['policy'], **{f'published: {k}': v for k,v in r.items() if k != 'policy'}} for r in published_rows()}
+    def labelled(r): return {k if k == 'policy' else f'published: {k}': v for k,v in r.items()}
+    rows = {r['policy']: labelled(r) for r in published_rows()}
     for r in (r for race in races for r in race.curves()):
         last = max(x['round'] for race in races for x in race.curves() if x['condition'] == r['condition'])
         if r['round'] == last: at = r['policy']

@@ -18,7 +18,8 @@ from .bootstrap import World, iterate
 # %% ../nbs/lib/47_races.ipynb #4219e007
 def _code(world):
     import inspect, sys
-    return content_key([inspect.getsource(sys.modules[m]) for m in (type(world).__module__, iterate.__module__) if m != '__main__'], 12)
+    names = [m for m in (type(world).__module__, iterate.__module__) if m != '__main__']
+    return content_key([inspect.getsource(sys.modules[m]) for m in names], 12)
 
 def _one(job):
     "One policy on one seed, as rows"
