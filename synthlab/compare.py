@@ -126,7 +126,8 @@ def say(
     rows:list[dict] # of `Comparison.gave`
 ) -> list[dict]: # with the difference and its ends in one column of words
     "Metrics for a terminal"
-    words = lambda r: value_str({k: None if r[a] != r[a] else r[a] for k,a in (('value', 'difference'), ('lo', 'lo'), ('hi', 'hi'))})
+    known = lambda x: None if x != x else x
+    words = lambda r: value_str(dict(value=known(r['difference']), lo=known(r['lo']), hi=known(r['hi'])))
     keep = lambda r: {k: v for k,v in r.items() if k not in ('difference', 'lo', 'hi')}
     return [dict(keep(r), difference='–' if r['difference'] != r['difference'] else words(r)) for r in rows]
 

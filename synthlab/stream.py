@@ -6,7 +6,7 @@
 __all__ = ['batches', 'verify_file', 'select_file', 'to_shards', 'from_shards']
 
 # %% ../nbs/lib/27_stream.ipynb #718f1bf2
-import hashlib, heapq, itertools, json, math, os
+import heapq, itertools, json, math, os
 from collections import Counter
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
@@ -41,7 +41,7 @@ def _why(t, gates):
     bad = next(g for g in gates if not passed(t, (g,)))
     return f'{gate_name(bad)}: {t.scores[gate_name(bad)].why}'
 
-def _digest(t): return hashlib.blake2b(content_key([t.task.domain, to_dict(t.messages)]).encode(), digest_size=16).digest()
+def _digest(t): return bytes.fromhex(content_key([t.task.domain, to_dict(t.messages)], 32))
 
 def verify_file(
     src:str|Path, # trajectories, JSONL
@@ -113,4 +113,5 @@ def from_shards(
     from datasets import load_dataset
     files = sorted(map(str, Path(folder).glob('*.parquet')))
     if not files: raise FileNotFoundError(f'{folder}: no parquet files there')
-    for r in load_dataset('parquet', data_files=files, split='train', streaming=True): yield from_dict(Trajectory, json.loads(r['record']))
+    rows = load_dataset('parquet', data_files=files, split='train', streaming=True)
+    for r in rows: yield from_dict(Trajectory, json.loads(r['record']))
