@@ -20,7 +20,9 @@ from .calls import Calls
 from .world import DOMAINS, policy
 from .agents import user_prompt
 from .committee import parsed
+from .stage import oracle_runs
 from .recorded import find_results, read_results
+from .faults import suite
 from .talk import Finding, quote
 from .user_errors import TYPES
 from .attribution import attribute
@@ -56,7 +58,8 @@ def form() -> dict: # JSON schema
         turn=dict(type='integer', minimum=0), evidence=dict(type='string')))
     return _whole(dict(errors=dict(type='array', items=dict(anyOf=[error(s) for s in MEANING]), maxItems=12)))
 
-_ask = '''{rules}A simulated customer talked to an agent. Find the errors of both. Judge the customer by its instructions, not by manners.
+_ask = '''{rules}A simulated customer talked to an agent. Find the errors of both. Judge the customer by its \
+instructions, not by manners.
 
 INSTRUCTIONS OF THE SIMULATED CUSTOMER
 {told}
@@ -70,9 +73,11 @@ KINDS OF ERROR
 Severity of a user error: minor, critical_hindered (the agent could not succeed because of it) or critical_helped (the agent \
 succeeded because of it); of an agent error: minor or critical.
 Answer with a JSON object only, an empty list where there is no error:
-{{"errors": [{{"source": "user or agent", "type": "a kind from the list", "severity": "…", "turn": 0, "evidence": "words quoted"}}]}}'''
+{{"errors": [{{"source": "user or agent", "type": "a kind from the list", "severity": "…", "turn": 0, \
+"evidence": "words quoted"}}]}}'''
 
-def _goal(task): return task.goal if isinstance(task.goal, str) else '\n'.join(f'{k}: {v}' for k,v in task.goal.items() if v)
+def _goal(task):
+    return task.goal if isinstance(task.goal, str) else '\n'.join(f'{k}: {v}' for k,v in task.goal.items() if v)
 
 def _turn(i, m, width):
     said = [m.content] if len(m.content) <= width else [m.content[:width]+'…']
@@ -216,7 +221,8 @@ def read_labels(
         raise ValueError(f'{path}: labels need a column {lost[0]!r}; they have {", ".join(rows[0]) if rows else "no rows"}')
     return {r['simulation_id']: r for r in rows}
 
-_truths = {'the user alone': lambda r: r['final_source'] == 'user', 'the user among others': lambda r: 'user' in r['final_source']}
+_truths = {'the user alone': lambda r: r['final_source'] == 'user',
+    'the user among others': lambda r: 'user' in r['final_source']}
 
 def label_rows(
     labels:dict, # as `read_labels` gives them
@@ -229,8 +235,10 @@ def label_rows(
     for name,said in who.items():
         own = [i for i in labels if said.get(i) is not None]
         for truth,f in _truths.items():
-            hit, yes, no = (sum(map(g, own)) for g in (lambda i: said[i] and f(labels[i]), lambda i: said[i], lambda i: f(labels[i])))
-            out += [dict(who=name, truth=truth, measure=k, **wilson(hit, n).row()) for k,n in (('precision', yes), ('recall', no))]
+            true = [bool(f(labels[i])) for i in own]
+            hit = sum(said[i] and y for i,y in zip(own, true))
+            of = dict(precision=sum(bool(said[i]) for i in own), recall=sum(true))
+            out += [dict(who=name, truth=truth, measure=k, **wilson(hit, n).row()) for k,n in of.items()]
     return out
 
 # %% ../nbs/lib/64_reviewer.ipynb #61b38e2e
@@ -256,11 +264,15 @@ def reviewed(
 def second_opinion(
     spec:str, # a model, as `make_llm` takes it
     cases:list, # attributed runs: `traj` and `errors`
-    staged:list[Trajectory], # a suite of known truth
+    most:int, # of them that it reads, evenly spaced, and about as many with a known error, and untouched
+    half:str, # words of those errors
     journal:str|Path, # SQLite file of its answers
-    seed:int=0 # for models that sample
+    seed:int=0 # of what is drawn
 ) -> dict: # agreement, measured, reviews, n, unread, usage
     "A model's reviews of attributed runs and of known errors, compared with the rules"
+    cases = [c for c in cases if not c.traj.solo]
+    cases = cases[::max(1, len(cases)//most)][:most]
+    staged = suite(oracle_runs(each=max(1, most//3), seed=seed), half, seed, 1)
     with Calls(make_llm(spec), journal, 'reviewer') as llm:
         said, usage = review([c.traj for c in cases]+staged, llm, seed=seed)
     first, rest = said[:len(cases)], said[len(cases):]
