@@ -68,11 +68,12 @@ def dial_rows(
     fmts:tuple=('number',), # how the number is said
     seed:int=0 # of the draws
 ) -> list[dict]: # training rows
-    "Rows for a dial of either kind"
+    "Rows for a dial of either kind. A mixture is asked for its ends three times as often: 0 and 1 look like no other number"
     asked = [a for a in steps(tuple(held)) if span[0] <= a <= span[1]]
     if mode == 'intensity': return intensity_rows(j.parts['model'], asked, n,
         [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), seed=seed)
-    return mixture_rows(j.pools, asked, max(1, n//2 if design == 'pair' else n), design, label, label_weight,
+    twice = [a for a in (0., 1.) if a in asked]*2
+    return mixture_rows(j.pools, asked+twice, max(1, n//2 if design == 'pair' else n), design, label, label_weight,
         tuple(fmts), seed)
 
 def _first(which, rows, each):
