@@ -278,14 +278,6 @@ def test_denoising_resumes_where_it_was_killed(tmp_path, monkeypatch):
     assert plain(a) == plain(b) and len(b) == 4
 
 
-def test_problems_resume_where_they_were_killed(tmp_path, monkeypatch):
-    "The embedded model and its adapter; each run loads the model anew"
-    from synthlab.puzzles import Puzzles, missing
-    if missing(): pytest.skip(missing())
-    a, b = resumed(monkeypatch, tmp_path/'r', lambda: Puzzles(shots=1, test=2, epochs=1), CONSTANT, budget=30, rounds=2, c_t=1)
-    assert plain(a) == plain(b) and sum(r.trained for r in b) > 0 and b[2].cost > 0
-
-
 def test_reasoning_problems_are_scored_by_their_own_verifier():
     pytest.importorskip('reasoning_gym', reason='the extra puzzles is not installed')
     from synthlab.puzzles import Puzzles
