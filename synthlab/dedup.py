@@ -226,7 +226,7 @@ def look(
 ) -> list[dict]: # `cluster` size, `kept`, `dropped`, `how`, `value`: the largest clusters first
     "Drops beside the row that stays, for a table"
     by, size = {r['row']: r for r in d.drops}, {k: len(v)+1 for k,v in d.clusters().items()}
-    rows = [dict(cluster=size[k], kept=texts[k][:width], dropped=texts[i][:width], how=by[i]['how'], value=round(by[i]['value'], 3))
-            for k,v in d.clusters().items() for i in v]
-    lone = [dict(cluster=1, kept='', dropped=texts[r['row']][:width], how=r['how'], value=round(r['value'], 3)) for r in d.drops if r['of'] < 0]
+    def row(n, k, i): return dict(cluster=n, kept=k, dropped=texts[i][:width], how=by[i]['how'], value=round(by[i]['value'], 3))
+    rows = [row(size[k], texts[k][:width], i) for k,v in d.clusters().items() for i in v]
+    lone = [row(1, '', r['row']) for r in d.drops if r['of'] < 0]
     return sorted(rows, key=lambda r: -r['cluster'])+lone

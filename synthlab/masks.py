@@ -41,7 +41,8 @@ _said = dict(human='user', user='user', gpt='assistant', assistant='assistant', 
 def _turn(t):
     "A turn in ShareGPT's columns. Raises ValueError on an unknown speaker"
     who, text = _said.get(t.get('from')), t.get('value')
-    if not who or not isinstance(text, str): raise ValueError(f'a turn is from one of {", ".join(_said)} and has a value, not {str(t)[:60]}')
+    if not who or not isinstance(text, str):
+        raise ValueError(f'a turn is from one of {", ".join(_said)} and has a value, not {str(t)[:60]}')
     if t['from'] == 'function_call':
         made = json.loads(text)
         made = made if isinstance(made, list) else [made]

@@ -52,7 +52,8 @@ def _facts(d, row):
     "Source, parent and verdict of a row"
     if 'task' not in d:
         turn = 'completion' in d and '/' in row.id
-        return dict(source=str(d.get('source') or d.get('domain') or ''), parent=str(d.get('parent') or (row.id.rsplit('/', 1)[0] if turn else '')))
+        parent = d.get('parent') or (row.id.rsplit('/', 1)[0] if turn else '')
+        return dict(source=str(d.get('source') or d.get('domain') or ''), parent=str(parent))
     reward, info = (d.get('scores') or {}).get('reward'), d.get('info') or {}
     source = ' '.join(filter(None, [d.get('source'), d['task'].get('domain')]))
     return dict(source=source, parent=str(info.get('parent') or row.id), good=reward and reward.get('value'))
@@ -72,7 +73,8 @@ def items_of(
             left.append(dict(line=n, why=f'not learnable: {" ".join(str(err).split())[:200]}', text=json.dumps(d))); continue
         first = next((m.content for m in row.messages if m.role == 'user'), '')
         facts = _facts(d, row)
-        out.append(Item(e.input_ids, e.labels, _text(row), row.id or f'line {n}', info=dict(line=n, prompt=facts['parent'] or first), **facts))
+        info = dict(line=n, prompt=facts['parent'] or first)
+        out.append(Item(e.input_ids, e.labels, _text(row), row.id or f'line {n}', info=info, **facts))
     return out, left
 
 # %% ../nbs/lib/35_pools.ipynb #8df7cf82
@@ -100,7 +102,8 @@ def _load(pool, prompter, cutoff):
     rows, torn = read_pool(path)
     items, left = items_of(rows, prompter, cutoff)
     bad = sorted(torn+left, key=lambda x: x['line'])
-    if not items: raise ValueError(f'{path}: no row can be learned from'+(f'; line {bad[0]["line"]} is {bad[0]["why"]}' if bad else ''))
+    first = f'; line {bad[0]["line"]} is {bad[0]["why"]}' if bad else ''
+    if not items: raise ValueError(f'{path}: no row can be learned from{first}')
     return items, dict(rows), bad
 
 def _deduped(items):
@@ -110,7 +113,8 @@ def _deduped(items):
     two = near([texts[i] for i in one.kept])
     drops = [*one.drops, *(d | dict(row=one.kept[d['row']], of=one.kept[d['of']]) for d in two.drops)]
     kept = [one.kept[i] for i in two.kept]
-    return [items[i] for i in kept], [dict(line=items[d['row']].info['line'], why=f'{d["how"]} copy of line {items[d["of"]].info["line"]}') for d in drops]
+    def line(i): return items[i].info['line']
+    return [items[i] for i in kept], [dict(line=line(d['row']), why=f'{d["how"]} copy of line {line(d["of"])}') for d in drops]
 
 def select_rows(
     pool:str|Path, # as `pool_file` takes it
@@ -145,7 +149,9 @@ def select_rows(
 def _report(s, items, left, model):
     chosen = [items[i] for i in s.idx]
     train = training(arch(model), [x.tokens for x in chosen], adapter=True, logits=sum(x.targets for x in chosen))
-    by = [dict(source=r['group'] or '?', pool=r['pool'], kept=r['kept'], tokens=sum(x.tokens for x in chosen if x.source == r['group']),
+    def size(rows): return sum(x.tokens for x in rows)
+    by = [dict(source=r['group'] or '?', pool=r['pool'], kept=r['kept'], tokens=size(x for x in chosen if x.source == r['group']),
                lift=round(r['lift'], 2)) for r in kept_by(s, items)]
-    return dict(method=s.name, pool=len(items), kept=len(s), tokens=sum(x.tokens for x in chosen), sources=by, flops=s.flops, train_flops=train,
-                seconds=round(s.usage.seconds, 2), usd=cost(s.usage, model), left=[{k: x[k] for k in ('line', 'why')} for x in left])
+    spent = dict(flops=s.flops, train_flops=train, seconds=round(s.usage.seconds, 2), usd=cost(s.usage, model))
+    return dict(method=s.name, pool=len(items), kept=len(s), tokens=size(chosen), sources=by, **spent,
+                left=[dict(line=x['line'], why=x['why']) for x in left])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .flops import Arch, arch, arch_of, forward
+from .flops import arch, arch_of, forward
 from .jobs import progress
 from .models import calm_threads, model_dir, no_hub_noise, quiet
 from .pick import Item
@@ -106,7 +106,8 @@ def surprise(
     import torch
     asked = [[int(t != -100) for t in v] for v in labels]
     with torch.inference_mode():
-        return reader.once('surprise', list(zip(rows, asked)), lambda at: _nll(reader, [rows[i] for i in at], [labels[i] for i in at]))
+        read = lambda at: _nll(reader, [rows[i] for i in at], [labels[i] for i in at])
+        return reader.once('surprise', list(zip(rows, asked)), read)
 
 def mean(
     v # numbers

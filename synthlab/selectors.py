@@ -138,7 +138,8 @@ def select(
 ) -> Selection: # with seconds in `usage`
     "Choose from a pool. Raises ValueError on an unknown method, and when what it needs is missing"
     way, given, start = selector(method), given or Given(), time.time()
-    if 'queries' in way.needs and not given.queries: raise ValueError(f'{method} needs queries: some rows of the tasks that are wanted')
+    if 'queries' in way.needs and not given.queries:
+        raise ValueError(f'{method} needs queries: some rows of the tasks that are wanted')
     out = way.run(items, k, given, seed, unit=unit, cap=cap, **more)
     out.name, out.usage = method, out.usage+Usage(seconds=time.time()-start)
     out.info |= dict(k=k, unit=unit, cap=cap, seed=seed if way.seeded else None, **more)
