@@ -8,7 +8,7 @@ from conftest import ROOT, installed
 from synthlab.apigen_mt import generate
 from synthlab.dedup import exact
 from synthlab.jobs import pmap
-from synthlab.types import to_dict
+from synthlab.types import to_dict, to_md
 from synthlab.verify import verify
 
 pytestmark = pytest.mark.skipif(not installed('ray'), reason='the extra `ray` is not installed')
@@ -34,13 +34,13 @@ def cluster():
 def made(jobs):
     "Conversations sampled and verified, again verified, and squeezed: what is kept, as bytes"
     kept = verify(generate(24, ('mock', 'retail'), seed=3, chunk=8, jobs=jobs).kept, jobs=jobs)
-    return json.dumps([to_dict(t) for t in exact(kept).kept], sort_keys=True).encode()
+    return json.dumps([to_dict(kept[i]) for i in exact([to_md(t, 10**6) for t in kept]).kept], sort_keys=True).encode()
 
 
 def test_two_nodes_give_the_same_bytes(cluster, monkeypatch):
     local = made(1)
     monkeypatch.setenv('SYNTHLAB_ENGINE', 'ray')
-    nodes = {n for n in pmap(where, range(16), desc='where')}
+    nodes = {n for n in pmap(where, range(160), desc='where')}
     assert len(nodes) == 2, 'both nodes work'
     assert made(2) == local and len(local) > 10_000
 
