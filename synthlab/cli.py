@@ -232,7 +232,8 @@ def _cmd_select(a):
     for x in r['left']: print(f'{a.rows} line {x["line"]}: {x["why"]}', file=sys.stderr)
     money = 'price not known' if r['usd'] is None else f'{r["usd"]:.4f} USD'
     flops = 'FLOPs not known' if r['flops'] is None else f'{r["flops"]:.3g} FLOPs'
-    print(f'{table(r["sources"])}\n\n{r["method"]}: {r["kept"]:,} of {r["pool"]:,} rows, {r["tokens"]:,} tokens, in {_near(a.out)}\n'
+    print(f'{table(r["sources"])}\n\n{r["method"]}: {r["kept"]:,} of {r["pool"]:,} rows, {r["tokens"]:,} tokens, '
+          f'in {_near(a.out)}\n'
           f'choosing took {flops} in {r["seconds"]} s, {money}; an epoch of LoRA on them takes {r["train_flops"]:.3g} FLOPs')
     if r['left']: print(f'{len(r["left"])} rows left out: {_near(a.out)}.left.jsonl')
 

@@ -78,8 +78,8 @@ def propose(
     split:str='base', # benchmark tasks that must not be repeated
     counts:Counter|None=None # is told what became of each try
 ) -> list[Blueprint]: # fewer when `60*n` tries do not give as many
-    "Sample blueprints that run, that rules clearly allow or forbid, and that no benchmark task holds; ValueError for another policy's domain"
-    if domain == 'telecom-workflow': raise ValueError("telecom-workflow is telecom's tasks under another policy: propose('telecom')")
+    "Sample blueprints that run, that rules allow or forbid, and that no benchmark task holds; ValueError for telecom-workflow"
+    if domain == 'telecom-workflow': raise ValueError("its tasks are telecom's, under another policy: propose('telecom')")
     rng, out, seen, counts = random.Random(f'{seed}/{domain}'), {}, Counter(), Counter() if counts is None else counts
     for _ in range(60*n):
         if len(out) >= n: break
