@@ -155,11 +155,6 @@ def _rewarded(traj):
     if math.isnan(r): raise ValueError(f'{where}: its reward needs a judge')
     return abs(r-1) <= 1e-6
 
-def _helped(traj, turn):
-    less, gold = _without(traj, turn), {a['name'] for a in traj.task.gold or []}
-    if less is not None: return not gold & {c.name for c in traj.messages[turn].calls} and not _rewarded(less)
-    return _left_pending(traj, turn) or _needed(traj, turn)
-
 def _accepted(traj, turn):
     "What the agent would have done, where the user takes up its offer of a transfer too early; None elsewhere"
     if TRANSFER not in traj.messages[turn].content: return None
@@ -167,6 +162,12 @@ def _accepted(traj, turn):
     if 'transfer' not in asked.lower() or '?' not in asked: return None
     call = dict(name='transfer_to_human_agents', arguments=dict(summary=asked[:200]))
     return [a for a in _missing(traj.task, traj.messages[:turn]) if a['name'] == call['name']] or [call]
+
+def _helped(traj, turn):
+    less, gold = _without(traj, turn), {a['name'] for a in traj.task.gold or []}
+    if offer := _accepted(traj, turn): return reward_info(resumed(traj, turn, offer))['reward'] != 1
+    if less is not None: return not gold & {c.name for c in traj.messages[turn].calls} and not _rewarded(less)
+    return _left_pending(traj, turn) or _needed(traj, turn)
 
 def _hindered(traj, turn, values):
     if offer := _accepted(traj, turn): return reward_info(resumed(traj, turn, offer))['reward'] == 1

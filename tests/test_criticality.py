@@ -56,3 +56,17 @@ def test_the_accepted_transfers_of_the_published_telecom_runs():
              and 'transfer_to_human_agents' not in [c.name for c in t.calls] and '?' in t.messages[-2].content]
     got = [criticality(t, len(t.messages)-1) for t in early]
     assert len(got) == 4 and sorted(got) == ['critical_hindered']*2+['minor']*2
+
+
+# read by hand: passed airline runs whose user leaves before what it agreed to; file, task, severity
+LEFT = [('gpt-4.1_airline_default_1trial', '13', 'minor'), ('gpt-4o_airline_user-gpt-4o_1trial', '13', 'minor'), ('gpt-4o_airline_user-gpt-4o_1trial', '28', 'minor'),
+    ('gpt-4o_airline_user-gpt-4o_1trial', '31', 'minor'), ('gpt-4o_airline_user-gpt-4o_1trial', '4', 'minor'), ('gpt-4o_airline_user-gpt-4o_1trial', '49', 'minor'),
+    ('gpt-4o_airline_user-gpt-4o_1trial', '36', 'critical_helped'), ('qwen2.5-7b_airline_user-gpt-4.1_1trial', '5', 'critical_helped')]
+
+
+@needs_data
+@pytest.mark.parametrize('file,task,severity', LEFT)
+def test_who_leaves_for_a_transfer_helps_nobody_who_leaves_before_a_forbidden_change_does(file, task, severity):
+    "A transfer that is made changes nothing; a cancellation or a refund would have cost the reward"
+    t = grade(next(t for t in load_results(DATA/'tau2_runs'/f'{file}.json.gz').trajectories if t.task.id == task))
+    assert t.reward == 1 and criticality(t, len(t.messages)-1) == severity
