@@ -46,7 +46,8 @@ _acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|
         r"assist|be of|do for you|offer)|\bwhat brings you\b|\b(?:like|want|need) (?:me|us) to (?:assist|help)\b|"
         r"\b(?:need|require|have) (?:any )?(?:further|additional|more) (?:assistance|help|questions)\b[^.!]*\?|"
         r"\b(?:everything|all|best)(?: i can| possible)? to (?:resolve|assist|help|fix)\b[^.?!]*\b(?:you|this)\b"),
-    ('greets', r"\bwelcome to\b|\byou(?:['’]ve| have) reached\b|\bthank(?:s| you) for (?:getting in touch|"
+    ('helps', r"\b(?:been|is|are|was) (?:\w+ly )?\w+ed for you\b"),
+    ('greets', r"\bwelcome to\b|\bdear (?:customer|guest|passenger|valued)\b|\byou(?:['’]ve| have) reached\b|\bthank(?:s| you) for (?:getting in touch|"
     r"contacting|calling|"
         r"reaching|choosing|waiting|holding|bearing|flying|shopping|being (?:our|a|such a)|your (?:call|inquiry|"
         r"enquiry|message|"
@@ -68,7 +69,7 @@ _acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|
         r"guidelines|conditions|supervisors?|specialists?|representatives?|agents?|airline|store|regulations)\b|"
         r"\bwe(?:['’]re| are| do| can| could| must| will|['’]d| would)?(?: only| not|n['’]t|not| unable to|"
         r" happy to| able to| like "
-        r"to)* (?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|regret|value|appreciate)\b"),
+        r"to)* (?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|regret|value|appreciate|sorry)\b"),
     ('speaks for the company', r"^(?!.*\b(?:understand|know|heard|said|told|if|aware|why|my|says?|"
     r"think)\b)[^?]*\b(?:company|polic\w+|"
         r"rules?|terms|regulations|guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|(?:do(?:es)?(?: not|"
@@ -78,15 +79,18 @@ _acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|
     r"\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
         r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get (?:a|an|your)|be (?:refunded|"
         r"charged|contacted|"
-        r"notified|credited|transferred))\b|\b(?:way|refunded|credited|sent|issued|emailed) to (?:you|your)\b|"
+        r"notified|credited|transferred))\b|\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to (?:you|your)\b|"
         r"\bcustomers like you\b|\bavailable to you\b"),
-    ('sympathises', r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|\b(?:sorry|"
+    ('sympathises', r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|\bcaus(?:ed|ing) you\b|\bwe(?:['’]ll| will)? make (?:it|this|that|things) right\b|\b(?:sorry|"
     r"apologi[sz]e)\b"
         r"[^.?!]{0,20}\b(?:inconvenience|frustration|(?:trouble|delay|confusion) (?:this|that|you|it|caused|we))")]
 
+_offer = 'helps', r"\b(?:something|anything|what)(?: else)?(?: would)? you(?: would|['’]d)? (?:like|want|need|wish) me to\b"
+
 @lru_cache(maxsize=None)
 def _patterns(domain):
-    rows = [*_acts, ('speaks of your records', _yours.replace('{kept}', kept(domain)))]
+    able = domain in DOMAINS and tools(domain, 'user') # only who has tools can offer to act
+    rows = [*_acts, ('speaks of your records', _yours.replace('{kept}', kept(domain))), *([] if able else [_offer])]
     return [(n, re.compile(p, re.I)) for n,p in rows]
 
 def parts(
@@ -136,7 +140,7 @@ _reports = re.compile(rf"\b(?:is|are|it['’]s|that['’]s|this is)(?: all)? {_o
     rf" just)? {_deeds}\b|"
     rf"\b(?:i|we)(?:['’]ve| have| just)(?: just| now| already| \w+ly| gone [^.?!]{{0,20}}and)* {_deeds}\b|"
     rf"\b(?:went|gone) through\b|"
-    r"^\W*(?:all )?done\W*$", re.I)
+    rf"^\W*(?:all )?{_deeds}\W*$", re.I)
 
 def reports_deed(
     text:str # a turn

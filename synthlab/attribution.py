@@ -12,11 +12,11 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-from .conduct import announced
 from .criticality import criticality
 from .divergence import divergence
 from .failures import passed
 from .grade import audit, reward_info
+from .leaving import announced
 from .policies import judged
 from .recorded import find_results, read_results
 from .slots import stems

@@ -9,6 +9,7 @@ __all__ = ['about', 'calls', 'misreported']
 import re
 
 from .replay import answered, failed, fault, validators
+from .speech import utterances
 from .talk import Finding, Talk, quote
 
 # %% ../nbs/lib/57_device.ipynb #7756dbcb
@@ -73,7 +74,7 @@ def calls(
     return out
 
 # %% ../nbs/lib/57_device.ipynb #370f12f3
-_is = (r"(?:\s+mode)?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|"
+_is = (r"(?:\s+mode)?:?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|"
     r"disabled|wi-?fi)\b)[\w-]+){0,4}?\s+")
 def _switch(name): return [(f'{name}: on', rf'\b{name}{_is}(?:on|enabled|active|connected)\b'),
                            (f'{name}: off', rf'\b{name}{_is}(?:off|disabled|inactive|disconnected)\b')]
@@ -84,7 +85,7 @@ _user_says = [(k, re.compile(p, re.I)) for k,p in [
     ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
         r'shows? as )?(?:active|working|fine)'),
     ('line: suspended', r'\b(?:line|plan|account|service) (?:is |has been |was )?suspended\b'),
-    ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|'
+    ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|\bout of (?:mobile )?data\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|'
         r'left)\b'),
     ('speed: excellent', r'\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came out)(?: now|'
         r' as)?\s+(?:an? )?excellent\b|\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b'),
@@ -128,7 +129,7 @@ _hedge = re.compile(r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwh
 
 def _statements(turn):
     "What a turn says outright about the phone, sentence by sentence"
-    for s in re.split(r'(?<=[.!?])\s+|\n+', turn.text):
+    for s in utterances(turn.text):
         if not _hedge.search(s):
             for thing,state in _states(s, _user_says).items(): yield s, thing, state
 

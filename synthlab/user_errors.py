@@ -6,11 +6,15 @@
 __all__ = ['TYPES', 'DETECTORS', 'user_errors', 'Finding']
 
 # %% ../nbs/lib/60_user_errors.ipynb #1c73105d
-from .conduct import against_orders, corrections, denials, form, leaving, misread, role
-from .constraints import anonymous, early, over_limit, untold
+from .answers import misread
+from .conduct import against_orders, form, role
+from .consistency import corrections, denials
+from .constraints import anonymous, over_limit, unpaid, untold
 from .device import calls, misreported
+from .disclosure import early
 from .grounding import ungrounded
-from .talk import Finding, talk
+from .leaving import leaving
+from .talk import Finding, circles, talk
 from .types import Trajectory
 
 # %% ../nbs/lib/60_user_errors.ipynb #ea69a2de
@@ -19,7 +23,7 @@ TYPES = ('premature_termination', 'hallucination', 'missed_required_action', 'gu
     'inconsistent_behavior', 'incorrect_interpretation', 'wrong_sequence', 'tool_call_schema_error',
         'tool_call_argument_error',
     'irrelevant_tool_call')
-DETECTORS = (leaving, ungrounded, untold, over_limit, anonymous, role, form, against_orders, early, corrections,
+DETECTORS = (leaving, ungrounded, untold, unpaid, over_limit, anonymous, role, form, against_orders, early, corrections,
     denials, misread,
     misreported, calls)
 _all_ = ['Finding']
@@ -33,10 +37,11 @@ def _merge(found):
         or f.rule == 'speaks as the agent' for f in found)
     def explained(f):
         if f.type == 'missed_required_action':
-            return gone and f.rule == 'asked who it is and never says' or f.turn in ends
+            return gone and f.rule in _unsaid or f.turn in ends
         return f.type == 'hallucination' and f.turn in swapped
     return [f for f in found if not explained(f)]
 
+_unsaid = 'asked who it is and never says', 'means of payment never told'
 _ends = ('yes and stop in one turn', 'leaves for a transfer that was only offered',
     'leaves for a transfer that nobody offered',
     'asks for something and stops', 'stops instead of answering', 'leaves in its first turn', 'answers and stops',
@@ -48,5 +53,6 @@ def user_errors(
     "What the simulated user did wrong"
     t = talk(traj)
     if not t.turns and not any(m.role == 'user' and m.calls for m in traj.messages): return []
-    found = _merge([f for d in DETECTORS for f in d(t)])
+    again = circles(t)
+    found = _merge([f for d in DETECTORS for f in d(t) if f.turn not in again or d is form])
     return sorted(found, key=lambda f: (f.turn, TYPES.index(f.type), f.rule))

@@ -7,7 +7,7 @@ import pytest
 from synthlab.mentions import mentions, people
 from synthlab.rollout import rollout
 from synthlab.scripted import OracleAgent, ScriptedUser
-from synthlab.talk import waiting
+from synthlab.speech import waiting
 from synthlab.types import Message, Score, to_dict
 from synthlab.user_errors import TYPES, user_errors
 from synthlab.world import tasks
