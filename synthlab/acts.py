@@ -47,7 +47,9 @@ _acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|
         r"\b(?:need|require|have) (?:any )?(?:further|additional|more) (?:assistance|help|questions)\b[^.!]*\?|"
         r"\b(?:everything|all|best)(?: i can| possible)? to (?:resolve|assist|help|fix)\b[^.?!]*\b(?:you|this)\b"),
     ('helps', r"\b(?:been|is|are|was) (?:\w+ly )?\w+ed for you\b"),
-    ('greets', r"\bwelcome to\b|\bdear (?:customer|guest|passenger|valued)\b|\byou(?:['’]ve| have) reached\b|\bthank(?:s| you) for (?:getting in touch|"
+    ('greets', r"\bwelcome to\b|\bdear (?:customer|guest|passenger|valued)\b|"
+        r"\byou(?:['’]ve| have) reached\b|"
+        r"\bthank(?:s| you) for (?:getting in touch|"
     r"contacting|calling|"
         r"reaching|choosing|waiting|holding|bearing|flying|shopping|being (?:our|a|such a)|your (?:call|inquiry|"
         r"enquiry|message|"
@@ -79,9 +81,11 @@ _acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|
     r"\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
         r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get (?:a|an|your)|be (?:refunded|"
         r"charged|contacted|"
-        r"notified|credited|transferred))\b|\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to (?:you|your)\b|"
+        r"notified|credited|transferred))\b|"
+        r"\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to (?:you|your)\b|"
         r"\bcustomers like you\b|\bavailable to you\b"),
-    ('sympathises', r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|\bcaus(?:ed|ing) you\b|\bwe(?:['’]ll| will)? make (?:it|this|that|things) right\b|\b(?:sorry|"
+    ('sympathises', r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|\bcaus(?:ed|ing) you\b|"
+        r"\bwe(?:['’]ll| will)? make (?:it|this|that|things) right\b|\b(?:sorry|"
     r"apologi[sz]e)\b"
         r"[^.?!]{0,20}\b(?:inconvenience|frustration|(?:trouble|delay|confusion) (?:this|that|you|it|caused|we))")]
 

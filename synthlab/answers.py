@@ -25,7 +25,8 @@ _excused = re.compile(r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find
 _boiler = stems("""
 yes no that is correct please go ahead i do not want to accept the thanks for sorting out what next sure ok fine
 agree confirm proceed okay right you thank it this sounds good great perfect works me with a of course
-absolutely am happy and nothing anything more need nope would like cancel fee change price terms charge details those these information doing done objections acceptable""")
+absolutely am happy and nothing anything more need nope would like cancel fee change price terms charge
+details those these information doing done objections acceptable""")
 
 _lacks = re.compile(r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|"
     r"don['’]t|which|both|mean|"
@@ -55,7 +56,8 @@ def misread(
     out = []
     for turn in t.turns[1:]:
         short = len(turn.text.split()) < 14 and not _gives(t, turn) and not turn.token
-        if not short or t.traj.messages[turn.at].calls or as_agent(turn.text, t.traj.task.domain) or (stems(turn.text)-_boiler) & stems(turn.asked): continue
+        if not short or t.traj.messages[turn.at].calls or as_agent(turn.text, t.traj.task.domain): continue
+        if (stems(turn.text)-_boiler) & stems(turn.asked): continue
         gives = any(map(_to_give.search, waiting(turn.asked))) and not consent_wanted(turn.asked)
         off = _bare.search(turn.text) and not stems(turn.text)-_boiler or not _lacks.search(turn.text)
         if gives and off or not consent_wanted(turn.asked) and _again(t, turn):

@@ -29,7 +29,8 @@ def _as_agent(t, turn):
 
 def _its_own(text):
     "Does the agent propose to act itself, and nothing for the user to do?"
-    return bool(re.search(r"\b(?:shall|may|should) (?:i|we)\b|\b(?:i|we)(?:['’]ll| will| can| am)\b", text, re.I)) and not bids(text)
+    acts = re.search(r"\b(?:shall|may|should) (?:i|we)\b|\b(?:i|we)(?:['’]ll| will| can| am)\b", text, re.I)
+    return bool(acts) and not bids(text)
 
 def role(
     t:Talk # a conversation

@@ -37,7 +37,8 @@ _reasoned = re.compile(r"\b(?:if|unless|because|since|too (?:much|expensive|high
     r"afford|cost|price|fee|refund|instead|rather|prefer|"
     r"other|another|different|wrong|earlier|later|without|transfer\w*|human|insurance)\b|\$", re.I)
 
-_negates = re.compile(r"\b(?:no|nope|nah|not|never|nothing|none|neither|nobody|no-?one|hands off|stop|halt|skip|drop|scrap|forget|abort|"
+_negates = re.compile(r"\b(?:no|nope|nah|not|never|nothing|none|neither|nobody|no-?one|hands off|"
+    r"stop|halt|skip|drop|scrap|forget|abort|"
     r"undo|withdraw|"
     r"leave|keep|stay|back|hold|wait|mistaken|misunder\w*|mix-?up|second thoughts?|reconsider\w*|against)\b|"
     r"n['’]t\b", re.I)
@@ -63,12 +64,15 @@ def _refused(t, turn):
 def _unmoved(t, turn):
     "Is the proposal what the user wanted, and the reply about nothing that was spoken of?"
     if t.traj.task.domain == 'telecom' or _refusing.search(turn.asked) or idle(turn.text) or '?' in turn.text[-2:]: return False
-    return not _chooses.search(turn.text) and not (stems(turn.text) - COMMON) & (stems(consent_wanted(turn.asked)) | stems(t.told))
+    known = stems(consent_wanted(turn.asked)) | stems(t.told)
+    return not _chooses.search(turn.text) and not (stems(turn.text) - COMMON) & known
 
 _chooses = re.compile(r"\bplease\b|\b(?:ones?|first|second|last|both|either|another)\b", re.I)
-_refusing = re.compile(r"\b(?:cannot|unable|unfortunately|sorry|afraid|not (?:possible|allowed|eligible|able))\b|n['’]t\b", re.I)
+_refusing = re.compile(r"\b(?:cannot|unable|unfortunately|sorry|afraid|"
+    r"not (?:possible|allowed|eligible|able))\b|n['’]t\b", re.I)
 _excuse = re.compile(r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I)
-_disowns = re.compile(r"\b(?:never|n['’]t|not|nobody|no-?one|who|haven['’]t)\b(?: \w+){0,2} (?:ask|asked|request|requested|order|ordered|said)\b|"
+_disowns = re.compile(r"\b(?:never|n['’]t|not|nobody|no-?one|who|haven['’]t)\b(?: \w+){0,2} "
+    r"(?:ask|asked|request|requested|order|ordered|said)\b|"
     r"\bnone of (?:this|that|it)\b|\bnot (?:why|what) i\b", re.I)
 
 def _replies(t, turn):

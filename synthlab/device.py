@@ -85,7 +85,8 @@ _user_says = [(k, re.compile(p, re.I)) for k,p in [
     ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
         r'shows? as )?(?:active|working|fine)'),
     ('line: suspended', r'\b(?:line|plan|account|service) (?:is |has been |was )?suspended\b'),
-    ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|\bout of (?:mobile )?data\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|'
+    ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|'
+        r'\bout of (?:mobile )?data\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|'
         r'left)\b'),
     ('speed: excellent', r'\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came out)(?: now|'
         r' as)?\s+(?:an? )?excellent\b|\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b'),

@@ -59,8 +59,10 @@ def bids(
     return [s for s in utterances(text) if _bids.search(s) and not _courtesy.search(s)]
 
 _holding = re.compile(r"\b(?:one|a|just|this|another) (?:\w+ )?(?:moment|second|sec|minute|while|bit)\b|\bmoment,? please\b|"
-    r"\b(?:hold|hang) on\b|\bplease (?:hold|wait)\b|\bbear with\b|\bpatience\b|\b(?:i|we)(?:['’]m| am|['’]re| are| will|['’]ll)"
-    r"(?: now| just| still| currently| shortly)* (?!happy|glad|here|sorry|afraid|always|able|unable|not)\w+|\blet me (?!know)\w+|"
+    r"\b(?:hold|hang) on\b|\bplease (?:hold|wait)\b|\bbear with\b|\bpatience\b|"
+    r"\b(?:i|we)(?:['’]m| am|['’]re| are| will|['’]ll)"
+    r"(?: now| just| still| currently| shortly)* (?!happy|glad|here|sorry|afraid|always|able|unable|not)\w+|"
+    r"\blet me (?!know)\w+|"
     r"\bstill (?:working|checking|looking|searching|waiting)\b|\bin progress\b|\bworking on (?:it|this|that)\b", re.I)
 
 def holds(

@@ -17,7 +17,7 @@ from synthlab.stage import Stage, oracle_runs, reply, tell
 from synthlab.talk import circles, talk
 from synthlab.types import to_dict
 from synthlab.user_errors import user_errors
-from synthlab.validation import blamed, precision, recall, trials
+from synthlab.validation import precision, recall, trials
 from synthlab.world import DOMAINS, tasks
 
 CUSTOMER = ['Could you find my booking? The number is ABC123.', 'I have already restarted my phone, and it says no signal.', 'Can you help me with a refund?',
