@@ -161,15 +161,15 @@ def _fit(cost, value, top):
     return curve_fit(law, cost, value, p0=[min(value), 1.], bounds=([0, 0], [1, 1e4]), maxfev=4000)[0]
 
 def compute_law(
-    rows:list[dict], # of one method: seed, cost (share of the whole pool's), value
+    rows:list[dict], # of one method: k (budget), seed, cost (share of the whole pool's), value
     top:float, # best performance reached by anything
     draws:int=200, # resamples
     seed:int=0 # of the resampling
 ) -> Law: # with 95 % percentile intervals
     "Fit P0 and lambda to one method's points; whole seeds are resampled"
     import numpy as np
-    costs, ids = sorted({round(r['cost'], 9) for r in rows}), sorted({r['seed'] for r in rows})
-    if len(costs) < 3: return Law(top=top, why=f'{len(costs)} budgets: a law of two numbers needs three at least')
+    ks, ids = {r['k'] for r in rows}, sorted({r['seed'] for r in rows})
+    if len(ks) < 3: return Law(top=top, why=f'{len(ks)} budgets: a law of two numbers needs three at least')
     if len(ids) < 2: return Law(top=top, why='one seed: no interval')
     rng, got = random.Random(seed), []
     for d in range(draws+1):
@@ -196,8 +196,8 @@ def laws(
     out = []
     for m in dict.fromkeys(p['method'] for p in points if p['method'] not in ('zero-shot', 'all')):
         own = [p for p in points if p['method'] == m and p['unit'] == 'rows']
-        rows = [dict(seed=p['seed'], cost=(p['select']+p['train'])/whole, value=mean(p)) for p in own]
-        rows += [dict(seed=s, cost=0., value=zero) for s in sorted({p['seed'] for p in own})]
+        rows = [dict(k=p['k'], seed=p['seed'], cost=(p['select']+p['train'])/whole, value=mean(p)) for p in own]
+        rows += [dict(k=0, seed=s, cost=0., value=zero) for s in sorted({p['seed'] for p in own})]
         law = compute_law(rows, top)
         out.append(dict(method=m, rate=law.rate, start=law.start, why=law.why))
     return out

@@ -45,15 +45,16 @@ def test_the_same_seed_is_the_same_pool(pool):
     assert [x.input_ids for x in again.items] == [x.input_ids for x in pool.items]
 
 
-def test_dedup_and_rds_reject_copies_and_other_trades(pool):
+def test_dedup_and_rds_reject_copies_and_other_trades():
     "The bar: at least .95 of them, even when as many rows are taken as there are distinct tasks in the wanted domain"
-    s = ranked('dedup + rds+', pool, Given(pool.queries, 'smollm2'))
+    pool = make_pool(40, 4, 12, seed=1)
+    s = ranked('dedup + rds+', pool, Given(pool.queries, 'smollm2', dtype='bfloat16'))
     distinct = sum(x.info['what'] in ('verified', 'rejected') for x in pool.items)
     for k in (distinct//2, distinct):
         left = junk_left(take(s.idx, Budget(pool.items, k)), pool.items)
         assert 1-sum(a for a,_ in left.values())/sum(b for _,b in left.values()) >= .95
     assert junk_left(deduped(pool.items), pool.items)['copies'][0] == 0
-    assert junk_left(range(len(pool.items)), pool.items)['copies'][0] == 7
+    assert junk_left(range(len(pool.items)), pool.items)['copies'][0] == 20
 
 
 def test_the_oracle_is_right_by_definition(pool, toy):
@@ -75,11 +76,11 @@ def test_examination_is_greedy_decoding(pool, toy):
     opt = torch.optim.Adam(net.parameters(), 1e-2)
     for _ in range(70):
         for x in rows[:2]: net(torch.tensor([x.input_ids]), labels=torch.tensor([x.labels])).loss.backward(); opt.step(); opt.zero_grad()
-    seen = []
+    net.generation_config.eos_token_id, seen = None, [] # the end of a turn is a token like others here
     for x in rows:
         for (a, b), d, line in zip(steps(x), decisions(x), examined(Reader(net.eval(), 'cpu'), [x])):
             with torch.inference_mode():
-                said = net.generate(torch.tensor([x.input_ids[:a]]), max_new_tokens=b-a, min_new_tokens=b-a, do_sample=False, pad_token_id=0)[0, a:].tolist()
+                said = net.generate(torch.tensor([x.input_ids[:a]]), max_new_tokens=b-a, do_sample=False, pad_token_id=0)[0, a:].tolist()
             if d['name']: assert line['name'] == (said[:d['head']] == x.input_ids[a:a+d['head']])
             if d['whole']: assert line['whole'] == (said == x.input_ids[a:b])
             seen.append((line['name'], line['whole']))
@@ -125,7 +126,7 @@ def test_points_have_baselines_and_equal_budgets(pool, toy):
 
 def test_law_is_found_and_refused():
     rng = random.Random(1)
-    def made(f): return [dict(seed=s, cost=c, value=f(c)+rng.gauss(0, .01)) for s in range(6) for c in (0, .05, .2, .5, 1)]
+    def made(f): return [dict(k=c, seed=s, cost=c, value=f(c)+rng.gauss(0, .01)) for s in range(6) for c in (0, .05, .2, .5, 1)]
     law = compute_law(made(lambda c: .8*(1-math.exp(-5*c))+.1), .9)
     assert not law.why and law.rate.value == pytest.approx(5, abs=.5) and law.start.value == pytest.approx(.1, abs=.03)
     assert compute_law(made(lambda c: .3), .9).why and compute_law(made(lambda c: .9), .9).why
