@@ -12,8 +12,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason='no C
 
 
 def recipe(target):
-    "The last command of a Makefile target, as make would run it"
-    r = subprocess.run(['make', '-n', '-o', '.venv/.ready-cpu', '-o', '.venv/.ready-gpu', target], cwd=ROOT, capture_output=True, text=True, check=True)
+    "The last command of a Makefile target, as make would run it; also where make runs the tests"
+    env = {k: v for k, v in os.environ.items() if not k.startswith('MAKE')}
+    r = subprocess.run(['make', '-n', '-o', '.venv/.ready-cpu', '-o', '.venv/.ready-gpu', target], cwd=ROOT, capture_output=True, text=True, check=True, env=env)
     return r.stdout.strip().splitlines()[-1]
 
 

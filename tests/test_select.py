@@ -67,7 +67,7 @@ def test_perplexity_and_ifd_are_what_transformers_computes_row_by_row(embedded, 
 @needs_smollm2
 def test_rds_weights_grow_with_position(embedded, rows):
     for x, e in zip(rows, embed([x.input_ids for x in rows], embedded)):
-        with torch.no_grad(): h = embedded.net.model(torch.tensor([x.input_ids])).last_hidden_state[0].double()
+        with torch.no_grad(): h = embedded.net(torch.tensor([x.input_ids]), output_hidden_states=True).hidden_states[-1][0].double()
         w = torch.arange(1, x.tokens+1)/(x.tokens*(x.tokens+1)/2)
         want = (w[:, None]*h).sum(0)
         assert np.allclose(e, want/want.norm(), atol=1e-5)
