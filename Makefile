@@ -70,7 +70,9 @@ docs: $(STAMP)
 	@printf -- '---\ntitle: synthlab\n---\n\n' | cat - _proc/_readme.md > _proc/index.qmd
 	@cd _proc && if command -v quarto > /dev/null; then quarto render --no-execute; else smalldocs render . --quiet 2>&1 | sed '/broken link .lib/d;/output-file is not read/d'; fi
 	@for f in $$(find _proc/_docs -name '[0-9]*_*.html'); do n=$$(basename $$f); cp $$f $$(dirname $$f)/$${n#*_}; done
-	@rm -rf _docs; mv _proc/_docs _docs; echo _docs/index.html
+	@rm -rf _docs; mv _proc/_docs _docs
+	@$(BIN)/python tests/links.py _docs
+	@echo _docs/index.html
 
 bench: $(STAMP)
 	@for f in bench/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done

@@ -135,8 +135,10 @@ def _severity(traj, f):
 
 def _no_world(traj):
     "Can the world of the task not be set up as this run had it?"
-    try: return traj.task.domain in DOMAINS and not Env(traj.task, traj.solo, history=False)
+    if traj.task.domain not in DOMAINS: return False
+    try: Env(traj.task, traj.solo, history=False)
     except ValueError: return True
+    return False
 
 def attribute(
     traj:Trajectory # graded

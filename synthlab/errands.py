@@ -51,15 +51,6 @@ WORDINGS = dict( # kind -> half -> what the user says; {user} {task} {title} {ab
         test=['Make a task for {user}{about} and leave out the title.',
             'You are asking for a task for {user} that has no title{about}.',
         'Please add an untitled entry for {user}{about}.', 'For {user}, add a task with an empty title{about}.']),
-    status=dict(train=['You want {task} set to {bad}.', 'Please mark {task} as {bad}.',
-        'The status of {task} should be {bad}.',
-        '{task} is now {bad}, and the list should say so.', 'Could you change {task} to {bad}?',
-            '{task} has to be shown as {bad}.',
-        'You need the status of {task} changed to {bad}.', 'Set {task} to {bad}, please.', 'Make {task} {bad}.',
-        'You would like {task} to be {bad} from now on.'],
-        test=['Please update {task}: it is {bad}.', 'You are calling because {task} should read {bad}.',
-            'Switch {task} over to {bad}.',
-        'For {task}, the status you want is {bad}.']),
     delete=dict(train=['You want to delete {task}.', 'Please remove {task} from the list.', '{task} should be deleted.',
         'Could you erase {task}?',
         'You want {task} gone for good.', 'Take {task} off the list, please.', 'Delete {task}, nobody needs it.',
@@ -88,6 +79,7 @@ WORDINGS = dict( # kind -> half -> what the user says; {user} {task} {title} {ab
         test=['You are asking for a human agent because of {task}.',
             'Please pass you on to a person; the matter is {task}.',
         'You insist on a human being for {task}.', 'Somebody real should help you with {task}.']))
+WORDINGS['status'] = {half: [w.replace('{status}', '{bad}') for w in said] for half,said in WORDINGS['update'].items()}
 KINDS = dict(create='do', update='do', both='do', untitled='refuse', status='refuse', delete='transfer',
     rename='transfer', person='transfer')
 REASONS = dict(untitled=('each task must have a title', 'must have a title'),

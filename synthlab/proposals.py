@@ -6,11 +6,12 @@
 __all__ = ['end_state', 'leaks', 'propose', 'join', 'recombine']
 
 # %% ../nbs/lib/20_proposals.ipynb #0099acdd
-import random, re
+import random
 from collections import Counter
 from functools import lru_cache
 
 from .blueprints import REFUSE, Blueprint, any_trouble, compose, rerun, wishes_of
+from .similar import grams
 from .types import Task, content_key
 from .wishes import sample
 from .world import Env, tasks
@@ -29,27 +30,23 @@ def end_state(
     diff = env.diff(Env(Task('clean', domain)))
     return content_key(diff, 16) if diff else ''
 
-def _grams(text, n=8):
-    w = re.findall(r'[a-z0-9#_]+', text.lower())
-    return {tuple(w[i:i+n]) for i in range(len(w)-n+1)}
-
 def _said(goal):
     return goal if isinstance(goal, str) else f'{goal.get("reason_for_call") or ""} {goal.get("task_instructions") or ""}'
 
 @lru_cache(maxsize=None)
 def _held_out(domain, split):
     ts = tasks(domain, split)
-    return {end_state(domain, t.init, t.gold or []) for t in ts}-{''}, set().union(*(_grams(_said(t.goal)) for t in ts))
+    return {end_state(domain, t.init, t.gold or []) for t in ts}-{''}, set().union(*(grams(_said(t.goal)) for t in ts))
 
 def leaks(
     b:Blueprint, # to be checked
     split:str='base' # of the benchmark; telecom's `full` takes some seconds
 ) -> str: # empty when it does not
     "How a blueprint repeats a task of the benchmark"
-    states, grams = _held_out(b.domain, split)
+    states, held = _held_out(b.domain, split)
     if b.actions and end_state(b.domain, b.init, b.actions) in states:
         return 'leak: it ends in the state of a benchmark task'
-    same = _grams(_said(b.goal)) & grams
+    same = held & set(grams(_said(b.goal)))
     return f'leak: words of a benchmark task: {" ".join(min(same))}' if same else ''
 
 # %% ../nbs/lib/20_proposals.ipynb #34101309
