@@ -77,10 +77,10 @@ def decisions(
     model:str='smollm2' # whose tokens it is made of
 ) -> list[dict]: # a turn of the agent each: name (empty: words), head (tokens to the name's end), whole (arguments count)
     "What is asked of a model in a row. As in the benchmark, the words of a transfer's summary are not compared"
-    tok, out = prompter(model).tok, []
+    tok, style, out = prompter(model).tok, prompter(model).style, []
     for m in (m for m in x.info['messages'] if m.role == 'assistant'):
         name = m.calls[0].name if m.calls else ''
-        head = call_text(m.calls[0], 'hermes').split(name)[0]+name if name else ''
+        head = call_text(m.calls[0], style).split(name)[0]+name if name else ''
         out.append(dict(name=name, head=len(tok(head, add_special_tokens=False)['input_ids']) if name else 1,
             whole=bool(name) and not name.startswith('transfer')))
     return out

@@ -1,6 +1,7 @@
 "The comparison of selectors: a pool whose truth is known, an examination that is greedy decoding, results that survive a kill."
 import math
 import random
+from pathlib import Path
 
 import pytest
 from conftest import needs_smollm2
@@ -85,6 +86,27 @@ def test_examination_is_greedy_decoding(pool, toy):
             if d['whole']: assert line['whole'] == (said == x.input_ids[a:b])
             seen.append((line['name'], line['whole']))
     assert {True, False} <= {n for n,_ in seen}|{w for _,w in seen}
+
+
+def test_llama3_calls_are_examined_in_their_own_form(tmp_path):
+    "Llama 3 writes calls in another way: the head of a decision is its own text up to the name's end, and any reply that opens a call counts as one"
+    trl = pytest.importorskip('trl', reason='trl carries the chat templates')
+    from synthlab.known_pool import decisions, prompter
+    from synthlab.models import toy_tokenizer
+    from synthlab.scores import steps
+    from synthlab.trials import opening
+    tok = toy_tokenizer((Path(trl.__file__).parent/'chat_templates/llama3_1.jinja').read_text(),
+                        ['<|begin_of_text|>', '<|start_header_id|>', '<|end_header_id|>', '<|eom_id|>', '<|python_tag|>', '<|eot_id|>'])
+    tok.save_pretrained(tmp_path/'m'); (tmp_path/'m/config.json').write_text('{}')
+    name = str(tmp_path/'m')
+    assert prompter(name).style == 'llama3' and opening(name) == tok('{', add_special_tokens=False)['input_ids'][0]
+    rows, called = make_pool(8, 3, 4, model=name).items, 0
+    for x in rows:
+        for (a, b), d in zip(steps(x), decisions(x, name), strict=True):
+            if not d['name']: continue
+            called += 1
+            assert tok.decode(x.input_ids[a:a+d['head']]) == f'{{"name": "{d["name"]}' and x.input_ids[a] == opening(name)
+    assert called > 5
 
 
 def test_a_comparison_goes_on_where_it_was_killed(pool, toy, tmp_path):
