@@ -225,3 +225,20 @@ def test_accelerate_reads_the_configurations(path):
     from accelerate.commands.config.config_args import ClusterConfig
     c = ClusterConfig.from_yaml_file(yaml_file=str(path))
     assert c.num_processes >= 2 and str(path.name) in path.read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(toy, tmp_path):
+    "Really launched by torchrun: all rows in each step, once in one process and once divided between two"
+    from synthlab.types import write_jsonl
+    write_jsonl([dict(messages=m) for m in sums()], tmp_path/'rows.jsonl')
+    r = dict(model=str(toy), rank=4, lr=1e-2, threads=1, steps=3)
+    one = train([dict(messages=m) for m in sums()], recipe(**r, batch=24), tmp_path/'one')
+    opts = [x for k, v in dict(r, batch=12).items() for x in ('-p', f'{k}={v}')]
+    bin_ = Path(sys.executable).parent
+    done = subprocess.run([bin_/'torchrun', '--nproc-per-node', '2', bin_/'synthlab', 'train', 'rows.jsonl',
+                           '--out', 'two', *opts], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, (done.stdout+done.stderr)[-2000:]
+    two = trained(tmp_path/'two')
+    assert [d['value'] for d in two.losses] == pytest.approx([d['value'] for d in one.losses], abs=1e-4)
+    assert two.facts['targets'] < one.facts['targets']
