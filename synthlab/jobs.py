@@ -54,8 +54,16 @@ class _Call:
     "`f` on a numbered item; what it raises is returned, so that it can be raised where it is understood"
     def __init__(self, f, desc): self.f, self.desc = f, desc
     def __call__(self, i, x):
+        start = time.time()
         try: return True, self.f(x)
         except Exception as e: return False, _noted(e, f'{self.desc or "pmap"}: item {i}, {x!r:.200}')
+        finally:
+            if time.time()-start > 1: _trim()
+
+def _trim():
+    "Give freed memory back. joblib replaces a worker that has grown by 300 MB, and the new one has to load its model again"
+    import ctypes
+    if sys.platform == 'linux' and (trim := getattr(ctypes.CDLL(None), 'malloc_trim', None)): trim(0)
 
 def _noted(e, note):
     "The exception with a note of which item it was, fit to travel between processes"

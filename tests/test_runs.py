@@ -280,6 +280,22 @@ def test_pmap_keeps_order_and_names_the_item(jobs):
     assert e.value.__notes__ == ['squares: item 1, 2']
 
 
+held = []
+
+def grow(x):
+    "After the first items, half a gigabyte freed and a little kept on top of it: malloc keeps all"
+    import os, time
+    some = [b'x'*100_000 for _ in range(6000 if x > 1 else 0)]
+    held.append(b'y'*100_000)
+    time.sleep(1.1)
+    return os.getpid()
+
+
+def test_pmap_keeps_its_processes_when_memory_was_freed():
+    "joblib replaces a process that seems to leak, and with it goes what it had loaded"
+    assert len(set(pmap(grow, range(6), jobs=2))) <= 2
+
+
 def test_pmap_on_ray_gives_the_same():
     pytest.importorskip('ray', reason='the extra `ray` is not installed')
     code = """
