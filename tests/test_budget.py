@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from conftest import needs_smollm2
 
 from synthlab.gaussian import Gaussian, best_rounds, cost, fit, gap, holds, optimum, plateau
 from synthlab.montecarlo import leap, play
@@ -276,6 +277,15 @@ def test_denoising_resumes_where_it_was_killed(tmp_path, monkeypatch):
     from synthlab.denoise import Denoise
     a, b = resumed(monkeypatch, tmp_path/'r', lambda: Denoise(**SMALL), LINEAR, budget=2000, rounds=3, c_t=4, chunk=200)
     assert plain(a) == plain(b) and len(b) == 4
+
+
+@needs_smollm2
+def test_a_chat_model_resumes_where_it_was_killed(tmp_path, monkeypatch):
+    "The embedded model with an adapter, on sums: what was drawn, the adapter and its training are the same after a kill"
+    pytest.importorskip('reasoning_gym', reason='the extra puzzles is not installed')
+    from synthlab.puzzles import Puzzles
+    a, b = resumed(monkeypatch, tmp_path/'r', lambda: Puzzles(test=2, epochs=1, maxtok=4), CONSTANT, budget=32, rounds=2, c_t=1, chunk=16)
+    assert plain(a) == plain(b) and len(b) == 3
 
 
 def test_reasoning_problems_are_scored_by_their_own_verifier():
