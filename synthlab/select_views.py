@@ -31,6 +31,7 @@ def pareto(
 ): # Axes
     "Accuracy against total compute: whiskers are 95 % intervals, the line is the front, baselines are marked"
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
     rows = [r for r in rows if r['total'] > 0 and not math.isnan(r['value'])]
     base = {'random': palette[1], 'balanced': palette[1], 'all': palette[1]}
     best = front(rows)
@@ -41,15 +42,24 @@ def pareto(
             if not math.isnan(r.get('lo', math.nan)): ax.vlines(r['total'], r['lo'], r['hi'], color=color, lw=1, alpha=.6)
             ax.plot(r['total'], r['value'], 'o', ms=5, color=color, mec='white', mew=.6, zorder=3)
         ax.step([r['total'] for r in best], [r['value'] for r in best], where='post', color=ink, lw=1, zorder=2)
-        _names(ax, [r for r in rows if len(rows) < 10 or r in best or r['method'] in base])
         ax.set_xscale('log'); ax.set_title(title); ax.set_xlabel('FLOPs of selecting and training'); ax.set_ylabel(ylabel)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_formatter(NullFormatter())
+        shown = [r for r in rows if len(rows) < 10 or r in best or r['method'] in base]
+        _names(ax, sorted(shown, key=lambda r: (r not in best, -r['total'])))
     return ax
 
+_sides = [((5, 4), 'left'), ((5, -10), 'left'), ((-5, 4), 'right'), ((-5, -10), 'right'), ((5, 13), 'left'), ((-5, 13), 'right')]
+
 def _names(ax, rows):
-    "Names beside points, moved up or down where two would touch"
-    for j,r in enumerate(sorted(rows, key=lambda r: r['value'])):
+    "Names beside points, the first rows first; a name that would touch another on every side is left out"
+    taken, draw = [], ax.figure.canvas.get_renderer()
+    for r in rows:
         text = r['method']+(f' {r["k"]}' if r.get('k') else '')
-        ax.annotate(text, (r['total'], r['value']), (5, 4 if j % 2 else -9), textcoords='offset points', fontsize=7.5, color=soft)
+        for at,side in _sides:
+            t = ax.annotate(text, (r['total'], r['value']), at, textcoords='offset points', ha=side, fontsize=7.5, color=soft)
+            box = t.get_window_extent(draw)
+            if not any(box.overlaps(b) for b in taken): taken.append(box); break
+            t.remove()
 
 _table = {'random': (40.9, 40.73), 'balanced': (42.2, 41.1), 'LESS': (44.2, None), 'Embed NV': (42.7, 41.6),
     'Embed GTR': (42.1, 46.4),
