@@ -35,7 +35,7 @@ help:
 	@echo 'make test    library lessons, studies and tests/, with pytest (ARGS="-k world -x" narrows)'
 	@echo 'make lab     JupyterLab on a tour of the lab (ARGS=--no-browser on a server)'
 	@echo 'make docs    the documentation site in _docs/'
-	@echo 'make bench   benchmarks against peers; each prints its ratios'
+	@echo 'make bench   benchmarks against peers in one table, which README shows too (ARGS=--quick, or ARGS="--only calls")'
 	@echo 'make clean   remove what docs and tests leave behind; .venv and outputs/ stay'
 
 setup: $(STAMP)
@@ -75,7 +75,7 @@ docs: $(STAMP)
 	@echo _docs/index.html
 
 bench: $(STAMP)
-	@for f in bench/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+	@$(BIN)/python bench/table.py $(ARGS)
 
 clean:
 	@rm -rf _docs _proc build dist .pytest_cache .hypothesis; find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

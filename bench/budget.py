@@ -1,19 +1,20 @@
 """Monte Carlo of the Gaussian world in runs per second: all runs at once against a straightforward loop, and the closed form against both.
 
-python bench/budget.py [--runs 2000] [--loop-runs 20] [--repeats 3]
+python bench/budget.py [--runs 2000] [--loop-runs 20] [--repeats 3] [--quick] [--json PATH]
 
 The loop is algorithm 1 of Spend Wisely as one would write it down: a run, a round, a draw at a time, with numpy. All three answer
 the same question, the expected gap of an exponential schedule after 12 rounds; the two simulations must agree with the closed form within
-four standard errors. Each repeat times the three in turn on one core; the ratios are medians over repeats. Not measured: other
-schedules, and worlds where hardly anything is accepted, in which all simulation is slow.
+four standard errors. Each repeat times the three in turn on one core; the ratios are medians over repeats.
 """
-import argparse, json, statistics, time
-from pathlib import Path
+import argparse, statistics, time
 
 import numpy as np
+from common import finish, options, versus
 
 from synthlab.gaussian import Gaussian, gap
 from synthlab.montecarlo import leap, play
+
+NOT_MEASURED = 'Not measured: other schedules, and worlds where hardly anything is accepted, in which all simulation is slow.'
 
 
 def loop(w, n, runs, seed):
@@ -48,21 +49,19 @@ def bench(runs, loop_runs, repeats):
         p, s = timed(lambda: play(w, n, runs, r)); close(w.best-p.reward[:, -1], gap(w, n)); rate['vectorised'].append(runs/s)
         p, s = timed(lambda: leap(w, n, 20*runs, r)); close(w.best-p.reward[:, -1], gap(w, n)); rate['transitions'].append(20*runs/s)
         _, s = timed(lambda: [gap(w, n) for _ in range(200)]); exact.append(s/200)
-    return dict(rate={k: statistics.median(v) for k, v in rate.items()}, ratio=statistics.median(b/a for a, b in zip(rate['loop'], rate['vectorised'])),
-                exact_s=statistics.median(exact), samples=sum(n), rounds=len(n), runs=runs, loop_runs=loop_runs, repeats=repeats)
+    return rate, dict(exact_s=statistics.median(exact), samples=sum(n), rounds=len(n), runs=runs, loop_runs=loop_runs)
 
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--runs', type=int, default=2000, help='of the vectorised simulation')
     p.add_argument('--loop-runs', type=int, default=20, help='of the loop')
-    p.add_argument('--repeats', type=int, default=3)
-    p.add_argument('--json', help='also write the numbers here')
-    a = p.parse_args()
-    r = bench(a.runs, a.loop_runs, a.repeats)
-    print(f'{r["rounds"]} rounds, {r["samples"]} accepted samples a run, one core, medians of {a.repeats}')
-    for k, name in (('loop', 'straightforward loop'), ('vectorised', 'vectorised'), ('transitions', 'exact transitions')):
-        print(f'{name:<22}{r["rate"][k]:12,.0f} runs/s')
-    print(f'{"ratio":<22}{r["ratio"]:12.1f}   vectorised over loop')
-    print(f'{"closed form":<22}{r["exact_s"]*1e6:12.0f} µs for the expectation itself; 1,000 runs take {1000/r["rate"]["vectorised"]:.2f} s and {1000/r["rate"]["loop"]:.1f} s')
-    if a.json: Path(a.json).write_text(json.dumps(r, indent=1))
+    a = options(p).parse_args()
+    if a.quick: a.runs, a.loop_runs, a.repeats = 200, 4, 1
+    rate, d = bench(a.runs, a.loop_runs, a.repeats)
+    print(f'{d["rounds"]} rounds, {d["samples"]} accepted samples a run, one core; the expectation itself in closed form: {d["exact_s"]*1e6:.0f} µs')
+    finish(a, 'budget', [
+        versus('simulate iterative training in the Gaussian world', 'a plain loop with numpy', rate['vectorised'], rate['loop'], 'runs/s', a.runs,
+               rate=True, head=True),
+        versus('the same by exact transitions', 'a plain loop with numpy', rate['transitions'], rate['loop'], 'runs/s', 20*a.runs, rate=True)],
+        NOT_MEASURED, d)

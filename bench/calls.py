@@ -4,17 +4,21 @@ The server (tests/fake_server.py, its own process) takes 0.2 s for a call and 20
 is its total service time over the number of calls at once. The peer is how Simia's released runner works: a blocking
 client in a ThreadPoolExecutor that is made anew for each batch, a batch being 12.5 times the workers (2,500 for 200
 there), nothing of the next batch before the last call of this one. Its fixed sleep of one second before each call is
-left out, which favours it. Both ask for the same calls. Not measured: a server that fails; the peer would lose calls.
+left out, which favours it. Both ask for the same calls.
 """
-import argparse, json, sys, tempfile, time
+import argparse, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from common import finish, options, versus
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
 from fake_server import FakeServer  # noqa: E402
 from synthlab.calls import Calls  # noqa: E402
 from synthlab.llm import make_llm  # noqa: E402
 from synthlab.types import Message  # noqa: E402
+
+NOT_MEASURED = 'Not measured: a server that fails, where the peer would lose calls, and a server that is far away.'
 
 
 def timed(f):
@@ -53,10 +57,7 @@ def bench(n, most, latency, factor, stragglers):
         peer, peer_cpu = timed(lambda: barrier(s.url, chats, most))
         assert len(s.stats()['done']) == n
     ideal = got['service']/most
-    return dict(calls=n, at_once=most, latency=latency, stragglers=stragglers, factor=factor,
-                ideal_s=ideal, ours_s=ours, barrier_s=peer, replay_s=replay,
-                ours_over_ideal=ours/ideal, barrier_over_ideal=peer/ideal, barrier_over_ours=peer/ours,
-                ours_cpu_ms_per_call=cpu/n*1e3, barrier_cpu_ms_per_call=peer_cpu/n*1e3)
+    return dict(ideal_s=ideal, ours_s=ours, barrier_s=peer, replay_s=replay, ours_cpu_ms_per_call=cpu/n*1e3, barrier_cpu_ms_per_call=peer_cpu/n*1e3)
 
 
 if __name__ == '__main__':
@@ -66,15 +67,13 @@ if __name__ == '__main__':
     p.add_argument('--latency', type=float, default=.2, help='seconds a call takes')
     p.add_argument('--factor', type=float, default=20., help='how much longer a straggler takes')
     p.add_argument('--stragglers', type=float, default=.05, help='share of stragglers')
-    p.add_argument('--json', help='also write the numbers here')
-    a = p.parse_args()
-    r = bench(a.n, a.most, a.latency, a.factor, a.stragglers)
-    head = '{calls} calls, {at_once} at once, {latency} s each, {stragglers:.0%} take {factor:g} times as long'
-    print(head.format(**r))
-    line = '{:<20}{:7.1f} s   {:.3f} of the ideal, {:.1f} ms CPU a call'
-    print(f"{'ideal':<20}{r['ideal_s']:7.1f} s")
-    print(line.format('durable calls', r['ours_s'], r['ours_over_ideal'], r['ours_cpu_ms_per_call']))
-    print(line.format('pool with barriers', r['barrier_s'], r['barrier_over_ideal'], r['barrier_cpu_ms_per_call']))
-    print(f"{'ratio':<20}{r['barrier_over_ours']:7.2f}     barrier over durable")
-    print(f"{'again from journal':<20}{r['replay_s']:7.2f} s   nothing asked")
-    if a.json: Path(a.json).write_text(json.dumps(r, indent=1))
+    a = options(p).parse_args()
+    if a.quick: a.n, a.most, a.latency, a.factor, a.repeats = 40, 4, .02, 5., 1
+    runs = [bench(a.n, a.most, a.latency, a.factor, a.stragglers) for _ in range(a.repeats)]
+    ours, peers, ideal, again = ([r[k] for r in runs] for k in ('ours_s', 'barrier_s', 'ideal_s', 'replay_s'))
+    print(f'{a.n} calls, {a.most} at once, {a.latency} s each, {a.stragglers:.0%} take {a.factor:g} times as long')
+    finish(a, 'calls', [
+        versus('ask a server with stragglers, each answer journaled', 'a thread pool made anew for each batch', ours, peers, 's', a.n, head=True),
+        versus('the same', 'the ideal: service time over calls at once', ours, ideal, 's', a.n, head=True),
+        versus('ask again what was answered, from the journal', 'asking the first time', again, ours, 's', a.n)],
+        NOT_MEASURED, dict(runs=runs, at_once=a.most, latency=a.latency, stragglers=a.stragglers, factor=a.factor))

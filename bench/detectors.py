@@ -2,15 +2,20 @@
 
 One error of the user or the agent goes into each conversation, everything after it is run again in the real environment, and
 the rules and the attribution are asked. `--half` chooses whose words the errors have: `dev` was seen by whoever wrote the
-rules, `heldout` only as counts by class, `final` not at all. Recorded conversations are used where result files are given.
-Not measured: errors of kinds that are not injected, and words that no set has.
-Run: python bench/detectors.py [--half final] [--each 40] [--errors 3] [--seed 0] [--json PATH] [RESULTS…]
+rules, `heldout` only as counts by class, `final` not at all. Recorded conversations that went well are used too: of result files
+that are named, else of ../shared/data/tau2_runs where that is.
+Run: python bench/detectors.py [--half final] [--each 40] [--errors 3] [--seed 0] [--quick] [--json PATH] [RESULTS…]
 """
-import argparse, json
+import argparse
 from pathlib import Path
 from types import SimpleNamespace
 
+from common import ROOT, finish, missing, options, share
+
 BARS = dict(recall=.80, precision=.90, blamed=.05, alarms=.02)
+NOT_MEASURED = 'Not measured: errors of kinds that are not put in, and words that no set has.'
+SAID = dict(recall=("the user's errors found, in the right class", 'errors put in'), precision=('the same, right among those reported', 'errors reported'),
+            blamed=("the agent's errors blamed on the user", "agent's errors put in"), alarms=('untouched runs called critical', 'untouched runs'))
 
 
 def judge(t):
@@ -33,12 +38,13 @@ def main():
     p.add_argument('--each', type=int, default=40, help='scripted conversations a domain')
     p.add_argument('--errors', type=int, default=3, help='errors for each conversation, at most')
     p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--json', help='write the rows there')
-    o = p.parse_args()
+    o = options(p, repeats=0).parse_args()
+    if o.quick: o.each, o.errors = 1, 1
+    files = o.results or ([] if o.quick else sorted(map(str, (ROOT.parent/'shared'/'data'/'tau2_runs').glob('*.json*'))))
     from synthlab.faults import suite
     from synthlab.stage import oracle_runs
     from synthlab.validation import alarms, blamed, class_rows, precision, recall, score_rows, trials
-    trajs = [t for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(o.results)) if base
+    trajs = [t for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(files)) if base
              for t in suite(base, o.half, o.seed, o.errors)]
     told = {id(t): judge(t) for t in trajs}
     ts = trials(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
@@ -52,10 +58,11 @@ def main():
         print(f'{k:10} {e} bar {BARS[k]}: {"met" if met else "not met"}')
     for where, real in (('our own', False), ('recorded', True)): print(f'  untouched, {where}: {alarms([t for t in ts if t.fault["real"] == real])}')
     agent = sorted({t.fault['type'] for t in ts if t.fault['source'] == 'agent'})
-    for k in agent: print(f'  blamed on the user: {k:24} {blamed([t for t in ts if t.fault["type"] == k and t.fault["source"] == "agent"])}')
-    if o.json:
-        rows = dict(classes=kinds, scores=score_rows(ts), whole={k: e.row() for k, e in whole.items()}, half=o.half, seed=o.seed)
-        Path(o.json).write_text(json.dumps(rows, indent=1))
+    by = {k: blamed([t for t in ts if t.fault['type'] == k and t.fault['source'] == 'agent']) for k in agent}
+    detail = dict(classes=kinds, scores=score_rows(ts), agent_errors_blamed={k: e.row() for k, e in by.items()}, conversations=len(ts),
+                  recorded=len(files), half=o.half, seed=o.seed)
+    rows = [share(*SAID[k], e, head=True) if e.n else missing(*SAID[k], 'none in so few conversations') for k, e in whole.items()]
+    finish(o, 'detectors', rows, NOT_MEASURED, detail)
 
 
 if __name__ == '__main__': main()

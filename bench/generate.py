@@ -1,12 +1,15 @@
 """Tokens per second of the local backends on the same prompts, and what our layer costs over vLLM's own `LLM.generate`.
 
-python bench/generate.py [--prompts 64] [--tokens 64] [--repeats 5] [--dtype bfloat16] [--threads 2]
+python bench/generate.py [--prompts 64] [--tokens 64] [--repeats 5] [--dtype bfloat16] [--threads 2] [--quick] [--json PATH]
 
 Raw and ours run in turns on one engine, each time with an empty prefix cache, and must give the same words. The ratio is the median
 over pairs; processor time is given beside wall time, because on a shared machine only the former is ours.
 """
-import argparse, json, os, statistics, time
+import argparse, os, time
 
+from common import finish, missing, options, versus
+
+NOT_MEASURED = 'Not measured: other models, requests that arrive one by one, and a GPU, unless the machine named has one.'
 TOPICS = ['rivers', 'trains', 'bread', 'glass', 'winter', 'maps', 'bridges', 'paper', 'salt', 'clocks', 'birds', 'wool', 'stars', 'tea', 'rope', 'ink']
 
 
@@ -22,17 +25,12 @@ def timed(f):
     return out, time.perf_counter()-wall, time.process_time()-cpu
 
 
-def speed(name, tokens, seconds): print(f'{name:24}{tokens:8,} tokens {seconds:8.1f} s {tokens/seconds:9.0f} tokens/s', flush=True)
-
-
 def bench_hf(o):
     from synthlab.llm import make_llm
     llm = make_llm('hf:smollm2', dtype=o.dtype, batch=o.prompts)
     llm(chats(2), maxtok=2)
-    out, wall, _ = timed(lambda: llm(chats(o.prompts), maxtok=o.tokens))
-    n = sum(r.usage.out for r, in out)
-    speed('hf', n, wall)
-    return dict(tokens=n, seconds=wall, tokens_per_second=n/wall)
+    got = [timed(lambda: llm(chats(o.prompts), maxtok=o.tokens)) for _ in range(o.repeats)]
+    return [sum(r.usage.out for r, in out)/wall for out, wall, _ in got]
 
 
 def bench_vllm(o):
@@ -53,20 +51,27 @@ def bench_vllm(o):
         assert got['raw'][0] == got['ours'][0], 'the two arms said different things'
         rows.append({f'{k}_{what}': v[j] for k, v in got.items() for j, what in ((1, 'wall'), (2, 'cpu'))})
     n = sum(r.usage.out for r, in llm(batch, maxtok=o.tokens))
-    for k in ('raw', 'ours'): speed(f'vllm, {k}', n, statistics.median(r[k+'_wall'] for r in rows))
-    ratio = {w: statistics.median(r['ours_'+w]/r['raw_'+w] for r in rows) for w in ('wall', 'cpu')}
-    print(f'ours over raw: wall {ratio["wall"]:.3f}, processor {ratio["cpu"]:.3f} (median of {o.repeats} pairs; at most 1.05)')
     llm.close()
-    return dict(tokens=n, rows=rows, ratio=ratio)
+    return {k: [n/r[k] if 'wall' in k else r[k]/n*1e3 for r in rows] for k in rows[0]}
 
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--prompts', type=int, default=64); p.add_argument('--tokens', type=int, default=64)
-    p.add_argument('--repeats', type=int, default=5); p.add_argument('--dtype', default='bfloat16')
+    p.add_argument('--dtype', default='bfloat16')
     p.add_argument('--threads', type=int, default=0, help='processor threads; 0: all')
-    p.add_argument('--only', choices=['hf', 'vllm'], help='run one of the two'); p.add_argument('--json', help='write the numbers here')
-    o = p.parse_args()
+    p.add_argument('--only', choices=['hf', 'vllm'], help='run one of the two')
+    o = options(p, repeats=5).parse_args()
+    if o.quick: o.prompts, o.tokens, o.repeats = 4, 4, 1
     if o.threads: os.environ.update(OMP_NUM_THREADS=str(o.threads), VLLM_CPU_OMP_THREADS_BIND=','.join(map(str, range(o.threads))))
-    got = {k: f(o) for k, f in (('hf', bench_hf), ('vllm', bench_vllm)) if o.only in (None, k)}
-    if o.json: open(o.json, 'w').write(json.dumps(dict(vars(o), **got), indent=1))
+    rows, got = [], {}
+    for k, f in (('vllm', bench_vllm), ('hf', bench_hf)):
+        if o.only in (None, k):
+            try: got[k] = f(o)
+            except ImportError as e: rows.append(missing('generate text', k, f'{e.name} is not installed'))
+    if v := got.get('vllm'):
+        rows.append(versus('generate text, by our layer over vLLM', "vLLM's own LLM.generate", v['ours_wall'], v['raw_wall'], 'tokens/s', o.prompts, rate=True,
+                           head=True))
+        rows.append(versus('the same, processor time', "vLLM's own LLM.generate", v['ours_cpu'], v['raw_cpu'], 'ms a token', o.prompts))
+        if 'hf' in got: rows.append(versus('the same', 'transformers, one batch, by our layer', v['ours_wall'], got['hf'], 'tokens/s', o.prompts, rate=True))
+    finish(o, 'generate', rows, NOT_MEASURED, dict(got, prompts=o.prompts, tokens=o.tokens, dtype=o.dtype, threads=o.threads))

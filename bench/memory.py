@@ -5,10 +5,13 @@ message, so that no two are repeats. A fresh process verifies the file through a
 a tenth of what is kept; its peak resident memory is the operating system's own count. Parquet shards are written and read
 back as a stream; their size is that of the first conversations, which are no copies of each other. Stages are timed each on its own, one process on one core; the capacity plan of nbs/growing.ipynb is
 computed from the file that --json writes.
-Run: python bench/memory.py [--rows 10000] [--json bench/results/memory.json]     (the stated case: --rows 100000)
+A bare reading of the same lines as JSON is timed beside loading them as records.
+Run: python bench/memory.py [--rows 10000] [--quick] [--json bench/results/memory.json]     (the stated case: --rows 100000)
 """
 import argparse, itertools, json, os, resource, subprocess, sys, tempfile, time
 from pathlib import Path
+
+from common import finish, options, row
 
 MOST, GROWTH, BASE = 2000, .10, 400
 NOT_MEASURED = ('Not measured: generation by a model, more than one process, a disk that is slow or far away, and selectors '
@@ -44,12 +47,13 @@ def one(src, folder):
     chosen, select = timed(select_file, folder/'kept.jsonl', folder/'chosen.jsonl', said['read']//10, lambda t: len(t.messages))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
     n, load = timed(lambda: sum(1 for _ in read_jsonl(src, Trajectory)))
+    with open(src) as f: _, bare = timed(lambda: sum(1 for line in f if json.loads(line)))
     _, shard = timed(to_shards, read_jsonl(folder/'kept.jsonl', Trajectory), folder/'shards', 5000)
     back, stream = timed(lambda: sum(1 for _ in from_shards(folder/'shards')))
     assert n == said['read'] and back == said['kept'] and chosen['kept'] == min(said['kept'], said['read']//10)
     few = to_shards(itertools.islice(read_jsonl(folder/'kept.jsonl', Trajectory), BASE), folder/'few') # none a copy of another
     seconds = dict(verify=verify, select=select, load=load, to_parquet=shard, from_parquet=stream)
-    return dict(rows=n, kept=said['kept'], peak_mb=peak, seconds={k: v/n for k, v in seconds.items()},
+    return dict(rows=n, kept=said['kept'], peak_mb=peak, seconds={k: v/n for k, v in seconds.items()}, seconds_bare=bare/n,
                 bytes=dict(jsonl=os.path.getsize(src)/n, parquet=sum(p.stat().st_size for p in few)/min(back, BASE)))
 
 
@@ -75,22 +79,29 @@ def show(out):
     ratio = b['peak_mb']/a['peak_mb']
     ok = b['peak_mb'] < MOST and ratio < 1+GROWTH
     print(f'ratio {ratio:.3f} of the peaks, twice the rows (under {1+GROWTH:.2f}, and {MOST} MiB): {"met" if ok else "missed"}')
-    print(f'{b["bytes"]["jsonl"]:.0f} bytes a row as JSONL, {b["bytes"]["parquet"]:.0f} as parquet\n{NOT_MEASURED}')
+    print(f'{b["bytes"]["jsonl"]:.0f} bytes a row as JSONL, {b["bytes"]["parquet"]:.0f} as parquet')
+
+
+def rows_of(out):
+    "Rows of the common table"
+    a, b = out
+    each = lambda what, k, **more: row(what, 'none', unit='rows/s', ours=1/b['seconds'][k], n=b['rows'], repeats=1, note='no peer', **more)
+    bare = row('load trajectories from JSONL', 'json.loads of the same lines, no records made', unit='rows/s', ours=1/b['seconds']['load'],
+               peers=1/b['seconds_bare'], ratio=b['seconds_bare']/b['seconds']['load'], n=b['rows'], repeats=1, times=True, head=True)
+    peak = row('peak memory of verifying and selecting', 'half the rows', unit='MiB', ours=b['peak_mb'], peers=a['peak_mb'],
+               ratio=b['peak_mb']/a['peak_mb'], n=b['rows'], repeats=1, head=True)
+    return [peak, bare, each('verify trajectories through all gates', 'verify', head=True), each('choose a tenth by a score', 'select')]
 
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     p.add_argument('--rows', type=int, default=10_000, help='N; 2N are tried too')
-    p.add_argument('--json', help='write the numbers to this file')
     p.add_argument('--one', help=argparse.SUPPRESS)
-    a = p.parse_args()
+    a = options(p, repeats=0).parse_args()
     if a.one:
         with tempfile.TemporaryDirectory() as d: print(json.dumps(one(Path(a.one), Path(d))))
         sys.exit()
+    if a.quick: a.rows, BASE = 40, 40
     out = main(a.rows)
     show(out)
-    if a.json:
-        from synthlab.provenance import device
-        Path(a.json).parent.mkdir(parents=True, exist_ok=True)
-        facts = dict(device=device(), load=os.getloadavg()[1], not_measured=NOT_MEASURED)
-        Path(a.json).write_text(json.dumps(dict(facts, runs=out), indent=1)+'\n')
+    finish(a, 'memory', rows_of(out), NOT_MEASURED, dict(runs=out))

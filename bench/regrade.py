@@ -2,10 +2,12 @@
 
 Each side grades each domain in a fresh process, so that ours pays for parsing the database within the time measured.
 Without files, and without ../shared/data, the simulations are made here by oracle rollouts.
-Run: python bench/regrade.py [FILE ...] [--n 40] [--json PATH]
+Run: python bench/regrade.py [FILE ...] [--n 40] [--repeats 3] [--quick] [--json PATH]
 """
-import argparse, gc, json, os, re, subprocess, sys, tempfile, time
+import argparse, gc, json, os, re, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
+
+from common import finish, options, versus
 
 TARGET = {'airline': 300, 'retail': 200, 'telecom': 4, 'telecom solo': 12} # for ENOUGH simulations: the database is parsed once
 ENOUGH = 40
@@ -89,36 +91,38 @@ def run(side, rows, domain, solo):
     return json.loads(p.stdout.splitlines()[-1])
 
 
-def compare(rows, domain, solo):
-    "Both sides on the same simulations, and on how many they agree to the last field"
-    a, b = run('ours', rows, domain, solo), run('theirs', rows, domain, solo)
-    same = sum(json.dumps(x, sort_keys=True) == json.dumps(y, sort_keys=True) for x, y in zip(a['found'], b['found']))
-    name, n = domain+' solo'*solo, len(rows)
-    return dict(domain=name, n=n, identical=same, benchmark_ms=b['cpu']/n*1e3, ours_ms=a['cpu']/n*1e3, ratio=b['cpu']/a['cpu'],
-                wall_ratio=b['wall']/a['wall'], target=TARGET.get(name) if n >= ENOUGH else None)
+def compare(rows, domain, solo, repeats):
+    "Both sides on the same simulations in turn, and on how many they agree to the last field"
+    pairs, n = [(run('ours', rows, domain, solo), run('theirs', rows, domain, solo)) for _ in range(repeats)], len(rows)
+    same = min(sum(json.dumps(x, sort_keys=True) == json.dumps(y, sort_keys=True) for x, y in zip(a['found'], b['found'])) for a, b in pairs)
+    name, (ours, peers) = domain+' solo'*solo, ([p[i]['cpu']/n*1e3 for p in pairs] for i in (0, 1))
+    return dict(domain=name, n=n, identical=same, ours_ms=ours, benchmark_ms=peers, wall_ratio=statistics.median(b['wall']/a['wall'] for a, b in pairs),
+                target=TARGET.get(name) if n >= ENOUGH else None)
 
 
-COLUMNS = dict(domain='13', n='4', identical='9', benchmark_ms='12.2f', ours_ms='8.3f', ratio='6.1f', wall_ratio='10.1f')
+def shown(r):
+    return versus(f'grade a simulation, {r["domain"]}', "the benchmark's evaluator", r['ours_ms'], r['benchmark_ms'], 'ms', r['n'],
+                  head=r['domain'] in ('airline', 'retail', 'telecom'))
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('files', nargs='*', help='results files of τ² (default: ../shared/data/tau2_runs, else oracle rollouts)')
     p.add_argument('--n', type=int, help='at most so many simulations a domain (default: all)')
-    p.add_argument('--json', help='write the rows to this file too')
     p.add_argument('--worker', action='store_true', help=argparse.SUPPRESS)
-    args, rows = p.parse_args(), []
+    args = options(p).parse_args()
     if args.worker: print(json.dumps(worker(json.load(sys.stdin)))); return 0
+    if args.quick: args.n, args.repeats = 2, 1
     with tempfile.TemporaryDirectory() as folder:
         files = args.files or sorted(RUNS.glob('*.json*')) or list(generated(folder))
-        print(*(f'{k:>{f.split(".")[0]}}' for k, f in COLUMNS.items()), ' (milliseconds a simulation, CPU time)')
-        for (domain, solo), sims in groups(files, args.n).items():
-            r = compare(sims, domain, solo); rows.append(r)
-            below = f'below {r["target"]}' if r['ratio'] < (r['target'] or 0) else ''
-            print(*(f'{r[k]:>{f}}' for k, f in COLUMNS.items()), below, flush=True)
-    print(NOT_MEASURED)
-    if args.json: Path(args.json).write_text(json.dumps(dict(bench='regrade', rows=rows, not_measured=NOT_MEASURED), indent=1))
-    return int(any(r['ratio'] < (r['target'] or 0) or r['identical'] < r['n'] for r in rows))
+        found = [compare(sims, domain, solo, args.repeats) for (domain, solo), sims in groups(files, args.n).items()]
+    rows = [shown(r) for r in found]
+    print('CPU time; identical to the last field:', ', '.join(f'{r["domain"]} {r["identical"]} of {r["n"]}' for r in found))
+    finish(args, 'regrade', rows, NOT_MEASURED, found)
+    below = [f'{f["domain"]}: below {f["target"]}' for f, r in zip(found, rows) if r['ratio'] < (f['target'] or 0)]
+    differ = [f'{f["domain"]}: verdicts differ' for f in found if f['identical'] < f['n']]
+    if below+differ: print(*below, *differ, sep='\n')
+    return int(bool(below+differ))
 
 
 if __name__ == '__main__': sys.exit(main())

@@ -2,11 +2,12 @@
 
 Both sides play the same tasks, in turn, with the same model behind the same vLLM server, the same prompts, seeds and user.
 The benchmark's orchestrator plays one episode at a time; with `--threads N`, N in threads, as its `--max-concurrency` does.
-Prefix caching is on for both. Run: python bench/rollout.py [--n 32] [--live 32] [--maxtok 32] [--json PATH]
+Prefix caching is on for both. Run: python bench/rollout.py [--n 32] [--live 32] [--maxtok 32] [--repeats 3] [--quick] [--json PATH]
 """
-import argparse, json, sys, time
+import argparse, importlib.util, sys, time
 from concurrent.futures import ThreadPoolExecutor
 
+from common import finish, missing, options, versus
 from tau2_orchestrator import graded
 
 from synthlab.contexts import Context, FramedAgent
@@ -38,6 +39,23 @@ def theirs(ts, agent, threads, steps):
     return time.perf_counter()-start, rewards
 
 
+def measure(a):
+    "Rows, and what was played"
+    ts, rows, detail = [b.task() for b in errands(a.n, 'test')], [], []
+    with serve(a.model, max_model_len=2048, enforce_eager=True, seed=0) as s:
+        agent = FramedAgent(make_llm(s.spec(), style=s.style), Context(schemas='signatures'), maxtok=a.maxtok)
+        ours(ts[:2], agent, 2, a.steps) # warm: the first request compiles
+        for k in a.threads:
+            pairs = [(ours(ts, agent, a.live, a.steps), theirs(ts, agent, k, a.steps)) for _ in range(a.repeats)]
+            same = [sum(x == y for x, y in zip(p[1], q[1])) for p, q in pairs]
+            fast, slow = ([60*a.n/p[i][0] for p in pairs] for i in (0, 1))
+            peer = f"the benchmark's orchestrator, {k} at once"
+            rows.append(versus('episodes with a served model, in lockstep', peer, fast, slow, 'episodes/min', a.n, rate=True, head=k == 1))
+            detail.append(dict(threads=k, same_rewards=same, tokens=[p[2] for p, _ in pairs]))
+            print(f'{k} at once: same reward in {same} of {a.n}')
+    return rows, detail
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--model', default='smollm2', help='served to both (default smollm2)')
@@ -46,25 +64,12 @@ def main():
     p.add_argument('--threads', type=int, nargs='+', default=[1], help="threads of the benchmark's side (default 1)")
     p.add_argument('--maxtok', type=int, default=32, help='new tokens a turn (default 32)')
     p.add_argument('--steps', type=int, default=12, help='cut-off of an episode (default 12)')
-    p.add_argument('--json', help='write the rows to this file too')
-    a, rows = p.parse_args(), []
-    ts = [b.task() for b in errands(a.n, 'test')]
-    with serve(a.model, max_model_len=2048, enforce_eager=True, seed=0) as s:
-        agent = FramedAgent(make_llm(s.spec(), style=s.style), Context(schemas='signatures'), maxtok=a.maxtok)
-        ours(ts[:2], agent, 2, a.steps) # warm: the first request compiles
-        took, rewards, tokens = ours(ts, agent, a.live, a.steps)
-        print(f'lockstep, {a.live} live: {60*a.n/took:.1f} episodes/min, {tokens/took:.0f} tokens/s, mean reward {sum(rewards)/a.n:.2f}')
-        for k in a.threads:
-            base, again = theirs(ts, agent, k, a.steps)
-            same = sum(x == y for x,y in zip(rewards, again))
-            rows.append(dict(n=a.n, live=a.live, threads=k, ours_per_min=60*a.n/took, benchmark_per_min=60*a.n/base,
-                ratio=base/took,
-                             same_rewards=same, target=TARGET if k == 1 else None))
-            print(f'benchmark, {k} at once: {60*a.n/base:.1f} episodes/min, ratio {base/took:.2f}, same reward in {same} of {a.n}')
-    print(NOT_MEASURED)
-    if a.json:
-        with open(a.json, 'w') as f: json.dump(dict(bench='rollout', rows=rows, not_measured=NOT_MEASURED), f, indent=1)
-    return int(any(r['ratio'] < (r['target'] or 0) for r in rows))
+    a = options(p).parse_args()
+    if a.quick: a.n, a.live, a.maxtok, a.steps, a.repeats = 2, 2, 4, 4, 1
+    if importlib.util.find_spec('vllm'): rows, detail = measure(a)
+    else: rows, detail = [missing('episodes with a served model, in lockstep', "the benchmark's orchestrator", 'vllm is not installed')], None
+    finish(a, 'rollout', rows, NOT_MEASURED, dict(model=a.model, live=a.live, maxtok=a.maxtok, steps=a.steps, runs=detail))
+    return int(not a.quick and any(r['ratio'] and r['ratio'] < TARGET for r in rows if r['head']))
 
 
 if __name__ == '__main__': sys.exit(main())

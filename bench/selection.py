@@ -1,7 +1,7 @@
 """Selection in seconds, against the best installable peers on the same data: facility location and k-center on embeddings, MinHash on
 texts, IFD and LESS on the embedded model.
 
-python bench/selection.py [--quick] [--only facility kcenter minhash ifd less]
+python bench/selection.py [--quick] [--only facility kcenter minhash ifd less] [--repeats 3] [--json PATH]
 
 Peers live in a Python of their own (sh bench/install_peers.sh FOLDER), named by PEERS_PYTHON=FOLDER/bin/python; without it only peers
 that need nothing but numpy or transformers are measured. Repeats are interleaved, ratios are medians of the ratios of each repeat: peer's
@@ -16,15 +16,21 @@ seconds over ours, above 1 we are faster. What is compared:
   order of length as well.
 - less: Adam's step left out, as the peers have none: per-row LoRA gradients, projected by random signs; TRAK's and dattri's code.
 """
-import argparse, json, os, random, statistics, subprocess, tempfile, time
+import argparse, json, os, random, subprocess, tempfile, time
 from pathlib import Path
 
 import numpy as np
+from common import finish, missing, options, versus
 
 from synthlab.models import calm_threads
 
 calm_threads()
 HERE, SLOW = Path(__file__).resolve().parent, 'takes minutes for 6,000 rows: see --rows and --small'
+NOT_MEASURED = ('Not measured: what the chosen rows are worth for training (02_select does), data that does not fit in memory, and embedding '
+                'or tokenising, which come before.')
+WHAT = dict(facility='choose rows by facility location', kcenter='choose rows by k-center', minhash='find near copies by MinHash',
+            ifd='score rows by IFD', less='LoRA gradients of rows, projected (LESS)')
+NAMES = dict(numpy='farthest-first as usually written, numpy', transformers='transformers in plain batches', datasketch='datasketch, on a tenth')
 
 
 def peer(name, **job):
@@ -178,6 +184,7 @@ SIZE = dict(facility='rows', kcenter='rows', minhash='texts', ifd='reads', less=
 
 
 def measure(name, a):
+    "Rows of one comparison, and what each way answered"
     with tempfile.TemporaryDirectory() as tmp:
         ways = list(BENCHES[name](a, Path(tmp)))
         seconds, said = {w: [] for w, _ in ways}, {}
@@ -186,9 +193,12 @@ def measure(name, a):
                 if w in said and not seconds[w]: continue
                 s, said[w] = f()
                 if s is not None: seconds[w].append(s)
-    ours = seconds['ours']
-    return {w: dict(seconds=statistics.median(s) if s else None, per_second=getattr(a, SIZE[name])/statistics.median(s) if s else None,
-                    ratio=statistics.median(p/o for p, o in zip(s, ours)) if s else None, said=said[w]) for w, s in seconds.items()}
+    n, ours, rows = getattr(a, SIZE[name]), seconds['ours'], []
+    for w in (w for w, _ in ways if w != 'ours'):
+        peer = NAMES.get(w, w)
+        if len(seconds[w]) == len(ours): rows.append(versus(WHAT[name], peer, ours, seconds[w], 's', n, head=True))
+        else: rows.append(missing(WHAT[name], peer, next(iter(said[w].values()), 'no answer') if not seconds[w] else 'failed in some repeats'))
+    return rows, dict(seconds=seconds, said=said)
 
 
 if __name__ == '__main__':
@@ -202,16 +212,12 @@ if __name__ == '__main__':
     p.add_argument('--reads', type=int, default=200, help='rows for IFD')
     p.add_argument('--grads', type=int, default=48, help='rows for LESS')
     p.add_argument('--threads', type=int, default=os.cpu_count())
-    p.add_argument('--repeats', type=int, default=3)
-    p.add_argument('--quick', action='store_true', help='small sizes, one repeat: a minute or two')
-    p.add_argument('--json', help='also write the numbers here')
-    a = p.parse_args()
-    if a.quick: a.rows, a.k, a.texts, a.reads, a.grads, a.repeats = 2000, 100, 10_000, 24, 8, 1
-    out = {}
+    a = options(p).parse_args()
+    if a.quick: a.rows, a.k, a.texts, a.reads, a.grads, a.repeats = 500, 20, 500, 4, 2, 1
+    rows, detail = [], {}
     for name in a.only:
-        out[name] = measure(name, a)
-        print(f'\n{name}: {getattr(a, SIZE[name]):,} rows, {a.repeats} repeats, {a.threads} threads')
-        for w, r in out[name].items():
-            if r['seconds'] is None: print(f'  {w:<14}not measured: {next(iter(r["said"].values()))}'); continue
-            print(f'  {w:<14}{r["seconds"]:9.2f} s {r["per_second"]:12,.1f} rows/s   peer over ours {r["ratio"]:.2f}   {r["said"]}', flush=True)
-    if a.json: Path(a.json).write_text(json.dumps(out, indent=1))
+        more, detail[name] = measure(name, a)
+        rows += more
+        print(f'{name}: {getattr(a, SIZE[name]):,} rows, {a.threads} threads', detail[name]['said'], flush=True)
+    sizes = {k: getattr(a, k) for k in ('rows', 'dims', 'k', 'texts', 'reads', 'grads', 'threads')}
+    finish(a, 'selection', rows, NOT_MEASURED, dict(detail, **sizes))

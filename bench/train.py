@@ -3,17 +3,21 @@
 Rows are ragged: made-up sentences of one to ten clauses, each row one question and one answer. Ours lays the rows of a batch end to end and
 projects target positions only. TRL gets the same chats with `assistant` as completion, its own collator and defaults (gradient
 checkpointing among them); LLaMA-Factory the exported folder. Seconds are each trainer's own, without loading. Losses of the first step
-are printed, since a fast wrong loss is worth nothing. `--only ours` and such measure one; interleaved repeats are up to the caller.
+are printed, since a fast wrong loss is worth nothing. The trainers take turns; `--only ours` and such measure one.
+LLaMA-Factory lives in a Python of its own (sh bench/install_llamafactory.sh FOLDER), named by LLAMAFACTORY_CLI.
 """
 import argparse, json, os, random, re, shutil, subprocess, tempfile
 from pathlib import Path
 
+from common import finish, missing, options, versus
 from synthlab.llamafactory import write_llamafactory
 from synthlab.masks import encode_rows
 from synthlab.models import Prompter, model_dir, quiet
 from synthlab.recipe import Recipe, dtype_of, recipe
 from synthlab.train import train
 from synthlab.types import Message
+
+NOT_MEASURED = 'Not measured: loading, other models, what is learnt beyond the first loss, and a GPU, unless the machine named has one.'
 
 
 def ragged(n, seed=0):
@@ -75,6 +79,20 @@ def bench(n, steps, batch, layout, threads, only, dtype):
     return out
 
 
+PEERS = dict(plain_trl='TRL with its defaults', llamafactory='LLaMA-Factory')
+
+
+def shown(runs, a):
+    "A row for each peer: target tokens a second, and the loss of the first step of both"
+    for k, name in PEERS.items():
+        if a.only and k not in a.only: continue
+        what, got = f'train LoRA on ragged rows, {a.layout}', [r[k] for r in runs if k in r]
+        if not got: yield missing(what, name, 'LLAMAFACTORY_CLI is not set (bench/install_llamafactory.sh)'); continue
+        rate = lambda rs: [r['targets_per_second'] for r in rs]
+        print(f'first loss: ours {runs[0]["ours"]["first_loss"]:.4f}, {name} {got[0]["first_loss"]:.4f}')
+        yield versus(what, name, rate([r['ours'] for r in runs]), rate(got), 'target tokens/s', a.n, rate=True, head=True)
+
+
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('-n', type=int, default=64, help='rows')
@@ -83,12 +101,10 @@ if __name__ == '__main__':
     p.add_argument('--layout', default='flat', help='of ours: flat or padded')
     p.add_argument('--threads', type=int, default=1)
     p.add_argument('--dtype', default='float32')
-    p.add_argument('--only', nargs='*', help='ours, plain_trl, llamafactory')
-    p.add_argument('--json', help='also write the numbers here')
-    a = p.parse_args()
-    out = bench(a.n, a.steps, a.batch, a.layout, a.threads, a.only, a.dtype)
-    for k, v in out.items(): print(f'{k:<14}{v["seconds"]:8.1f} s {v["targets_per_second"]:8.1f} target tokens/s   first loss {v["first_loss"]:.4f}')
-    for k in set(out)-{'ours'}:
-        if 'ours' in out: print(f'ours over {k}: {out["ours"]["targets_per_second"]/out[k]["targets_per_second"]:.2f}')
-    if 'llamafactory' not in out: print('LLaMA-Factory was not measured: set LLAMAFACTORY_CLI (bench/install_llamafactory.sh)')
-    if a.json: Path(a.json).write_text(json.dumps(out, indent=1))
+    p.add_argument('--only', nargs='*', choices=['ours', *PEERS], help='some of the three')
+    a = options(p).parse_args()
+    if a.quick: a.n, a.steps, a.batch, a.repeats = 4, 1, 2, 1
+    runs = [bench(a.n, a.steps, a.batch, a.layout, a.threads, a.only, a.dtype) for _ in range(a.repeats)]
+    for k in runs[0]: print(f'{k:<14}', *(f'{r[k]["seconds"]:8.1f} s {r[k]["targets_per_second"]:8.1f} target tokens/s' for r in runs if k in r))
+    rows = list(shown(runs, a)) if 'ours' in runs[0] else []
+    finish(a, 'train', rows, NOT_MEASURED, dict(runs=runs, steps=a.steps, batch=a.batch, layout=a.layout, threads=a.threads, dtype=a.dtype))

@@ -1,8 +1,7 @@
 "Generated conversations are what they say: the benchmark grades them 1, no rule is broken, nothing of the test is in them."
-import json, math, os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -336,11 +335,13 @@ def test_user_errors_are_one_line(kw, text):
 
 
 def test_bench_says_a_ratio(tmp_path):
-    r = subprocess.run([sys.executable, ROOT/'bench'/'generate_verified.py', '--n', '40', '--jobs', '1', '--sample', '3', '--theirs', '2', '--ours', '10', '--json', tmp_path/'o.json'],
-                       capture_output=True, text=True)
-    assert r.returncode == 0 and 'ratio' in r.stdout and 'Not measured' in r.stdout, r.stderr[-500:]
-    d = json.loads(Path(tmp_path/'o.json').read_text())
-    assert all(x['ours_kept'] == x['ours_n'] and x['theirs_kept'] == x['theirs_n'] for x in d['rows'][:-1]) and math.isfinite(d['rows'][-1]['ratio'])
+    r = subprocess.run([sys.executable, ROOT/'bench'/'generate_verified.py', '--quick', '--json', tmp_path/'o.json'], capture_output=True, text=True)
+    assert r.returncode == 0 and 'Not measured' in r.stdout, r.stderr[-500:]
+    d = json.loads((tmp_path/'o.json').read_text())
+    graded, many, ratio, sampled = d['rows']
+    assert graded['ratio'] == 1 and graded['n'] == 3 and many['n'] == 40 and many['ours'] > 0
+    assert ratio['ratio'] > 1 and ratio['ratio'] == pytest.approx(ratio['peers']/ratio['ours']) and sampled['ours'] > ratio['ours']
+    assert all(x['ours_kept'] == x['ours_n'] == 10 and x['theirs_kept'] == x['theirs_n'] == 2 for x in d['detail']['runs'][0])
 
 
 def test_twins_are_played_once():
