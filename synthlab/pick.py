@@ -7,11 +7,13 @@ __all__ = ['Item', 'item', 'Selection', 'Budget', 'take', 'by_score', 'chance', 
            'kept_by']
 
 # %% ../nbs/lib/31_pick.ipynb #9e2ad79a
-import math, random
+import math, random, reprlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from html import escape
 from typing import Literal
 
+from .show import long_table, table
 from .types import Usage
 
 # %% ../nbs/lib/31_pick.ipynb #6b2c3e2f
@@ -52,6 +54,20 @@ class Selection:
     info: dict = field(default_factory=dict) # parameters, and what was left out
 
     def __len__(self): return len(self.idx)
+    def __repr__(self): return f'Selection({self.name}, {len(self.idx):,} of {len(self.score):,} rows)'
+    def _repr_html_(self): return _html(self)
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 300
+
+def _html(s, most=200):
+    "A selection in a notebook: what it cost, how it was made, the rows that come first and why"
+    flops = 'FLOPs not known' if s.flops is None else f'{s.flops:.3g} FLOPs'
+    head = [f'<b>{escape(s.name or "selection")}</b>', f'{len(s):,} of {len(s.score):,} rows', flops, f'{s.usage.seconds:.2f} s']
+    rows = [dict(rank=n, row=int(i), score=float(s.score[i]), reason=why) for n,(i,why) in enumerate(zip(s.idx[:most], s.reason), 1)]
+    how = table([dict(parameter=k, value=_short.repr(v)) for k,v in s.info.items()]).data
+    fold = f'<details><summary>{len(s.info)} parameters</summary>{how}</details>' if s.info else ''
+    return f'<div>{" · ".join(head)}</div>{long_table(rows, len(s), digits=4)}{fold}'
 
 # %% ../nbs/lib/31_pick.ipynb #229c4a63
 class Budget:

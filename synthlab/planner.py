@@ -8,12 +8,12 @@ __all__ = ['FEW', 'GUESS', 'Model', 'Schedule', 'plan']
 # %% ../nbs/lib/42_planner.ipynb #51262e3d
 import math
 from dataclasses import dataclass, field, replace
-from html import escape
 
 from .gaussian import Gaussian, fit, gap, holds, optimum, prices
 from .pilot import Curve, learn, rates_of
 from .schedules import CONSTANT, LINEAR, Policy, forecast, whole
-from .show import table
+from .show import long_table, table
+from .types import fold
 
 # %% ../nbs/lib/42_planner.ipynb #ea7198c8
 @dataclass
@@ -122,10 +122,11 @@ class Schedule:
         return '\n\n'.join(p for p in parts+[f'note: {s}' for s in self.warnings])
 
     def _repr_html_(self):
-        parts = [('', self.rows()), ('compared at the same cost', self.compared()), ('if an input is wrong', self.sensitivity())]
-        notes = ''.join(f'<p>note: {escape(s)}</p>' for s in self.warnings)
-        fold = lambda t, rows: f'<details><summary>{t}</summary>{table(rows).data}</details>' if t else table(rows).data
-        return ''.join(fold(*p) for p in parts)+notes
+        head = f'<b>{len(self.n)} rounds</b> · {self.cost:,.0f} of {self.budget:,.0f} spent · growth {self.growth:.3g}'
+        parts = [('compared at the same cost', self.compared()), ('if an input is wrong', self.sensitivity())]
+        folded = ''.join(f'<details><summary>{t}</summary>{table(rows).data}</details>' for t,rows in parts)
+        notes = ''.join(f'<p>note: {fold(s)}</p>' for s in self.warnings)
+        return f'<div>{head}</div>{long_table(self.rows(), first=12)}{folded}{notes}'
 
     def figure(self): # Figure
         "Samples and money by round, beside a constant policy"

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ToolCall', 'Message', 'Task', 'Score', 'Usage', 'Trajectory', 'to_dict', 'from_dict', 'content_key', 'write_jsonl',
-           'read_jsonl', 'to_html', 'to_md']
+           'read_jsonl', 'fold', 'to_html', 'to_md']
 
 # %% ../nbs/lib/00_types.ipynb #a443355b
 import hashlib, json, math, os
@@ -192,16 +192,19 @@ border-left:4px solid #999;background:#9991;border-radius:4px;white-space:pre-wr
 .sl-t .error{border-color:#e34948}.sl-t .who{font-weight:600;margin-right:.5rem}.sl-t code{background:none;font-size:12px}
 .sl-t .head{color:#777;margin-bottom:.4rem}</style>'''
 
-def _fold(s, n=300):
+def fold(
+    s:str, # plain text
+    n:int=300 # characters that are shown as they are
+) -> str: # HTML
     "Escaped text, folded behind its beginning when longer than `n` characters"
     if len(s) <= n: return escape(s)
     return f'<details><summary>{escape(s[:n//3])}… ({len(s):,} characters)</summary>{escape(s)}</details>'
 
 def _turn_html(i, m):
-    calls = ''.join(f'<div><code>→ {_fold(str(c))}</code></div>' for c in m.calls)
+    calls = ''.join(f'<div><code>→ {fold(str(c))}</code></div>' for c in m.calls)
     who = f'tool, for the {m.by}' if m.role == 'tool' and m.by else m.role
     kind = escape(m.role if m.role in ('user','assistant','tool') else 'system') + (' error' if m.error else '')
-    body = _fold(m.content, 300 if m.role in ('tool','system') else 4000)
+    body = fold(m.content, 300 if m.role in ('tool','system') else 4000)
     return f'<div class="m {kind}"><span class="who">{i} {escape(who)}</span>{body}{calls}</div>'
 
 # %% ../nbs/lib/00_types.ipynb #1dff8cdb

@@ -339,7 +339,7 @@ def test_bench_says_a_ratio(tmp_path):
     assert r.returncode == 0 and 'Not measured' in r.stdout, r.stderr[-500:]
     d = json.loads((tmp_path/'o.json').read_text())
     graded, many, ratio, sampled = d['rows']
-    assert graded['ratio'] == 1 and graded['n'] == 3 and many['n'] == 40 and many['ours'] > 0
+    assert graded['ratio'] == 1 and graded['n'] == 3 and many['n'] >= 40 and many['ours'] > 0
     assert ratio['ratio'] > 1 and ratio['ratio'] == pytest.approx(ratio['peers']/ratio['ours']) and sampled['ours'] > ratio['ours']
     assert all(x['ours_kept'] == x['ours_n'] == 10 and x['theirs_kept'] == x['theirs_n'] == 2 for x in d['detail']['runs'][0])
 
