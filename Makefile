@@ -66,8 +66,8 @@ lab: $(STAMP)
 docs: export PATH := $(CURDIR)/$(BIN):$(PATH)
 docs: $(STAMP)
 	@nbdev-proc-nbs
-	@sed -e '1{/^# /d}' -e 's#](nbs/#](#g' README.md > _proc/_readme.md
-	@printf -- '---\ntitle: synthlab\n---\n\n' | cat - _proc/_readme.md > _proc/index.qmd
+	@for p in 'README.md index synthlab' 'README.zh-CN.md zh synthlab（中文）'; do set -- $$p; { printf -- '---\ntitle: %s\n---\n\n' $$3; \
+	  sed -e '1{/^# /d}' -e 's#](nbs/#](#g' -e 's#](README.md)#](index.qmd)#' -e 's#](README.zh-CN.md)#](zh.qmd)#' $$1; } > _proc/$$2.qmd; done
 	@cd _proc && if command -v quarto > /dev/null; then quarto render --no-execute; else smalldocs render . --quiet 2>&1 | sed '/broken link .lib/d;/output-file is not read/d'; fi
 	@for f in $$(find _proc/_docs -name '[0-9]*_*.html'); do n=$$(basename $$f); cp $$f $$(dirname $$f)/$${n#*_}; done
 	@rm -rf _docs; mv _proc/_docs _docs
