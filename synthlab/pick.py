@@ -64,7 +64,8 @@ def _html(s, most=200):
     "A selection in a notebook: what it cost, how it was made, the rows that come first and why"
     flops = 'FLOPs not known' if s.flops is None else f'{s.flops:.3g} FLOPs'
     head = [f'<b>{escape(s.name or "selection")}</b>', f'{len(s):,} of {len(s.score):,} rows', flops, f'{s.usage.seconds:.2f} s']
-    rows = [dict(rank=n, row=int(i), score=float(s.score[i]), reason=why) for n,(i,why) in enumerate(zip(s.idx[:most], s.reason), 1)]
+    chosen = enumerate(zip(s.idx[:most], s.reason), 1)
+    rows = [dict(rank=n, row=int(i), score=float(s.score[i]), reason=why) for n,(i,why) in chosen]
     how = table([dict(parameter=k, value=_short.repr(v)) for k,v in s.info.items()]).data
     fold = f'<details><summary>{len(s.info)} parameters</summary>{how}</details>' if s.info else ''
     return f'<div>{" · ".join(head)}</div>{long_table(rows, len(s), digits=4)}{fold}'
