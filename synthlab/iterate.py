@@ -114,7 +114,7 @@ class Learner:
         self.weights = load_file(Path(folder)/'adapter.safetensors')
 
 # %% ../nbs/lib/71_iterate.ipynb #89dfbc63
-_house = dict(rank=16, lora_alpha=32, lr=1e-3, warmup=.1, batch=4, cutoff=1024, dtype='bfloat16')
+_house = dict(rank=16, lora_alpha=32, lr=1e-3, warmup=.1, batch=2, cutoff=1024, dtype='bfloat16')
 
 @lru_cache(maxsize=1)
 def _learner(key):
@@ -131,6 +131,7 @@ class Errands:
     training:dict = field(default_factory=dict) # of the recipe, over this module's own
     warm:int=24 # verified rows of a scripted clerk that the first model is warmed up on
     warm_epochs:int=3 # over them
+    shows:dict = field(default_factory=dict) # how the clerk of the warm-up talks and slips, as in `distill.simulate`
     epochs:int=1 # over what a round accepts
     tests:int=40 # errands for evaluation, in words and names of the other half
     temp:float=1. # of what is drawn
@@ -144,7 +145,10 @@ class Errands:
     @property
     def asked(self): return [b.task() for b in errands(self.tests, 'test', self.seed)]
     @property
-    def shown(self): return pool(errands(2*self.warm, 'train', self.seed), seed=self.seed).kept[:self.warm] if self.warm else []
+    def shown(self):
+        "The rows of the warm-up"
+        if not self.warm: return []
+        return pool(errands(2*self.warm, 'train', self.seed), seed=self.seed, **self.shows).kept[:self.warm]
 
     @property
     def learner(self):

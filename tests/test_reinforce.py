@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from conftest import needs_smollm2
+from synthlab.arms import (Arm, LLMJudge, LLMSimulator, ScriptedJudge, ScriptedSimulator, answer_rate, arm, enacted, judged_rows,
+    played)
 from synthlab.clerk import Clerk
 from synthlab.distill import simulate
 from synthlab.errands import errands
 from synthlab.grade import grade
-from synthlab.grpo import (Arm, LLMJudge, LLMSimulator, ScriptedJudge, ScriptedSimulator, TokenAgent, answer_rate, arm, enacted, grpo, judged_rows,
-    played, reinforced)
+from synthlab.grpo import TokenAgent, grpo, reinforced
 from synthlab.iterate import Errands, ends, loop_rows, schedule
 from synthlab.chat import Backend, Reply
 from synthlab.races import race
