@@ -53,14 +53,15 @@ def _guide(a, rng): return rng.choice(GUIDES).format(in_words(a))
 
 def lines(
     task:Task, # with the actions to be played as gold
-    rng # random.Random
+    rng, # random.Random
+    brisk:bool=False # asks, looks up and proposes nothing: for a policy that demands none of it
 ) -> list[Message]: # the agent's turns up to the closing words
     "What the clerk says and does on a task"
-    asks = isinstance(task.goal, dict) and task.goal.get('known_info')
+    asks = not brisk and isinstance(task.goal, dict) and task.goal.get('known_info')
     out = [Message('assistant', rng.choice(ASKS))] if asks else []
     for kind, acts in groupby(task.gold or [], lambda a: _kind(a, task.domain)):
-        acts = list(acts)
-        if kind == 'write': out.append(Message('assistant', _proposal(acts, rng)))
+        acts = [] if brisk and kind == 'read' else list(acts)
+        if kind == 'write' and not brisk: out.append(Message('assistant', _proposal(acts, rng)))
         words = [_guide(a, rng) if kind == 'user' else '' for a in acts]
         out += [Message('assistant', t) if t else Message('assistant', calls=[_act(a)]) for t,a in zip(words, acts)]
     return out
@@ -68,11 +69,13 @@ def lines(
 # %% ../nbs/lib/19_clerk.ipynb #07ba9b2a
 class Clerk(OracleAgent):
     "Plays a task's gold actions as the oracle does, in words drawn by the episode's seed"
-    name = 'scripted:clerk'
+    def __init__(self,
+        brisk:bool=False # as in `lines`
+    ): self.brisk, self.name = brisk, 'scripted:brisk-clerk' if brisk else 'scripted:clerk'
 
     def _next(self, ep):
         if ep.solo: return super()._next(ep)
-        if 'clerk' not in ep.memo: ep.memo['clerk'] = lines(ep.task, random.Random(ep.seed))
+        if 'clerk' not in ep.memo: ep.memo['clerk'] = lines(ep.task, random.Random(ep.seed), self.brisk)
         n = sum(m.role == 'assistant' for m in ep.messages[ep.start:])
         return ep.memo['clerk'][n] if n < len(ep.memo['clerk']) else Message('assistant', self._close(ep))
 

@@ -72,10 +72,11 @@ def simulate(
     blueprints:list[Blueprint], # what the conversations are about
     slips:float=.25, # share of conversations in which the agent slips
     faults:dict=SIMULATED, # rates as in `teacher.spoiled`
-    seed:int=0 # of episodes and faults
+    seed:int=0, # of episodes and faults
+    brisk:bool=False # the clerk asks, looks up and proposes nothing
 ) -> list[Trajectory]: # one a blueprint, not verified
     "Conversations as a fallible model would write them"
-    out = rollout([b.played() for b in blueprints], Slipping(slips), ScriptedUser(), seed=seed)
+    out = rollout([b.played() for b in blueprints], Slipping(slips, brisk), ScriptedUser(), seed=seed)
     for t,b in zip(out, blueprints):
         t.task, t.source = b.task(), 'simulated'
         t.messages, spoilt = spoiled(t.messages, b.domain, faults, random.Random(f'{t.seed}/faults'))

@@ -222,8 +222,11 @@ def slipped(
 class Slipping(Clerk):
     "A clerk that errs at a known rate, by the episode's seed"
     def __init__(self,
-        rate:float=1/3 # of conversations
-    ): self.rate, self.name = rate, f'scripted:slipping-{rate:.3g}'
+        rate:float=1/3, # of conversations
+        brisk:bool=False # as in `clerk.lines`
+    ):
+        super().__init__(brisk)
+        self.rate, self.name = rate, f'scripted:slipping-{rate:.3g}'
 
     def _next(self, ep):
         rng = random.Random(f'{ep.seed}/slip')

@@ -280,14 +280,15 @@ def test_pmap_keeps_order_and_names_the_item(jobs):
     assert e.value.__notes__ == ['squares: item 1, 2']
 
 
-held = []
+kept_alive = []
 
 def grow(x):
     "After the first items, half a gigabyte freed and a little kept on top of it: malloc keeps all"
     import os, time
     some = [b'x'*100_000 for _ in range(6000 if x > 1 else 0)]
-    held.append(b'y'*100_000)
+    kept_alive.append(b'y'*100_000)
     time.sleep(1.1)
+    del some
     return os.getpid()
 
 
