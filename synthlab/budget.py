@@ -122,7 +122,8 @@ def compete(
         four = [CONSTANT, LINEAR, Growing(rate=rate), Adaptive(c_g, c_t, rate)]
         out.rate[name] = rate
         out.tried += [dict(r, condition=name) for r in tried]
-        out.rows += [dict(r, condition=name) for r in race(world, [p for p in four if p.name in policies.split()], range(seeds), **kw)]
+        chosen = [p for p in four if p.name in policies.split()]
+        out.rows += [dict(r, condition=name) for r in race(world, chosen, range(seeds), **kw)]
     return out
 
 class Growing(Policy):
