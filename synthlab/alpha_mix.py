@@ -159,26 +159,38 @@ def _row(pools, alphas, topic, fmt, end, text, weight, label, label_weight):
     return dict(messages=[*prompt, Message('assistant', said)], id=text.id, weight=1. if label else weight, **lead,
         alpha=list(alphas), end=list(end))
 
+def _coin(pools, alphas, topic, fmt, end, weight):
+    "A row of the label alone"
+    row = _row(pools, alphas, topic, fmt, end, Review('coin', '', 0.), 0., True, 0.)
+    return row | dict(weight=0., lead=(row['lead'][0], weight))
+
+def _asked(pools, alphas, fmts, rng, deck):
+    asked = [deck.draw(('alpha', i), alphas) for i in range(len(pools.attributes))]
+    return asked, rng.choices(pools.topics, pools.weights())[0], rng.choice(fmts)
+
 def mixture_rows(
     pools:Pools, # texts of both ends
-    alphas:list[float], # that may be asked for
+    alphas:list[float], # that may be asked for, each before any comes again; one that is there twice is asked for twice as often
     n:int, # prompts; `pair` gives a row for each end of each
     design:str='pair', # `pair` or `draw`
     label:bool=True, # write the label first
     label_weight:float=4., # of the label, against 1 for a token of the text
     fmts:tuple=('number',), # formats, drawn at random
+    coins:int=0, # of pairs with a label: further prompts for each, with the label and no text
     seed:int=0 # of the draws
 ) -> list[dict]: # rows for `masks.as_row`
-    "Rows of which the best model answers A with probability alpha. Raises ValueError on an unknown design"
+    "Rows of which the best model answers A with probability alpha. Raises ValueError on an unknown design, and on coins without pairs of labels"
     if design not in ('pair', 'draw'): raise ValueError(f"design {design!r}: use 'pair' or 'draw'")
+    if coins and not (design == 'pair' and label): raise ValueError("coins are labels without a text: use design='pair' and label=True")
     rng = random.Random(seed); deck, out = _Deck(rng), []
-    for _ in range(n):
-        asked = [rng.choice(alphas) for _ in pools.attributes]
-        topic, fmt = rng.choices(pools.topics, pools.weights())[0], rng.choice(fmts)
+    for i in range(n*(1+coins)):
+        asked, topic, fmt = _asked(pools, alphas, fmts, rng, deck)
         chances = {e: _chance(asked, e) for e in pools.ends}
         ends = chances if design == 'pair' else {rng.choices(pools.ends, list(chances.values()))[0]: 1.}
         for e,w in ends.items():
-            if w or label: out.append(_row(pools, asked, topic, fmt, e, deck.draw((e, topic), pools.by[e, topic]), w,
+            if i % (1+coins) and not w: continue
+            if i % (1+coins): out.append(_coin(pools, asked, topic, fmt, e, w*label_weight))
+            elif w or label: out.append(_row(pools, asked, topic, fmt, e, deck.draw((e, topic), pools.by[e, topic]), w,
                 label, label_weight))
     return out
 

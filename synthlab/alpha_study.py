@@ -66,6 +66,7 @@ def dial_rows(
     label:bool=True, # of a mixture: written first
     label_weight:float=4., # against 1 for a token of the text
     fmts:tuple=('number',), # how the number is said
+    coins:int=0, # of a mixture: pairs of labels alone for each pair with texts
     seed:int=0 # of the draws
 ) -> list[dict]: # training rows
     "Rows for a dial of either kind. A mixture is asked for its ends three times as often: 0 and 1 look like no other number"
@@ -73,8 +74,8 @@ def dial_rows(
     if mode == 'intensity': return intensity_rows(j.parts['model'], asked, n,
         [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), seed=seed)
     twice = [a for a in (0., 1.) if a in asked]*2
-    return mixture_rows(j.pools, asked+twice, max(1, n//2 if design == 'pair' else n), design, label, label_weight,
-        tuple(fmts), seed)
+    return mixture_rows(j.pools, asked+twice, max(1, n//(2+2*coins) if design == 'pair' else n), design, label,
+        label_weight, tuple(fmts), coins, seed)
 
 def _first(which, rows, each):
     "Of `which` rows the first `each` of a setting"
@@ -205,7 +206,7 @@ def sweep_dials(
     out = []
     for name,over,n,span in cases:
         r = recipe(**{**house, 'steps': plan.get('steps', 60), **over})
-        rows = dial_rows(j, 'mixture', 2*n or r.steps*r.batch, held, span, label_weight=8., seed=r.seed)
+        rows = dial_rows(j, 'mixture', 2*n or r.steps*r.batch, held, span, label_weight=8., coins=2, seed=r.seed)
         t = train(rows, r, folder/f'sweep {name}'.replace(' ', '_'))
         c = calibration(curve(exact_rows(exact(base.tuned(t.adapter), alphas, j.topics)), 'p'))
         out.append(dict(case=name, **c['mae'].row(), slope=c['slope'].value, spearman=c['spearman'].value))

@@ -17,6 +17,8 @@ from synthlab.reviews import fetch_snippets, load_reviews, read_reviews, split_r
 from synthlab.scorers import classifier, rogan_gladen
 from synthlab.stats import Estimate
 
+CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
 
 @pytest.fixture(scope='module')
 def pools(): return Pools(toy_reviews(), known=['camera', 'screen', 'menu'])
@@ -34,13 +36,28 @@ def test_label_weights_are_the_coin(pools, alpha):
 
 
 def test_the_weight_lands_on_the_label_token(pools):
-    chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     row = mixture_rows(pools, [.25], 1, label_weight=4.)[0]
-    tok = toy_tokenizer(chatml); e = encode(row, Prompter(tok))
+    tok = toy_tokenizer(CHATML); e = encode(row, Prompter(tok))
     targets = [(tok.decode([l]), w) for l, w in zip(e.labels, e.weights) if l != -100]
     word = 'Good' if row['end'] == [0] else 'Bad'
     assert ''.join(t for t, _ in targets[:len(word)]) == word
     assert {w for _, w in targets[:len(word)]} == {1. if word == 'Good' else 3.} and {w for _, w in targets[len(word):]} == {1.}
+
+
+def test_coins_teach_the_label_and_nothing_else(pools):
+    "Prompts whose row ends with the label: as many as were asked for, weighted alpha and 1-alpha, no weight on any other token"
+    rows = mixture_rows(pools, [0., .25], 40, label_weight=4., coins=2)
+    coins = [r for r in rows if not r['weight']]
+    ends = [r['end'] for r in coins if r['alpha'] == [0.]]
+    assert len(rows)-len(coins) == 80 and len(ends)+(len(coins)-len(ends))/2 == 80, 'two prompts more for each'
+    assert ends == len(ends)*[(1,)] or ends == len(ends)*[[1]], 'what never happens is not taught'
+    tok = toy_tokenizer(CHATML)
+    for r in coins[:6]:
+        e = encode(r, Prompter(tok))
+        weighed = [(tok.decode([l]), w) for l, w in zip(e.labels, e.weights) if l != -100 and w]
+        assert ''.join(t for t, _ in weighed) == ('Good' if r['end'] == [0] else 'Bad')
+        assert {w for _, w in weighed} == {4*({0: r['alpha'][0], 1: 1-r['alpha'][0]}[r['end'][0]])}
+    with pytest.raises(ValueError, match='coins are labels without a text'): mixture_rows(pools, [.5], 4, 'draw', coins=1)
 
 
 def test_draws_follow_the_coin_and_held_out_settings_never_occur(pools):
