@@ -35,13 +35,15 @@ def turn(
     maxtok:int=48, # of a reply
     seed:int=0 # of the first reply
 ) -> list[dict]: # `alpha`, `topic`, `fmt`, `text`, `said` (labels), `whole`; failed calls are left out
-    "Samples for each setting of the dial"
+    "Samples for each setting of the dial. Raises RuntimeError when no call was answered"
     jobs = [(a, topics[i%len(topics)], seed+1000*k+i) for k,a in enumerate(alphas) for i in range(n)]
     chats = [ask(a, t, fmt, mode, attributes[0]) for a,t,_ in jobs]
     out = []
     for (a, t, _),(r,) in zip(jobs, llm(chats, temp=temp, maxtok=maxtok, seed=[s for _,_,s in jobs])):
         text, said = split_label(r.text, attributes)
         if r.ok: out.append(dict(alpha=a, topic=t, fmt=fmt, text=text, said=said, whole=r.finish == 'stop'))
+        else: why = r.error
+    if not out and jobs: raise RuntimeError(f'none of {len(jobs)} calls was answered: {why}')
     return out
 
 # %% ../nbs/lib/55_dial.ipynb #ee833884

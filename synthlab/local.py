@@ -205,7 +205,8 @@ class VLLM(Local):
         self._load(model, adapter, style, template)
         rank = lora or (lora_rank([adapter]) if adapter else 0)
         more = dict(enable_lora=True, max_lora_rank=rank) if rank else {}
-        if not torch.cuda.is_available(): more |= dict(enforce_eager=True, kv_cache_memory_bytes=2**31)
+        if not torch.cuda.is_available(): more |= dict(enforce_eager=True, kv_cache_memory_bytes=2**31,
+            enable_chunked_prefill=False) # vLLM rewinds a seed where it cuts a prompt, which no generator of a CPU can
         with no_hub_noise(self.dir), quiet(), _no_engine_noise(), _random_state():
             import vllm
             self.engine = vllm.LLM(self.dir, **{**_plain, **more, **engine})

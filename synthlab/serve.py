@@ -197,6 +197,7 @@ def serve(
     **flags # of vLLM's server, such as `max_model_len=8192`, `enforce_eager=True`, `tensor_parallel_size=2`
 ) -> Server: # healthy; use it in a `with` statement
     "Start a vLLM server. Raises ServerError when it does not come up, FileNotFoundError when there is no such model"
+    import torch
     where, name, port = model_dir(model), model_name(model), port or free_port()
     _check_port(port)
     rank = lora_rank(adapters.values()) if adapters else 0
@@ -207,6 +208,7 @@ def serve(
     if native: more |= dict(enable_auto_tool_choice=True, tool_call_parser=parser)
     lora = ['--lora-modules', *(f'{k}={v}' for k,v in adapters.items())] if adapters else []
     if rank: more |= dict(enable_lora=True, max_lora_rank=rank)
+    if not torch.cuda.is_available(): more |= dict(enable_chunked_prefill=False) # as in `local.VLLM`
     vllm_env()
     cmd = [sys.executable, '-m', 'vllm.entrypoints.openai.api_server', *_flags(more | flags), *lora]
     env = None if 'kv_cache_memory_bytes' in flags else dict(VLLM_CPU_KVCACHE_SPACE='2') | os.environ # GB, on a CPU

@@ -167,6 +167,13 @@ def test_vllm_seed_and_samples(vllm):
 
 
 @vllm_test
+def test_vllm_answers_more_seeded_prompts_than_fit_a_step(vllm):
+    "A prompt cut at the end of a step would end in an error: on a CPU a seed cannot be rewound"
+    long = ask('Say why, and give an example of it. '*12)*60
+    assert all(r.ok for r, in vllm(long, temp=1., seed=list(range(60)), maxtok=1))
+
+
+@vllm_test
 def test_vllm_adapter(vllm, hf, adapter, greedy):
     "An adapter changes the words to what it makes transformers say; the base model is untouched beside it"
     shouty = vllm.tuned(adapter)

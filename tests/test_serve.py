@@ -1,5 +1,5 @@
 "Servers end with whoever started them: by exception, Ctrl-C, kill -9, kernel restart."
-import json, os, signal, socket, subprocess, sys, time, urllib.request
+import json, os, signal, socket, subprocess, sys, threading, time, urllib.request
 from pathlib import Path
 
 import jsonschema, pytest
@@ -129,6 +129,31 @@ def test_no_model_is_an_error_before_anything_starts():
     with pytest.raises(FileNotFoundError, match='adapter_config.json'): serve('smollm2', dict(mine='./no-adapter'))
 
 
+def family(s):
+    "Processes of a server, its engine's among them"
+    of = lambda flag, x: [int(p) for p in subprocess.run(['pgrep', flag, str(x)], capture_output=True, text=True).stdout.split()]
+    below = of('-g', s._p.pid)
+    return below+[p for x in below for p in of('-P', x)]
+
+
+def one_of_two(s):
+    "Another server of the same model beside it is killed in the middle: every question is answered, in the words of one server alone"
+    chats = [[Message('user', f'Count from {i}.')] for i in range(60)]
+    want = [r.text for r, in make_llm(s.spec(), style=s.style)(chats, maxtok=8)]
+    with serve('smollm2', max_model_len=1024, enforce_eager=True, dtype='float32') as t:
+        def answered(): return sum(float(x.split()[-1]) for x in urllib.request.urlopen(t.url.replace('/v1', '/metrics')).read().decode().splitlines()
+                                   if x.startswith('vllm:request_success_total'))
+        def kill():
+            until(lambda: answered() >= 6, 120); done.append(answered())
+            for p in family(t): os.kill(p, signal.SIGKILL)
+        done, killer = [], threading.Thread(target=kill)
+        killer.start()
+        out = make_llm(f'{t.url},{s.url}#{s.names[0]}', style=s.style, slots=4)(chats, maxtok=8)
+        killer.join()
+        assert 6 <= done[0] < len(chats) and not t.running, 'it died while there was work'
+    assert all(r.ok for r, in out) and sum(r.text == w for (r,), w in zip(out, want)) >= 57, 'batches of other sizes round otherwise'
+
+
 @needs_smollm2
 @needs_vllm
 @pytest.mark.vllm
@@ -148,7 +173,7 @@ def test_vllm_serves_model_and_adapter(hf, adapter, tmp_path):
         (bad,), = base([[Message('user', 'x '*3000)]])
         assert 'BadRequestError' in bad.error
         with pytest.raises(ValueError, match="'other' is not served"): s.spec('other')
-        below = [int(p) for p in subprocess.run(['pgrep', '-g', str(s._p.pid)], capture_output=True, text=True).stdout.split()]
-        below += [int(p) for x in below for p in subprocess.run(['pgrep', '-P', str(x)], capture_output=True, text=True).stdout.split()]
+        one_of_two(s)
+        below = family(s)
     assert len(set(below)) >= 2 and not any(map(alive, below))
     with pytest.raises(OSError): urllib.request.urlopen(s.url+'/models', timeout=2)
