@@ -23,17 +23,21 @@ class Attribute:
     high: float = 1. # a value from here on has it
     low: float = -1. # a value up to here has it not
     value: str = 'rating' # of a review: `rating`, or `words` for its length
+    grades: tuple[str,...] = ('Awful', 'Bad', 'Poor', 'Mixed', 'Fine', 'Good', 'Great') # written first where an intensity wants a label; least first
 
     def of(self, r:Review) -> float: # strength
         "The value of a text"
         return r.rating if self.value == 'rating' else len(r.text.split())
+    def grade(self, degree:float) -> str: # 0 to 1
+        "The word for a degree"
+        return self.grades[min(len(self.grades)-1, int(degree*len(self.grades)))]
     def side(self, r:Review) -> int|None: # 0: has it (A), 1: has it not (B), None: in between
         "Which pool a text belongs to"
         v = self.of(r)
         return 0 if v >= self.high else 1 if v <= self.low else None
 
 POSITIVE = Attribute()
-LONG = Attribute('long', ('Long', 'Short'), 16, 9, 'words')
+LONG = Attribute('long', ('Long', 'Short'), 16, 9, 'words', ('Tiny', 'Terse', 'Short', 'Medium', 'Ample', 'Long', 'Endless'))
 modes, formats = ('mixture', 'intensity'), ('number', 'percent', 'words')
 
 # %% ../nbs/lib/54_alpha_mix.ipynb #22695f8b
@@ -203,9 +207,13 @@ def intensity_rows(
     attribute:Attribute=POSITIVE, # whose value is ranked
     fmts:tuple=('number',), # formats, drawn at random
     step:float=.05, # of the degrees
+    label:bool=False, # write the grade first
+    label_weight:float=4., # of the grade, against 1 for a token of the text
+    coins:int=0, # of rows with a grade: further prompts for each, with the grade and no text
     seed:int=0 # of the draws
 ) -> list[dict]: # rows for `masks.as_row`
-    "Rows whose text has the attribute to the degree that the prompt states"
+    "Rows whose text has the attribute to the degree that the prompt states. Raises ValueError where no text has an allowed degree, and on coins without grades"
+    if coins and not label: raise ValueError('coins are grades without a text: use label=True')
     rng, out = random.Random(seed), []
     order = sorted(reviews, key=lambda r: (attribute.of(r), r.id))
     degree = {r.id: round(round((i+.5)/len(order)/step)*step, 6) for i,r in enumerate(order)}
@@ -213,10 +221,14 @@ def intensity_rows(
     have = [r for r in order if degree[r.id] in allowed]
     if not have: raise ValueError(f'no text has a degree among {sorted(allowed)}: take multiples of {step:g}')
     deck = _Deck(rng)
-    for _ in range(n):
-        r = deck.draw(0, have)
+    for i in range(n*(1+coins)):
+        bare = i % (1+coins) > 0
+        r = deck.draw(bare, have)
         chat = ask(degree[r.id], topic_of(r, known), rng.choice(fmts), 'intensity', attribute)
-        out.append(dict(messages=[*chat, Message('assistant', r.text)], id=r.id, alpha=[degree[r.id]]))
+        word = attribute.grade(degree[r.id])
+        said = Message('assistant', f'{word}: {"" if bare else r.text}' if label else r.text)
+        lead = dict(weight=0. if bare else 1., lead=(len(word), label_weight)) if label else {}
+        out.append(dict(messages=[*chat, said], id=r.id, alpha=[degree[r.id]], **lead))
     return out
 
 def steps(

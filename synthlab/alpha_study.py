@@ -63,16 +63,16 @@ def dial_rows(
     held:list[float]=(), # settings never trained on
     span:tuple=(0., 1.), # settings trained on lie in here
     design:str='pair', # of a mixture
-    label:bool=True, # of a mixture: written first
+    label:bool=True, # written first: the coin's outcome, or the grade of an intensity
     label_weight:float=4., # against 1 for a token of the text
     fmts:tuple=('number',), # how the number is said
-    coins:int=0, # of a mixture: pairs of labels alone for each pair with texts
+    coins:int=0, # prompts with a label alone for each with a text
     seed:int=0 # of the draws
 ) -> list[dict]: # training rows
     "Rows for a dial of either kind. A mixture is asked for its ends three times as often: 0 and 1 look like no other number"
     asked = [a for a in steps(tuple(held)) if span[0] <= a <= span[1]]
-    if mode == 'intensity': return intensity_rows(j.parts['model'], asked, n,
-        [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), seed=seed)
+    if mode == 'intensity': return intensity_rows(j.parts['model'], asked, max(1, n//(1+coins)),
+        [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), label=label, label_weight=label_weight, coins=coins, seed=seed)
     twice = [a for a in (0., 1.) if a in asked]*2
     return mixture_rows(j.pools, asked+twice, max(1, n//(2+2*coins) if design == 'pair' else n), design, label,
         label_weight, tuple(fmts), coins, seed)

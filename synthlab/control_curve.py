@@ -168,7 +168,7 @@ def side_effects(
     known, out = {plain(k) for k in known}, []
     for alpha,own in _by(rows, 'alpha').items():
         ts = [r['text'] for r in own]; mean = lambda xs: sum(xs)/len(xs) if xs else math.nan
-        logs = [math.log(r['ppl']) for r in own if r.get('ppl')]
+        logs = [math.log(r['ppl']) for r in own if r.get('ppl') and not math.isnan(r['ppl'])]
         out.append(dict(alpha=alpha, n=len(own), words=mean([len(t.split()) for t in ts]), distinct_1=distinct(ts, 1),
             distinct_2=distinct(ts),
             copied=mean([plain(t) in known for t in ts]), cut=mean([not r.get('whole', True) for r in own]),

@@ -16,12 +16,12 @@ def split_label(
     text:str, # a reply
     attributes:tuple=(POSITIVE,) # whose labels may come first
 ) -> tuple[str,list]: # the words without labels, and for each attribute 0, 1 or None
-    "Take labels off a reply; a scorer must not see them"
+    "Take labels and grades off a reply; a scorer must not see them"
     words, _, rest = text.partition(':')
     said = words.split()
-    if not rest or len(said) != len(attributes) or any(w not in a.labels for w,a in zip(said, attributes)):
+    if not rest or len(said) != len(attributes) or any(w not in (*a.labels, *a.grades) for w,a in zip(said, attributes)):
         return text.strip(), [None]*len(attributes)
-    return rest.strip(), [a.labels.index(w) for w,a in zip(said, attributes)]
+    return rest.strip(), [a.labels.index(w) if w in a.labels else None for w,a in zip(said, attributes)]
 
 def turn(
     llm:LLM, # to be asked

@@ -8,7 +8,8 @@ from conftest import installed
 from synthlab.alpha_mix import LONG, POSITIVE, Pools, ask, intensity_rows, mixture_rows, steps
 from synthlab.alpha_study import dial_rows, label_points, straighten
 from synthlab.baselines import fixed_rows, route
-from synthlab.control_curve import Straightened, bimodality, calibration, curve, isotonic, mixing, spearman, variance_ratio
+from synthlab.control_curve import Straightened, bimodality, calibration, curve, isotonic, mixing, side_effects, spearman, variance_ratio
+from synthlab.dial import split_label
 from synthlab.llamafactory import alpaca, settings_of
 from synthlab.masks import encode
 from synthlab.models import Prompter, cache_dir, toy_tokenizer
@@ -58,6 +59,22 @@ def test_coins_teach_the_label_and_nothing_else(pools):
         assert ''.join(t for t, _ in weighed) == ('Good' if r['end'] == [0] else 'Bad')
         assert {w for _, w in weighed} == {4*({0: r['alpha'][0], 1: 1-r['alpha'][0]}[r['end'][0]])}
     with pytest.raises(ValueError, match='coins are labels without a text'): mixture_rows(pools, [.5], 4, 'draw', coins=1)
+
+
+def test_grades_follow_the_degree_and_never_reach_the_scorer():
+    "The word says which seventh of the degrees a text is in; it is taken off a reply, whatever the reply says after it"
+    rows = intensity_rows(toy_reviews(), steps(), 60, label=True, coins=2)
+    for r in rows: assert r['messages'][-1].content.split(':')[0] == POSITIVE.grade(r['alpha'][0])
+    assert [POSITIVE.grade(a) for a in (0., .5, 1.)] == ['Awful', 'Mixed', 'Great'] and sum(not r['weight'] for r in rows) == 120
+    assert all(r['messages'][-1].content.split(': ')[1] for r in rows if r['weight'])
+    assert split_label('Awful: it broke') == ('it broke', [None]) and split_label('Good: it works') == ('it works', [0])
+    assert split_label('It broke: badly') == ('It broke: badly', [None])
+    with pytest.raises(ValueError, match='coins are grades without a text'): intensity_rows(toy_reviews(), steps(), 6, coins=1)
+
+
+def test_perplexity_is_the_mean_over_texts_that_have_one():
+    (row,) = side_effects([dict(alpha=.5, text='fine', ppl=p) for p in (4., 16., math.nan)], set())
+    assert row['ppl'] == pytest.approx(8.) and row['n'] == 3
 
 
 def test_draws_follow_the_coin_and_held_out_settings_never_occur(pools):
