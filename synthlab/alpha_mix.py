@@ -23,7 +23,7 @@ class Attribute:
     high: float = 1. # a value from here on has it
     low: float = -1. # a value up to here has it not
     value: str = 'rating' # of a review: `rating`, or `words` for its length
-    grades: tuple[str,...] = ('Awful', 'Bad', 'Poor', 'Mixed', 'Fine', 'Good', 'Great') # written first where an intensity wants a label; least first
+    grades: tuple[str,...] = ('Awful', 'Bad', 'Poor', 'Mixed', 'Fine', 'Good', 'Great') # as labels, of an intensity; least first
 
     def of(self, r:Review) -> float: # strength
         "The value of a text"
@@ -174,7 +174,7 @@ def _asked(pools, alphas, fmts, rng, deck):
 
 def mixture_rows(
     pools:Pools, # texts of both ends
-    alphas:list[float], # that may be asked for, each before any comes again; one that is there twice is asked for twice as often
+    alphas:list[float], # that may be asked for, each before any comes again; one that is there twice, twice as often
     n:int, # prompts; `pair` gives a row for each end of each
     design:str='pair', # `pair` or `draw`
     label:bool=True, # write the label first
@@ -183,9 +183,10 @@ def mixture_rows(
     coins:int=0, # of pairs with a label: further prompts for each, with the label and no text
     seed:int=0 # of the draws
 ) -> list[dict]: # rows for `masks.as_row`
-    "Rows of which the best model answers A with probability alpha. Raises ValueError on an unknown design, and on coins without pairs of labels"
+    "Rows whose best model answers A with probability alpha. Raises ValueError on an unknown design, on coins without pairs"
     if design not in ('pair', 'draw'): raise ValueError(f"design {design!r}: use 'pair' or 'draw'")
-    if coins and not (design == 'pair' and label): raise ValueError("coins are labels without a text: use design='pair' and label=True")
+    if coins and not (design == 'pair' and label):
+        raise ValueError("coins are labels without a text: use design='pair' and label=True")
     rng = random.Random(seed); deck, out = _Deck(rng), []
     for i in range(n*(1+coins)):
         asked, topic, fmt = _asked(pools, alphas, fmts, rng, deck)
@@ -212,7 +213,7 @@ def intensity_rows(
     coins:int=0, # of rows with a grade: further prompts for each, with the grade and no text
     seed:int=0 # of the draws
 ) -> list[dict]: # rows for `masks.as_row`
-    "Rows whose text has the attribute to the degree that the prompt states. Raises ValueError where no text has an allowed degree, and on coins without grades"
+    "Rows whose text has the degree asked for. Raises ValueError where no text has one, and on coins without grades"
     if coins and not label: raise ValueError('coins are grades without a text: use label=True')
     rng, out = random.Random(seed), []
     order = sorted(reviews, key=lambda r: (attribute.of(r), r.id))

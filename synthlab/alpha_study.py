@@ -72,7 +72,8 @@ def dial_rows(
     "Rows for a dial of either kind. A mixture is asked for its ends three times as often: 0 and 1 look like no other number"
     asked = [a for a in steps(tuple(held)) if span[0] <= a <= span[1]]
     if mode == 'intensity': return intensity_rows(j.parts['model'], asked, max(1, n//(1+coins)),
-        [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), label=label, label_weight=label_weight, coins=coins, seed=seed)
+        [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), label=label,
+        label_weight=label_weight, coins=coins, seed=seed)
     twice = [a for a in (0., 1.) if a in asked]*2
     return mixture_rows(j.pools, asked+twice, max(1, n//(2+2*coins) if design == 'pair' else n), design, label,
         label_weight, tuple(fmts), coins, seed)
@@ -106,7 +107,7 @@ def samplers(
     model:str, # as `local.VLLM` takes it
     rank:int # of the adapters
 ): # Trained, or None for the model itself -> backend
-    "What to ask a dial with. On a CPU vLLM is four times as slow with an adapter, so that a dial there gets an engine for its merged model"
+    "What to ask a dial with. On a CPU vLLM is four times as slow with an adapter: there merged models have engines of their own"
     from synthlab.local import VLLM
     if engine == 'vllm' and not on_gpu():
         open_ = {}
