@@ -234,13 +234,16 @@ def fate(
     return f'{a["by"]}: {first.replace("_", " ")}'.rstrip(': ')
 
 def fate_rows(
-    runs:dict[str,list[Trajectory]] # agent -> graded episodes
+    runs:dict[str,list[Trajectory]], # agent -> graded episodes
+    top:int=4 # kinds of failure with a name of their own
 ) -> list[dict]: # agent, fate, value
-    "How many episodes of each agent ended how; the most frequent fates first"
+    "How many episodes of each agent ended how: passed, the most frequent failures, all others together"
     found = {k: Counter(map(fate, ts)) for k,ts in runs.items()}
-    order = [k for k,_ in sum(found.values(), Counter()).most_common()]
-    order.sort(key=lambda k: k != 'passed')
-    return [dict(agent=a, fate=k, value=c[k]) for a,c in found.items() for k in order if c[k]]
+    failed = [k for k,_ in sum(found.values(), Counter()).most_common() if k != 'passed']
+    named = ['passed', *failed[:top]]
+    if len(failed) > top:
+        for c in found.values(): c['other failures'] = sum(c.pop(k, 0) for k in failed[top:])
+    return [dict(agent=a, fate=k, value=c[k]) for a,c in found.items() for k in [*named, 'other failures'] if c[k]]
 
 def readable(
     ts:list[Trajectory], # graded episodes
