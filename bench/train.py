@@ -7,13 +7,14 @@ are printed, since a fast wrong loss is worth nothing. The trainers take turns; 
 LLaMA-Factory lives in a Python of its own (sh bench/install_llamafactory.sh FOLDER), named by LLAMAFACTORY_CLI.
 """
 import argparse, json, os, random, re, shutil, subprocess, tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from common import finish, missing, options, versus
 from synthlab.llamafactory import write_llamafactory
 from synthlab.masks import encode_rows
 from synthlab.models import Prompter, model_dir, quiet
-from synthlab.recipe import Recipe, dtype_of, recipe
+from synthlab.recipe import Recipe, dtype_of, on_gpu, recipe
 from synthlab.train import train
 from synthlab.types import Message
 
@@ -55,12 +56,15 @@ def plain_trl(rows, r, folder):
 def llamafactory(rows, r, folder):
     cli = os.environ.get('LLAMAFACTORY_CLI') or shutil.which('llamafactory-cli')
     if not cli: return None
-    path = write_llamafactory(folder, dict(rows=rows), r)
+    # On a CPU `bf16: true` is refused; without it the weights come as the model's config says, which is bfloat16 here
+    path = write_llamafactory(folder, dict(rows=rows), r if on_gpu() else replace(r, dtype='float32'))
     env = dict(os.environ, HF_HUB_OFFLINE='1', DISABLE_VERSION_CHECK='1')
     if r.threads: env['OMP_NUM_THREADS'] = str(r.threads)
     done = subprocess.run([cli, 'train', path.name], cwd=folder, env=env, capture_output=True, text=True)
     found = re.search(r"'loss': '?([\d.]+)", done.stdout+done.stderr)
     if done.returncode or not found: raise SystemExit((done.stdout+done.stderr)[-1500:])
+    loaded = re.search(r'Will use dtype=torch\.(\w+)', done.stdout+done.stderr)
+    if loaded and loaded[1] != dtype_of(r): raise SystemExit(f'LLaMA-Factory loads {loaded[1]} weights: compare with --dtype {loaded[1]}')
     return json.loads((folder/'saves'/'train_results.json').read_text())['train_runtime'], float(found[1])
 
 
@@ -100,7 +104,7 @@ if __name__ == '__main__':
     p.add_argument('--batch', type=int, default=8, help='rows of a step')
     p.add_argument('--layout', default='flat', help='of ours: flat or padded')
     p.add_argument('--threads', type=int, default=1)
-    p.add_argument('--dtype', default='float32')
+    p.add_argument('--dtype', default='bfloat16', help='of the weights; adapters are float32 in all three')
     p.add_argument('--only', nargs='*', choices=['ours', *PEERS], help='some of the three')
     a = options(p).parse_args()
     if a.quick: a.n, a.steps, a.batch, a.repeats = 4, 1, 2, 1
