@@ -45,7 +45,7 @@ def plain_trl(rows, r, folder):
     with quiet():
         net = AutoModelForCausalLM.from_pretrained(model_dir(r.model), dtype=dtype_of(r))
         args = SFTConfig(str(folder), per_device_train_batch_size=r.batch, gradient_accumulation_steps=r.accumulate, max_steps=r.steps, learning_rate=r.lr,
-                         max_length=r.cutoff, logging_steps=1, report_to='none', save_strategy='no', disable_tqdm=True, seed=r.seed, bf16=dtype_of(r) == 'bfloat16')
+                         max_length=r.cutoff, logging_steps=1, report_to='none', save_strategy='no', disable_tqdm=True, seed=r.seed, bf16=on_gpu() and dtype_of(r) == 'bfloat16')
         trainer = SFTTrainer(net, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(model_dir(r.model)),
                              peft_config=peft.LoraConfig(r=r.rank, lora_alpha=r.lora_alpha, target_modules='all-linear', task_type='CAUSAL_LM'))
         trainer.train()
