@@ -240,10 +240,8 @@ def fate_rows(
     "How many episodes of each agent ended how: passed, the most frequent failures, all others together"
     found = {k: Counter(map(fate, ts)) for k,ts in runs.items()}
     failed = [k for k,_ in sum(found.values(), Counter()).most_common() if k != 'passed']
-    named = ['passed', *failed[:top]]
-    if len(failed) > top:
-        for c in found.values(): c['other failures'] = sum(c.pop(k, 0) for k in failed[top:])
-    return [dict(agent=a, fate=k, value=c[k]) for a,c in found.items() for k in [*named, 'other failures'] if c[k]]
+    named = {'passed': ['passed'], **{k: [k] for k in failed[:top]}, 'other failures': failed[top:]}
+    return [dict(agent=a, fate=k, value=sum(c[x] for x in own)) for a,c in found.items() for k,own in named.items() if own]
 
 def readable(
     ts:list[Trajectory], # graded episodes
