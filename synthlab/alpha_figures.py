@@ -8,7 +8,7 @@ __all__ = ['diagonal', 'ridges', 'pareto', 'by_setting']
 # %% ../nbs/lib/58_alpha_figures.ipynb #fee2a58d
 import math
 
-from .plot import grid, ink, palette, soft, style
+from .plot import grid, hues, ink, palette, soft, style
 
 # %% ../nbs/lib/58_alpha_figures.ipynb #2e288bf1
 def diagonal(
@@ -60,11 +60,11 @@ def pareto(
     with style():
         if ax is None: ax = plt.subplots(figsize=(5.8, 3.4))[1]
         good = [m for m in methods if not (math.isnan(m[y]) or math.isnan(m['mae'].value))]
-        for i,m in enumerate(good):
-            e = m['mae']; ax.hlines(m[y], e.lo, e.hi, color=palette[i%len(palette)], lw=1.3)
-            ax.plot(e.value, m[y], 'o', ms=7, color=palette[i%len(palette)], mec='white')
-            ax.annotate(m['method'], (e.value, m[y]), (0, 7), textcoords='offset points', fontsize=8, ha='center',
-                color=ink)
+        color = hues(sorted(m['method'] for m in methods))
+        for m in good:
+            e = m['mae']; ax.hlines(m[y], e.lo, e.hi, color=color[m['method']], lw=1.3)
+            ax.plot(e.value, m[y], 'o', ms=7, color=color[m['method']], mec='white', label=m['method'])
+        if good: ax.legend()
         ax.margins(.16); ax.set(xlabel='mean absolute error (95 % interval)',
             ylabel='perplexity of the texts'); ax.set_title(title)
     return ax

@@ -217,8 +217,8 @@ def lines(
     series = _uniq(rows, hue) if hue else [None]
     with style():
         ax, color = _axes(ax), hues(sorted(series, key=str) if hue else [None])
-        step = .02*(max(r[x] for r in rows)-rows[0][x]) if len(color) > 3 else None
-        shifts = [step and step*(i-len(color)/2) for i in range(len(color))]
+        step = .007*(max(r[x] for r in rows)-rows[0][x]) if len(color) > 3 else None
+        shifts = [step and step*(i-(len(color)-1)/2) for i in range(len(color))]
         own = {s: [r for r in rows if not hue or r[hue] == s] for s in color}
         ends = [(s, _curve(ax, own[s], x, y, lo, hi, color[s], d)) for s,d in zip(color, shifts)]
         for r in ref: ax.plot(r[x], _num(r[y]), zorder=4, **_hollow | dict(markeredgecolor=color.get(r.get(hue), ink)))
