@@ -20,7 +20,7 @@ from .local import HF, VLLM
 from .masks import encode_rows
 from .models import quiet
 from .pick import item
-from .recipe import Recipe, dtype_of, load_for_training, on_gpu, recipe
+from .recipe import Recipe, dtype_of, load_for_training, merge, on_gpu, recipe
 from .schedules import CONSTANT, LINEAR, Adaptive, Policy
 from .stats import wilson
 from .trials import tune
@@ -35,23 +35,30 @@ class Learner:
     def __init__(self,
         r:Recipe, # model, adapter, and how it is trained
         context:Context=Context(), # what prompts keep
-        engine:str='hf', # who answers: `hf`, transformers on the network itself; `vllm`, its engine with the adapter
+        engine:str='hf', # who answers: `hf`, transformers on the network itself; `vllm`, its engine
         length:int=2048 # tokens of a conversation, for vLLM
     ):
         if engine not in ('hf', 'vllm'): raise ValueError(f"engine is 'hf' or 'vllm', not {engine!r}")
         self.r, self.context, self.engine, self.length = r, context, engine, length
+        self._now = None
         self.net, _ = load_for_training(r)
         self.hf = HF(r.model, dtype=dtype_of(r))
         self.net = self.net.to(self.hf.device).eval()
         self.hf._shared['net'] = self.net
 
     def llm(self): # a backend
-        "The model as it is now"
+        "The model as it is now. On a CPU vLLM is ten times as slow with an adapter: there each state gets an engine, merged"
         if self.engine == 'hf': return self.hf
+        if self._now and self._now[0] == self.mark: return self._now[1]
         import tempfile
-        to = tempfile.mkdtemp()
-        with quiet(): self.net.save_pretrained(to)
-        return _engine(self.r.model, self.r.rank, self.length).tuned(to)
+        at = tempfile.TemporaryDirectory() # for as long as its engine is asked
+        with quiet(): self.net.save_pretrained(at.name)
+        if on_gpu(): llm = _engine(self.r.model, self.r.rank, self.length).tuned(at.name)
+        else:
+            if self._now: self._now[1].close()
+            llm = VLLM(str(merge(at.name, f'{at.name}/merged', self.r.model)), dtype='bfloat16', max_model_len=self.length)
+        self._now = self.mark, llm, at
+        return llm
 
     def agent(self,
         temp:float=0., # temperature
