@@ -63,6 +63,6 @@ def adapter(hf, tmp_path_factory):
 def vllm():
     "The embedded model in vLLM's offline engine, float32: one engine for the whole run"
     from synthlab.local import VLLM
-    llm = VLLM('smollm2', dtype='float32', max_model_len=1024, lora=8, kv_cache_memory_bytes=2**28)
+    llm = VLLM('smollm2', dtype='float32', max_model_len=1024, max_num_batched_tokens=1024, lora=8, kv_cache_memory_bytes=2**28)
     yield llm
     llm.close()
