@@ -64,7 +64,8 @@ def llamafactory(rows, r, folder):
     found = re.search(r"'loss': '?([\d.]+)", done.stdout+done.stderr)
     if done.returncode or not found: raise SystemExit((done.stdout+done.stderr)[-1500:])
     loaded = re.search(r'Will use dtype=torch\.(\w+)', done.stdout+done.stderr)
-    if loaded and loaded[1] != dtype_of(r): raise SystemExit(f'LLaMA-Factory loads {loaded[1]} weights: compare with --dtype {loaded[1]}')
+    if not loaded: raise SystemExit('LLaMA-Factory does not say what weights it loads: the comparison may not be at equal precision')
+    if loaded[1] != dtype_of(r): raise SystemExit(f'LLaMA-Factory loads {loaded[1]} weights: compare with --dtype {loaded[1]}')
     return json.loads((folder/'saves'/'train_results.json').read_text())['train_runtime'], float(found[1])
 
 

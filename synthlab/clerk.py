@@ -86,7 +86,8 @@ class Clerk(OracleAgent):
         said = list(about.get('answers', []))
         if any(m.error for m in ep.messages): return closing(ep)
         if 'transfer' in kinds: return ' '.join([*said, HOLD])
-        # A brisk voice refuses in one wording: five, with five beginnings, and a small model gives each too little to ever say no
+        # A brisk voice refuses in one wording. With five (and kinds as drawn) SmolLM2-135M refused 0 of 30 tasks after 352 rows,
+        # with one (and kinds balanced) 20 of 30: which of the two did it was not told apart
         if about.get('refusal'): said.append((SORRY[0] if self.brisk else rng.choice(SORRY)).format(about['refusal']))
         elif kinds & {'write', 'user'}: said.append(rng.choice(DONE))
         return ' '.join(said) or closing(ep)

@@ -47,7 +47,8 @@ class Learner:
         self.hf._shared['net'] = self.net
 
     def llm(self): # a backend
-        "The model as it is now. On a CPU vLLM is ten times as slow with an adapter: there each state gets an engine, merged"
+        """The model as it is now; one that was given before may be closed by this. On a CPU vLLM is ten times as slow with an
+        adapter (48 prompts): there each state of the weights gets an engine of its own, merged"""
         if self.engine == 'hf': return self.hf
         if self._now and self._now[0] == self.mark: return self._now[1]
         import tempfile

@@ -184,6 +184,25 @@ def test_vllm_adapter(vllm, hf, adapter, greedy):
 
 
 @vllm_test
+def test_a_learner_in_vllm_speaks_with_the_weights_it_has_now(vllm, greedy):
+    "An engine lasts while the weights do; an untrained adapter says what the model says, and new weights what transformers makes of them"
+    from synthlab.iterate import Learner
+    from synthlab.recipe import recipe
+    learner = Learner(recipe(model='smollm2', rank=4, dtype='float32', steps=1), engine='vllm')
+    first = learner.llm()
+    assert learner.llm() is first
+    start = [s[0][:8] for s in texts(first(PROMPTS[:4], maxtok=16))]
+    assert sum(a == s[0][:8] for a, s in zip(start, texts(greedy))) >= 3 # merged to bfloat16
+    learner.weights = {k: v+.05 if 'lora_B' in k else v for k, v in learner.weights.items()}
+    now = learner.llm()
+    said = [s[0][:8] for s in texts(now(PROMPTS[:4], maxtok=16))]
+    assert now is not first and said != start
+    assert sum(a == s[0][:8] for a, s in zip(said, texts(learner.hf(PROMPTS[:4], maxtok=16)))) >= 3
+    now.close()
+    assert texts(vllm(PROMPTS[:2], maxtok=16)) == texts(greedy)[:2] # the shared engine goes on
+
+
+@vllm_test
 def test_closing_one_engine_leaves_the_other_working(vllm, greedy):
     from synthlab.local import VLLM
     second = VLLM('smollm2', dtype='float32', max_model_len=256, kv_cache_memory_bytes=2**25)
