@@ -71,14 +71,15 @@ class Learner:
     def learn(self,
         trajs:list[Trajectory], # every turn of the agent is learned
         epochs:float=1., # over them
-        seed:int=0 # of their order
+        seed:int=0, # of their order
+        lr:float|None=None # learning rate; None: the recipe's
     ) -> Usage: # tokens and seconds
         "Train on conversations"
         import time
         start, base = time.perf_counter(), self.net.get_base_model()
         rows = encode_rows([training_row(t, self.context) for t in trajs], self.hf.prompter, self.r.cutoff).rows
         if not on_gpu(): gather_head(base)
-        try: tune(self.net.train(), [item(e) for e in rows], replace(self.r, epochs=epochs, seed=seed))
+        try: tune(self.net.train(), [item(e) for e in rows], replace(self.r, epochs=epochs, seed=seed, lr=lr or self.r.lr))
         finally: base.__dict__.pop('forward', None); self.net.eval()
         return Usage(inp=round(epochs)*sum(len(e.input_ids) for e in rows), seconds=time.perf_counter()-start)
 
@@ -141,6 +142,7 @@ class Errands:
     warm_epochs:int=3 # over them
     shows:dict = field(default_factory=dict) # how the clerk of the warm-up talks and slips, as in `distill.simulate`
     epochs:int=1 # over what a round accepts
+    lr:float|None=None # learning rate of a round; None: the warm-up's
     tests:int=40 # errands for evaluation, in words and names of the other half
     temp:float=1. # of what is drawn
     maxtok:int=100 # new tokens a turn
@@ -183,7 +185,7 @@ class Errands:
         return [passed(from_dict(Trajectory, s)) == 1 for s in samples]
     def update(self, samples, seed): # accepted samples, and a seed for their order
         "Train on accepted episodes. Raises ValueError when a test errand is among them"
-        return self.learner.learn(self._apart([from_dict(Trajectory, s) for s in samples]), self.epochs, seed)
+        return self.learner.learn(self._apart([from_dict(Trajectory, s) for s in samples]), self.epochs, seed, self.lr)
 
     def evaluate(self):
         "pass^1 on the test errands, greedily"

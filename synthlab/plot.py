@@ -99,7 +99,8 @@ def _ticks(ax, rows, x, cats, flip):
     "Category names on the axis, with n where a category has one n"
     ns = {c: {r['n'] for r in rows if r[x] == c and 'n' in r} for c in cats}
     sep = '  ' if flip else '\n'
-    name = lambda c: _lines(c, 26 if flip else 14)
+    word = max((len(w) for c in cats for w in str(c).replace('_', '_ ').split()), default=0)
+    name = lambda c: _lines(c, 26 if flip else 14 if len(cats) < 7 else min(14, max(10, word)))
     names = [f'{name(c)}{sep}n={next(iter(ns[c]))}' if len(ns[c]) == 1 else name(c) for c in cats]
     (ax.set_yticks if flip else ax.set_xticks)(range(len(cats)), names)
     ax.grid(False, axis='y' if flip else 'x')
@@ -196,9 +197,10 @@ def _curve(ax, rs, x, y, lo, hi, color, shift):
     return (xs[-1], ys[-1]) if rs else None
 
 def _int_ticks(ax, xs):
-    xs = sorted(set(xs))
-    if xs and all(float(v).is_integer() for v in xs) and len(xs) <= 16: ax.set_xticks(xs)
-    if xs: pad = (xs[-1]-xs[0] or 1)*.05; ax.set_xlim(xs[0]-pad, xs[-1]+pad)
+    if not (xs := sorted(set(xs))): return
+    wide, near = xs[-1]-xs[0], min((b-a for a,b in zip(xs, xs[1:])), default=1)
+    if near >= wide/20 and all(float(v).is_integer() for v in xs): ax.set_xticks(xs) # nearer ones would overlap
+    ax.set_xlim(xs[0]-(wide or 1)*.05, xs[-1]+(wide or 1)*.05)
 
 def lines(
     rows, # dicts, one a point

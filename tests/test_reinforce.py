@@ -34,6 +34,18 @@ def asked(n, half='train', seed=0): return [b.task() for b in errands(n, half, s
 
 # The loop
 
+@needs_smollm2
+def test_a_round_has_its_own_learning_rate(home):
+    ts = rollout(asked(2), Clerk(brisk=True), ScriptedUser())
+    def moved(lr):
+        w = errand_world(home, lr=lr)
+        w.start()
+        old = w.learner.weights
+        w.update([to_dict(t) for t in ts], 0)
+        return sum((v-old[k]).abs().sum().item() for k,v in w.learner.weights.items())
+    small, own = moved(1e-4), moved(None)
+    assert 0 < small < own/100
+
 LOOP = '''import json, os, sys
 import synthlab.iterate
 from synthlab.bootstrap import iterate
