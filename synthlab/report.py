@@ -82,12 +82,13 @@ def freeze(
     nb:dict, # executed notebook, as JSON
     facts:str, # where it comes from: run, device, commit, date
     places:dict[str,str], # folder of this machine -> what stands for it
+    name:str='', # behind the title, so that a list tells reports of one study apart
     limit:int=500 # KB
 ) -> str: # the frozen notebook, as JSON text
     "A notebook to keep in the repository. Raises ValueError when it is larger than `limit`"
     first, title, sub, rest = _said(nb)
     md = lambda id, src: dict(cell_type='markdown', id=id, metadata={}, source=src.splitlines(True))
-    head = f'# {title or "Report"}\n\n> {sub or "A frozen run"}\n\n- skip_exec: true\n- skip_showdoc: true'
+    head = f'# {title or "Report"}{name and f" · {name}"}\n\n> {sub or "A frozen run"}\n\n- skip_exec: true\n- skip_showdoc: true'
     cells = [md('frozen', head), md('facts', facts)] + ([md('opening', rest)] if rest.strip() else [])
     cells += [_bare(c) for c in nb['cells'] if c is not first]
     meta = dict(kernelspec=dict(display_name='python3', language='python', name='python3'))

@@ -312,7 +312,8 @@ def publish(
     if m['status'] != 'done': raise ValueError(f'{at} is {m["status"]}: only a finished run can be published')
     home, tmp = str(Path.home()), tempfile.gettempdir()
     places = {str(root): '', str(folder): 'run', sys.prefix: 'venv', home: '~', tmp: 'tmp'}
-    text = freeze(json.loads((folder/'report.ipynb').read_text('utf8')), _facts(m), places)
-    path = root/'nbs'/'reports'/f'{m["study"]}-{name or m.get("profile") or m["key"][:8]}.ipynb'
+    name = name or m.get('profile') or m['key'][:8]
+    text = freeze(json.loads((folder/'report.ipynb').read_text('utf8')), _facts(m), places, name)
+    path = root/'nbs'/'reports'/f'{m["study"]}-{name}.ipynb'
     path.parent.mkdir(parents=True, exist_ok=True); path.write_text(text, 'utf8')
     return path
