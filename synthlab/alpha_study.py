@@ -216,7 +216,8 @@ def sweep_dials(
     house:dict, # fields of the recipe
     plan:dict, # `sizes` (prompts), `ranks`, `steps` of each training; empty: nothing
     alphas:list[float], # read
-    held:list[float]=() # never trained
+    held:list[float]=(), # never trained
+    **how # of `dial_rows`: as the dial itself is made
 ) -> list[dict]: # case, mae with interval, slope
     "The exact curve's error against training prompts and rank"
     cases = [(f'{n} prompts', {}, n, (0., 1.)) for n in plan.get('sizes', [])]
@@ -225,7 +226,7 @@ def sweep_dials(
     out = []
     for name,over,n,span in cases:
         r = recipe(**{**house, 'steps': plan.get('steps', 60), **over})
-        rows = dial_rows(j, 'mixture', 2*n or r.steps*r.batch, held, span, label_weight=8., coins=2, seed=r.seed)
+        rows = dial_rows(j, 'mixture', 2*n or r.steps*r.batch, held, span, seed=r.seed, **how)
         t = train(rows, r, folder/f'sweep {name}'.replace(' ', '_'))
         c = calibration(curve(exact_rows(exact(base.tuned(t.adapter), alphas, j.topics)), 'p'))
         out.append(dict(case=name, **c['mae'].row(), slope=c['slope'].value, spearman=c['spearman'].value))

@@ -79,7 +79,8 @@ class Learner:
         start, base = time.perf_counter(), self.net.get_base_model()
         rows = encode_rows([training_row(t, self.context) for t in trajs], self.hf.prompter, self.r.cutoff).rows
         if not on_gpu(): gather_head(base)
-        try: tune(self.net.train(), [item(e) for e in rows], replace(self.r, epochs=epochs, seed=seed, lr=lr or self.r.lr))
+        r = replace(self.r, epochs=epochs, seed=seed, lr=self.r.lr if lr is None else lr)
+        try: tune(self.net.train(), [item(e) for e in rows], r)
         finally: base.__dict__.pop('forward', None); self.net.eval()
         return Usage(inp=round(epochs)*sum(len(e.input_ids) for e in rows), seconds=time.perf_counter()-start)
 

@@ -100,7 +100,7 @@ def _ticks(ax, rows, x, cats, flip):
     ns = {c: {r['n'] for r in rows if r[x] == c and 'n' in r} for c in cats}
     sep = '  ' if flip else '\n'
     word = max((len(w) for c in cats for w in str(c).replace('_', '_ ').split()), default=0)
-    name = lambda c: _lines(c, 26 if flip else 14 if len(cats) < 7 else min(14, max(10, word)))
+    name = lambda c: _lines(c, 26 if flip else 14 if len(cats) < 7 else min(14, max(9, word)))
     names = [f'{name(c)}{sep}n={next(iter(ns[c]))}' if len(ns[c]) == 1 else name(c) for c in cats]
     (ax.set_yticks if flip else ax.set_xticks)(range(len(cats)), names)
     ax.grid(False, axis='y' if flip else 'x')

@@ -23,7 +23,7 @@ class Recipe:
     targets: str|list[str] = 'all-linear' # modules that get an adapter
     cutoff: int = 1024 # tokens kept of a row; also the size of a block when packed
     layout: str = 'flat' # `flat`: rows of a batch end to end; `packed`: blocks filled first; `padded`: grouped by length
-    batch: int = 8 # rows (packed: blocks) of each device and step; a float32 row of 1,024 tokens keeps 2.3 GB for 135M parameters
+    batch: int = 8 # rows (packed: blocks) of each device and step; a float32 row of 1,024 tokens needs 2.3 GiB with 135M weights
     accumulate: int = 1 # batches of a step
     epochs: float = 1. # over the rows
     steps: int = 0 # instead of epochs, when not 0

@@ -91,6 +91,19 @@ def test_lines_are_sorted_and_named_without_overlap():
     assert [list(l.get_xdata()) for l in few.lines] == [[1, 2], [1, 2]]
 
 
+def apart(ax):
+    "Whether no two labels of the horizontal axis touch"
+    ax.figure.canvas.draw()
+    boxes = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+    return len(boxes) > 2 and all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:]))
+
+
+def test_numbers_and_names_under_an_axis_do_not_touch():
+    assert apart(plot.lines([dict(x=x, value=.5) for x in (0, 12, 14, 24, 38, 39, 52, 78, 80)], 'x', ylim=(0, 1)))
+    names = '15 prompts', '60 prompts', '240 prompts', 'rank 2', 'rank 8', 'rank 64', 'trained on .2 to .8'
+    assert apart(plot.points([dict(case=c, value=.2, n=126) for c in names], 'case'))
+
+
 def test_stacked_shares_add_up():
     ax = plot.stacked([dict(run='a', end=e, value=v) for e, v in (('stop', 30), ('error', 9), ('max', 1))]+[dict(run='b', end='max', value=4)], 'run', 'end')
     assert [round(p.get_width(), 3) for p in ax.patches] == [.75, .225, .025, 1.]
