@@ -11,8 +11,8 @@ import argparse, statistics, time
 import numpy as np
 from common import finish, options, versus
 
-from synthlab.gaussian import Gaussian, gap
-from synthlab.montecarlo import leap, play
+from synthlab.budget.theory import Gaussian, reward_gap
+from synthlab.budget.theory import simulate_rounds, simulate_samples
 
 NOT_MEASURED = 'Not measured: other schedules, and worlds where hardly anything is accepted, in which all simulation is slow.'
 
@@ -42,13 +42,13 @@ def close(xs, exact): assert abs(xs.mean()-exact) < 4*xs.std(ddof=1)/len(xs)**.5
 
 def bench(runs, loop_runs, repeats):
     w = Gaussian(); n = [round(5*w.rho**t) for t in range(12)]
-    play(w, n, 10); gap(w, n)
+    simulate_samples(w, n, 10); reward_gap(w, n)
     rate, exact = dict(loop=[], vectorised=[], transitions=[]), []
     for r in range(repeats):
-        xs, s = timed(lambda: loop(w, n, loop_runs, r)); close(xs, gap(w, n)); rate['loop'].append(loop_runs/s)
-        p, s = timed(lambda: play(w, n, runs, r)); close(w.best-p.reward[:, -1], gap(w, n)); rate['vectorised'].append(runs/s)
-        p, s = timed(lambda: leap(w, n, 20*runs, r)); close(w.best-p.reward[:, -1], gap(w, n)); rate['transitions'].append(20*runs/s)
-        _, s = timed(lambda: [gap(w, n) for _ in range(200)]); exact.append(s/200)
+        xs, s = timed(lambda: loop(w, n, loop_runs, r)); close(xs, reward_gap(w, n)); rate['loop'].append(loop_runs/s)
+        p, s = timed(lambda: simulate_samples(w, n, runs, r)); close(w.best-p.reward[:, -1], reward_gap(w, n)); rate['vectorised'].append(runs/s)
+        p, s = timed(lambda: simulate_rounds(w, n, 20*runs, r)); close(w.best-p.reward[:, -1], reward_gap(w, n)); rate['transitions'].append(20*runs/s)
+        _, s = timed(lambda: [reward_gap(w, n) for _ in range(200)]); exact.append(s/200)
     return rate, dict(exact_s=statistics.median(exact), samples=sum(n), rounds=len(n), runs=runs, loop_runs=loop_runs)
 
 

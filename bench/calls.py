@@ -14,9 +14,9 @@ from common import finish, options, versus
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
 from fake_server import FakeServer  # noqa: E402
-from synthlab.calls import Calls  # noqa: E402
-from synthlab.llm import make_llm  # noqa: E402
-from synthlab.types import Message  # noqa: E402
+from synthlab.models.durable import DurableLLM  # noqa: E402
+from synthlab.models.llm import make_llm  # noqa: E402
+from synthlab.core.types import Message  # noqa: E402
 
 NOT_MEASURED = 'Not measured: a server that fails, where the peer would lose calls, and a server that is far away.'
 
@@ -29,7 +29,7 @@ def timed(f):
 
 def durable(url, chats, most, journal):
     "Ours: one queue, each reply synced to the journal before its slot is given on"
-    with Calls(make_llm(url+'#m'), journal, most=most) as calls:
+    with DurableLLM(make_llm(url+'#m'), journal, most=most) as calls:
         assert all(r.ok for r, in calls(chats))
 
 

@@ -68,9 +68,9 @@ def options(p, repeats=3):
 
 def save(path, bench, rows, not_measured, quick=False, detail=None):
     "The file of one benchmark"
-    from synthlab.provenance import device, git_state
+    from synthlab.runs.report import describe_device, git_state
     git = git_state(ROOT)
-    facts = dict(machine=device(), load=round(LOAD, 2), commit=(git['commit'] or 'unknown')[:10]+'+'*bool(git['dirty']), date=time.strftime('%Y-%m-%d'))
+    facts = dict(machine=describe_device(), load=round(LOAD, 2), commit=(git['commit'] or 'unknown')[:10]+'+'*bool(git['dirty']), date=time.strftime('%Y-%m-%d'))
     out = dict(bench=bench, not_measured=not_measured, **facts, quick=quick, rows=rows, detail=detail)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(out, indent=1, ensure_ascii=False, allow_nan=False)+'\n', 'utf8')

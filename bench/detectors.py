@@ -20,13 +20,13 @@ SAID = dict(recall=("the user's errors found, in the right class", 'errors put i
 
 def judge(t):
     "Findings with severities, and the verdict, of one attribution"
-    from synthlab.attribution import attribute
-    a = attribute(t)
+    from synthlab.failures.attribution import attribute_failure
+    a = attribute_failure(t)
     return [SimpleNamespace(**e) for e in a['errors'] if e['source'] == 'user'], a['by']
 
 
 def passed_runs(files):
-    from synthlab.recorded import find_results, read_results
+    from synthlab.failures.outcomes import find_results, read_results
     trajs = read_results(find_results(files, Path.cwd()))[0] if files else []
     return [t for t in trajs if t.reward == 1 and not t.solo]
 
@@ -41,24 +41,24 @@ def main():
     o = options(p, repeats=0).parse_args()
     if o.quick: o.each, o.errors = 1, 1
     files = o.results or ([] if o.quick else sorted(map(str, (ROOT.parent/'shared'/'data'/'tau2_runs').glob('*.json*'))))
-    from synthlab.faults import suite
-    from synthlab.stage import oracle_runs
-    from synthlab.validation import alarms, blamed, class_rows, precision, recall, score_rows, trials
+    from synthlab.user_errors.validation import fault_suite
+    from synthlab.user_errors.resimulate import oracle_runs
+    from synthlab.user_errors.validation import false_alarm_rate, false_blame_rate, recall_by_type, precision, recall, score_rows, run_detector
     trajs = [t for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(files)) if base
-             for t in suite(base, o.half, o.seed, o.errors)]
+             for t in fault_suite(base, o.half, o.seed, o.errors)]
     told = {id(t): judge(t) for t in trajs}
-    ts = trials(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
-    kinds = class_rows(ts)
+    ts = run_detector(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
+    kinds = recall_by_type(ts)
     print(f'{len(ts)} conversations, words: {o.half}, seed {o.seed}')
     for r in kinds: print(f'  recall {r["type"]:28} {r["value"]:.3f} [{r["lo"]:.3f}, {r["hi"]:.3f}] n={r["n"]}')
     for r in score_rows(ts): print(f'  {r["part"]:16} {r["measure"]:24} {r["value"]:.3f} [{r["lo"]:.3f}, {r["hi"]:.3f}] n={r["n"]}')
-    whole = dict(recall=recall(ts), precision=precision(ts, True), blamed=blamed(ts), alarms=alarms(ts))
+    whole = dict(recall=recall(ts), precision=precision(ts, True), blamed=false_blame_rate(ts), alarms=false_alarm_rate(ts))
     for k, e in whole.items():
         met = e.value >= BARS[k] if k in ('recall', 'precision') else e.value <= BARS[k]
         print(f'{k:10} {e} bar {BARS[k]}: {"met" if met else "not met"}')
-    for where, real in (('our own', False), ('recorded', True)): print(f'  untouched, {where}: {alarms([t for t in ts if t.fault["real"] == real])}')
+    for where, real in (('our own', False), ('recorded', True)): print(f'  untouched, {where}: {false_alarm_rate([t for t in ts if t.fault["real"] == real])}')
     agent = sorted({t.fault['type'] for t in ts if t.fault['source'] == 'agent'})
-    by = {k: blamed([t for t in ts if t.fault['type'] == k and t.fault['source'] == 'agent']) for k in agent}
+    by = {k: false_blame_rate([t for t in ts if t.fault['type'] == k and t.fault['source'] == 'agent']) for k in agent}
     detail = dict(classes=kinds, scores=score_rows(ts), agent_errors_blamed={k: e.row() for k, e in by.items()}, conversations=len(ts),
                   recorded=len(files), half=o.half, seed=o.seed)
     rows = [share(*SAID[k], e, head=True) if e.n else missing(*SAID[k], 'none in so few conversations') for k, e in whole.items()]

@@ -14,7 +14,7 @@ TOPICS = ['rivers', 'trains', 'bread', 'glass', 'winter', 'maps', 'bridges', 'pa
 
 
 def chats(n):
-    from synthlab.types import Message
+    from synthlab.core.types import Message
     lead = 'You answer customers of a shop. Be brief, be exact, and never promise what you cannot keep. '
     return [[Message('system', lead*(1+i % 4)), Message('user', f'Question {i}: tell me about {TOPICS[i % len(TOPICS)]}.')] for i in range(n)]
 
@@ -26,7 +26,7 @@ def timed(f):
 
 
 def bench_hf(o):
-    from synthlab.llm import make_llm
+    from synthlab.models.llm import make_llm
     llm = make_llm('hf:smollm2', dtype=o.dtype, batch=o.prompts)
     llm(chats(2), maxtok=2)
     got = [timed(lambda: llm(chats(o.prompts), maxtok=o.tokens)) for _ in range(o.repeats)]
@@ -34,7 +34,7 @@ def bench_hf(o):
 
 
 def bench_vllm(o):
-    from synthlab.llm import make_llm
+    from synthlab.models.llm import make_llm
     from vllm import SamplingParams
     llm = make_llm('vllm:smollm2', dtype=o.dtype, max_model_len=2048)
     batch, greedy = chats(o.prompts), SamplingParams(temperature=0, max_tokens=o.tokens)

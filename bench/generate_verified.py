@@ -23,23 +23,23 @@ NOT_MEASURED = ('Not measured: importing packages and the first conversation of 
 
 def content(t):
     "What was said and done"
-    from synthlab.types import content_key
+    from synthlab.core.types import content_key
     return content_key([t.task.domain, t.task.init, [[m.role, m.content, m.calls] for m in t.messages]])
 
 
 def recheck(t):
     "How it repeats the benchmark, and the rules it breaks, found out again"
-    from synthlab.blueprints import Blueprint
-    from synthlab.policies import broken
-    from synthlab.proposals import leaks
+    from synthlab.generate.blueprints import Blueprint
+    from synthlab.verify.gates import broken_rules
+    from synthlab.generate.blueprints import benchmark_leak
     b = Blueprint(t.task.id, t.task.domain, t.task.goal, t.task.gold, init=t.task.init)
-    return leaks(b, 'full' if t.task.domain == 'telecom' else 'base'), [h['rule'] for h in broken(t)]
+    return benchmark_leak(b, 'full' if t.task.domain == 'telecom' else 'base'), [h['rule'] for h in broken_rules(t)]
 
 
 def reached(kept):
     "For each domain and side: its write tools, and those that no kept conversation calls"
-    from synthlab.replay import tool_kind
-    from synthlab.world import tools
+    from synthlab.tau2.replay import tool_kind
+    from synthlab.tau2.env import tools
     called = {(t.task.domain, c.by, c.name) for t in kept for c in t.calls}
     def row(d, by):
         names = [s['function']['name'] for s in tools(d, by)]
@@ -52,19 +52,19 @@ def evaluator():
     "The benchmark's own reward of one of our trajectories"
     from tau2_orchestrator import EvaluationType, Task, evaluate_simulation
     from tau2.data_model.simulation import SimulationRun
-    from synthlab.results import _simulation
-    from synthlab.world import to_tau2
+    from synthlab.tau2.results import simulation_json
+    from synthlab.tau2.env import to_tau2
     def reward(t):
-        sim = SimulationRun.model_validate(_simulation(0, t, 0) | dict(reward_info=None))
+        sim = SimulationRun.model_validate(simulation_json(0, t, 0) | dict(reward_info=None))
         return evaluate_simulation(sim, Task.model_validate(to_tau2(t.task)), EvaluationType.ALL, False, t.task.domain).reward
     return reward
 
 
 def bulk(n, jobs, sample, seed):
     "One run of the generator and what it is worth"
-    from synthlab.apigen_mt import CHECKS, generate
-    from synthlab.jobs import pmap
-    from synthlab.verify import passed
+    from synthlab.generate.apigen_mt import CONVERSATION_GATES, generate
+    from synthlab.core.parallel import pmap
+    from synthlab.verify.gates import passes_gates
     start = time.perf_counter()
     f = generate(n, seed=seed, jobs=jobs)
     seconds = time.perf_counter()-start
@@ -78,7 +78,7 @@ def bulk(n, jobs, sample, seed):
         by_domain=dict(Counter(t.task.domain for t in f.kept)), must_refuse=len(refuse),
         refuse_unlabelled=sum(bool(t.task.gold) or not (t.task.about or {}).get('relevant_policies') for t in refuse),
         by_kind=dict(Counter(f'{t.task.domain} {t.info["kind"]}' for t in f.kept)),
-        gates_failed=sum(not passed(t, CHECKS) for t in f.kept), rules_broken=sum(len(b) for _,b in again),
+        gates_failed=sum(not passes_gates(t, CONVERSATION_GATES) for t in f.kept), rules_broken=sum(len(b) for _,b in again),
         decontaminated=f.stages['not in the test'][0]-f.stages['not in the test'][1],
         leaks=sum(bool(why) for why,_ in again), tools=reached(f.kept), stages=f.stages, rejected=f.reasons(),
         sample=len(few), sample_regraded_1=sum(r == 1 for r in rewards), regrade_seconds=time.perf_counter()-start)
@@ -103,29 +103,29 @@ def show_bulk(d):
 # ------------------------------------------------------------------------------------------------- against the benchmark
 
 def blueprints(domain, n):
-    from synthlab.proposals import propose
+    from synthlab.generate.blueprints import propose
     return propose(domain, n, seed=7)
 
 
 def ours(domain, n):
     "Our play and gates: seconds for the conversations, seconds with the sampling before them, how many were kept"
-    from synthlab.apigen_mt import play
-    play(blueprints(domain, 8))
+    from synthlab.generate.apigen_mt import roll_out_blueprints
+    roll_out_blueprints(blueprints(domain, 8))
     start = time.perf_counter()
     bs = blueprints(domain, n)
     sampled = time.perf_counter()
-    kept = len(play(bs).kept)
+    kept = len(roll_out_blueprints(bs).kept)
     return dict(n=len(bs), kept=kept, play=time.perf_counter()-sampled, all=time.perf_counter()-start)
 
 
 def theirs(domain, n):
     "The benchmark's orchestrator with our two policies behind adapters, and its evaluator on the outcome"
     from tau2_orchestrator import EvaluationType, Task, evaluate_simulation, orchestrator
-    from synthlab.clerk import Clerk
-    from synthlab.scripted import ScriptedUser
-    from synthlab.world import to_tau2
+    from synthlab.tau2.agents import VerbalOracleAgent
+    from synthlab.tau2.agents import ScriptedUser
+    from synthlab.tau2.env import to_tau2
     def one(b):
-        sim = orchestrator(b.played(), Clerk(), ScriptedUser(), seed=0).run()
+        sim = orchestrator(b.played(), VerbalOracleAgent(), ScriptedUser(), seed=0).run()
         return evaluate_simulation(sim, Task.model_validate(to_tau2(b.task())), EvaluationType.ALL, False, domain).reward
     bs = blueprints(domain, n+1)
     one(bs[0])
@@ -149,8 +149,8 @@ def once(domain, n, n_ours):
 
 def mixture(rows):
     "Milliseconds a conversation in the generator's usual mixture of domains"
-    from synthlab.apigen_mt import SHARES
-    return {k: 1e3*sum(SHARES[r['domain']]*r[k] for r in rows) for k in ('ours_s', 'sampled_s', 'theirs_s')}
+    from synthlab.generate.apigen_mt import DOMAIN_SHARES
+    return {k: 1e3*sum(DOMAIN_SHARES[r['domain']]*r[k] for r in rows) for k in ('ours_s', 'sampled_s', 'theirs_s')}
 
 
 def against(n_theirs, n_ours, repeats):
@@ -168,7 +168,7 @@ def against(n_theirs, n_ours, repeats):
 
 def bulk_rows(d):
     "Rows of one run of the generator"
-    from synthlab.stats import wilson
+    from synthlab.core.stats import wilson
     told = share('kept conversations that the benchmark gives reward 1', 'a random sample of them', wilson(d['sample_regraded_1'], d['sample']), head=True)
     return [told, row('make and verify conversations without a model', 'none', unit='conversations/s', ours=d['kept']/d['seconds'], n=d['kept'],
                       repeats=1, note='no peer')]

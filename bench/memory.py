@@ -20,8 +20,8 @@ NOT_MEASURED = ('Not measured: generation by a model, more than one process, a d
 
 def written(path, rows):
     "N different conversations in a file; the seconds of making the first ones, and how many these were"
-    from synthlab.apigen_mt import generate
-    from synthlab.types import to_dict
+    from synthlab.generate.apigen_mt import generate
+    from synthlab.core.types import to_dict
     start = time.perf_counter()
     base = [json.dumps(to_dict(t), allow_nan=False) for t in generate(BASE, seed=1).kept]
     seconds = time.perf_counter()-start
@@ -41,8 +41,8 @@ def timed(f, *args, **kw):
 
 def one(src, folder):
     "Verify and select, then the peak; shards after it, so that they do not count"
-    from synthlab.stream import from_shards, select_file, to_shards, verify_file
-    from synthlab.types import Trajectory, read_jsonl
+    from synthlab.export.dataset import from_shards, select_file, to_shards, verify_file
+    from synthlab.core.types import Trajectory, read_jsonl
     said, verify = timed(verify_file, src, folder/'kept.jsonl', folder/'dropped.jsonl')
     chosen, select = timed(select_file, folder/'kept.jsonl', folder/'chosen.jsonl', said['read']//10, lambda t: len(t.messages))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024

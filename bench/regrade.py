@@ -18,18 +18,18 @@ RUNS = Path(__file__).resolve().parents[2]/'shared'/'data'/'tau2_runs'
 
 def generated(folder):
     "Results files of oracle rollouts on the base tasks, for a machine without real ones"
-    from synthlab.grade import save_results
-    from synthlab.rollout import rollout
-    from synthlab.scripted import OracleAgent, ScriptedUser
-    from synthlab.world import tasks
+    from synthlab.tau2.grade import write_graded_results
+    from synthlab.tau2.rollout import rollout
+    from synthlab.tau2.agents import OracleAgent, ScriptedUser
+    from synthlab.tau2.env import tasks
     for domain, solo in (('airline', False), ('retail', False), ('telecom', False), ('telecom', True), ('mock', False)):
         trajs = rollout(tasks(domain), OracleAgent(), None if solo else ScriptedUser(), solo=solo)
-        yield save_results(trajs, Path(folder)/f'{domain}{"_solo" if solo else ""}.json')
+        yield write_graded_results(trajs, Path(folder)/f'{domain}{"_solo" if solo else ""}.json')
 
 
 def groups(files, n):
     "Files by domain and mode; a simulation that was published twice is taken once"
-    from synthlab.grade import load_results
+    from synthlab.tau2.results import load_results
     seen, out = set(), {}
     for f in map(str, files):
         try: run = load_results(f)
@@ -44,10 +44,10 @@ def groups(files, n):
 
 def ours(rows, domain, solo):
     "Our grader on trajectories; the database is parsed at the first one"
-    from synthlab.grade import load_results, reward_info
-    from synthlab.tables import _site, _tau2
+    from synthlab.tau2.results import load_results; from synthlab.tau2.grade import reward_info
+    from synthlab.tau2.database import domain_folder, tau2_module
     runs = {f: load_results(f).trajectories for f, _ in rows}
-    _tau2(f'domains.{_site(domain)}.environment')
+    tau2_module(f'domains.{domain_folder(domain)}.environment')
     return [runs[f][i] for f, i in rows], reward_info
 
 
@@ -70,8 +70,8 @@ def theirs(rows, domain, solo):
 
 
 def text(path):
-    from synthlab.results import _parts
-    return json.dumps(_parts(path))
+    from synthlab.tau2.results import read_results_json
+    return json.dumps(read_results_json(path))
 
 
 def worker(spec):

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from common import finish, missing, options, versus
 from tau2_orchestrator import graded
 
-from synthlab.contexts import Context, FramedAgent
-from synthlab.errands import errands
-from synthlab.grade import grade
-from synthlab.llm import make_llm, serve
-from synthlab.rollout import episode_seed, rollout
-from synthlab.scripted import ScriptedUser
+from synthlab.loop.prompts import PromptReduction, ReducedPromptAgent
+from synthlab.generate.mock_tasks import mock_tasks
+from synthlab.tau2.grade import grade
+from synthlab.models.llm import make_llm; from synthlab.models.server import serve
+from synthlab.tau2.rollout import episode_seed, rollout
+from synthlab.tau2.agents import ScriptedUser
 
 TARGET = 3.
 NOT_MEASURED = ('Not measured: starting the server (before, once for both), importing packages, and a user played by a model. The '
@@ -41,9 +41,9 @@ def theirs(ts, agent, threads, steps):
 
 def measure(a):
     "Rows, and what was played"
-    ts, rows, detail = [b.task() for b in errands(a.n, 'test')], [], []
+    ts, rows, detail = [b.task() for b in mock_tasks(a.n, 'test')], [], []
     with serve(a.model, max_model_len=2048, enforce_eager=True, seed=0) as s:
-        agent = FramedAgent(make_llm(s.spec(), style=s.style), Context(schemas='signatures'), maxtok=a.maxtok)
+        agent = ReducedPromptAgent(make_llm(s.spec(), style=s.style), PromptReduction(schemas='signatures'), maxtok=a.maxtok)
         ours(ts[:2], agent, 2, a.steps) # warm: the first request compiles
         for k in a.threads:
             pairs = [(ours(ts, agent, a.live, a.steps), theirs(ts, agent, k, a.steps)) for _ in range(a.repeats)]

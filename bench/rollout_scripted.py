@@ -9,10 +9,10 @@ import argparse, json, statistics, subprocess, sys, time
 from common import finish, options, versus
 from tau2_orchestrator import graded
 
-from synthlab.grade import grade
-from synthlab.rollout import rollout
-from synthlab.scripted import OracleAgent, ScriptedUser
-from synthlab.world import tasks
+from synthlab.tau2.grade import grade
+from synthlab.tau2.rollout import rollout
+from synthlab.tau2.agents import OracleAgent, ScriptedUser
+from synthlab.tau2.env import tasks
 
 TARGET = dict(airline=100, retail=100)
 NOT_MEASURED = ('Not measured: importing packages (done before, for both sides), calls to a language model (there is '

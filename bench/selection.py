@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from common import finish, missing, options, versus
 
-from synthlab.models import calm_threads
+from synthlab.models.hub import limit_openmp_spin
 
-calm_threads()
+limit_openmp_spin()
 HERE, SLOW = Path(__file__).resolve().parent, 'takes minutes for 6,000 rows: see --rows and --small'
 NOT_MEASURED = ('Not measured: what the chosen rows are worth for training (02_select does), data that does not fit in memory, and embedding '
                 'or tokenising, which come before.')
@@ -65,19 +65,19 @@ def value(e, idx, block=4096):
 
 
 def facility(a, folder):
-    from synthlab.spread import represent
+    from synthlab.select.coverage import greedy_facility
     e = embeddings(a.rows, a.dims); np.save(folder/'e.npy', e)
     job = dict(data=folder/'e.npy', k=a.k, m=64)
     def tell(s, idx): return s, dict(value=idx if isinstance(idx, str) else round(value(e, idx), 1))
-    yield 'ours', lambda: tell(*timed(lambda: represent(e, a.k, 64)[0]))
+    yield 'ours', lambda: tell(*timed(lambda: greedy_facility(e, a.k, 64)[0]))
     yield 'apricot', lambda: tell(*peer('apricot', **job))
     yield 'submodlib', lambda: tell(*(peer('submodlib', **job) if a.rows <= a.small else (None, SLOW)))
 
 
 def kcenter(a, folder):
-    from synthlab.spread import farthest
+    from synthlab.select.coverage import farthest_first
     e = embeddings(a.rows, a.dims); np.save(folder/'e.npy', e)
-    first = farthest(e, 1)[0][0]
+    first = farthest_first(e, 1)[0][0]
     def plain():
         out, close = [first], np.full(len(e), -2., np.float32)
         while len(out) < a.k:
@@ -86,7 +86,7 @@ def kcenter(a, folder):
         return out
     def radius(idx): return float(np.sqrt(2-2*min((e[b:b+4096] @ e[idx].T).max(1).min() for b in range(0, len(e), 4096))))
     def tell(s, idx): return s, dict(radius=idx if isinstance(idx, str) else round(radius(idx), 4))
-    yield 'ours', lambda: tell(*timed(lambda: farthest(e, a.k)[0]))
+    yield 'ours', lambda: tell(*timed(lambda: farthest_first(e, a.k)[0]))
     yield 'numpy', lambda: tell(*timed(plain))
     yield 'submodlib', lambda: tell(*(peer('disparity', data=folder/'e.npy', k=a.k) if a.rows <= a.small else (None, SLOW)))
 
@@ -103,45 +103,45 @@ def made_up(n, seed=0):
 
 
 def minhash(a, folder):
-    from synthlab.dedup import near
+    from synthlab.select.dedup import drop_near
     texts = made_up(a.texts)
     def put(name, ts):
         (folder/name).write_text('\n'.join(map(json.dumps, ts)), 'utf8')
         return folder/name
     whole, tenth = put('texts.jsonl', texts), put('tenth.jsonl', texts[:max(1, len(texts)//10)])
     def tell(s, n, scale=1): return s and s*scale, dict(flagged=n) if scale == 1 else dict(flagged_in_a_tenth=n)
-    yield 'ours', lambda: tell(*timed(lambda: len(near(texts, threshold=0).drops)))
+    yield 'ours', lambda: tell(*timed(lambda: len(drop_near(texts, threshold=0).drops)))
     yield 'rensa', lambda: tell(*peer('rensa', data=whole, n=5))
     yield 'datasketch', lambda: tell(*peer('datasketch', data=tenth, n=5), 10)
 
 
 def chats(n, prompter, seed=0):
     "Made-up conversations of very different lengths as items"
-    from synthlab.masks import encode
-    from synthlab.pick import item
+    from synthlab.train.tokenize import encode_row
+    from synthlab.select.base import make_item
     rng, words = random.Random(seed), 'please cancel my order of the blue lamp and refund it to the card that I used last week in winter'.split()
     say = lambda m: ' '.join(rng.choice(words) for _ in range(rng.randrange(m//4, m)))
     row = lambda: [dict(role='user', content=say(80)), dict(role='assistant', content=say(40))]*1
-    return [item(encode(dict(messages=row()), prompter), id=str(i)) for i in range(n)]
+    return [make_item(encode_row(dict(messages=row()), prompter), id=str(i)) for i in range(n)]
 
 
 def reader(a):
     from transformers import AutoTokenizer
-    from synthlab.models import Prompter, model_dir, quiet
-    from synthlab.reader import Reader
-    with quiet(): prompter = Prompter(AutoTokenizer.from_pretrained(model_dir('smollm2')))
+    from synthlab.models.hub import Prompter, model_dir, quiet_transformers
+    from synthlab.select.reader import Reader
+    with quiet_transformers(): prompter = Prompter(AutoTokenizer.from_pretrained(model_dir('smollm2')))
     return Reader('smollm2', 'cpu'), prompter
 
 
 def ifd(a, folder):
     import torch
-    from synthlab.reader import alone, perplexity
+    from synthlab.select.reader import unconditional_perplexity, target_perplexity
     r, prompter = reader(a)
     items = chats(a.reads, prompter)
     torch.set_num_threads(a.threads)
     def ours():
         r.kept.clear()
-        return [x/y for x, y in zip(perplexity(items, r), alone(items, r))]
+        return [x/y for x, y in zip(target_perplexity(items, r), unconditional_perplexity(items, r))]
     def losses(pairs):
         out = [0.]*len(pairs)
         order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
@@ -164,18 +164,18 @@ def ifd(a, folder):
 
 def less(a, folder):
     import torch
-    from synthlab.influence import Moment, adapted, features
+    from synthlab.select.less import WarmupCheckpoint, add_lora, gradient_features
     r, prompter = reader(a)
     items = chats(a.grads, prompter, 1)
     torch.set_num_threads(a.threads)
-    adapted(r, 4)
+    add_lora(r, 4)
     r.net.save_pretrained(folder/'adapter')
-    from synthlab.models import model_dir
+    from synthlab.models.hub import model_dir
     (folder/'rows.jsonl').write_text('\n'.join(json.dumps(dict(ids=x.input_ids, labels=x.labels)) for x in items))
     ws = [m.weight.detach().clone() for n, m in r.net.named_modules() if '.lora_' in n and hasattr(m, 'weight')]
-    c = Moment(ws, torch.zeros(sum(w.numel() for w in ws)), None, 1.)
+    c = WarmupCheckpoint(ws, torch.zeros(sum(w.numel() for w in ws)), None, 1.)
     job = dict(data=folder/'rows.jsonl', model=model_dir('smollm2'), adapter=folder/'adapter', dims=512, threads=a.threads)
-    yield 'ours', lambda: (lambda s, v: (s, dict(rows=len(v))))(*timed(lambda: features(r, items, c, False, 512)))
+    yield 'ours', lambda: (lambda s, v: (s, dict(rows=len(v))))(*timed(lambda: gradient_features(r, items, c, False, 512)))
     for name in ('traker', 'dattri'): yield name, lambda name=name: (lambda s, v: (s, dict(rows=v)))(*peer(name, **job))
 
 

@@ -11,6 +11,7 @@ import argparse, json, subprocess, sys, tempfile
 from pathlib import Path
 
 from common import interval_str, missing, ratio_str, side_str
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
 from readme import ORDER, RESULTS, result, write
 
 HERE = Path(__file__).resolve().parent

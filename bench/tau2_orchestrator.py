@@ -19,8 +19,8 @@ from tau2.orchestrator.orchestrator import Orchestrator
 from tau2.registry import registry
 from tau2.user.user_simulator import DummyUser, UserSimulator
 
-from synthlab.rollout import Episode, _own
-from synthlab.world import _message, to_tau2
+from synthlab.tau2.rollout import Episode, normalize_turn
+from synthlab.tau2.env import message_from_tau2, to_tau2
 
 
 def theirs(m):
@@ -30,7 +30,7 @@ def theirs(m):
     return cls(role=m.role, content=m.content or None, tool_calls=calls)
 
 
-def ours(m): return _message(m.model_dump())
+def ours(m): return message_from_tau2(m.model_dump())
 
 
 class Side:
@@ -47,7 +47,7 @@ class Side:
     def generate_next_message(self, message, ep):
         new = message.tool_messages if isinstance(message, MultiToolMessage) else [message] if message else []
         ep.messages += [ours(m) for m in new]
-        ep.messages.append(_own(ep, self.policy([ep])[0]))
+        ep.messages.append(normalize_turn(ep, self.policy([ep])[0]))
         return theirs(ep.messages[-1]), ep
 
     def set_seed(self, seed): pass

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import finish, missing, options, versus
-from synthlab.llamafactory import write_llamafactory
-from synthlab.masks import encode_rows
-from synthlab.models import Prompter, model_dir, quiet
-from synthlab.recipe import Recipe, dtype_of, on_gpu, recipe
-from synthlab.train import train
-from synthlab.types import Message
+from synthlab.export.formats import write_llamafactory
+from synthlab.train.tokenize import encode_rows
+from synthlab.models.hub import Prompter, model_dir, quiet_transformers
+from synthlab.train.recipe import Recipe, dtype_of, has_gpu, make_recipe
+from synthlab.train.sft import train
+from synthlab.core.types import Message
 
 NOT_MEASURED = 'Not measured: loading, other models, what is learnt beyond the first loss, and a GPU, unless the machine named has one.'
 
@@ -42,10 +42,10 @@ def plain_trl(rows, r, folder):
     from trl import SFTConfig, SFTTrainer
     chats = [[dict(role=m.role, content=m.content) for m in c] for c in rows]
     data = Dataset.from_list([dict(prompt=c[:-1], completion=c[-1:]) for c in chats])
-    with quiet():
+    with quiet_transformers():
         net = AutoModelForCausalLM.from_pretrained(model_dir(r.model), dtype=dtype_of(r))
         args = SFTConfig(str(folder), per_device_train_batch_size=r.batch, gradient_accumulation_steps=r.accumulate, max_steps=r.steps, learning_rate=r.lr,
-                         max_length=r.cutoff, logging_steps=1, report_to='none', save_strategy='no', disable_tqdm=True, seed=r.seed, bf16=on_gpu() and dtype_of(r) == 'bfloat16')
+                         max_length=r.cutoff, logging_steps=1, report_to='none', save_strategy='no', disable_tqdm=True, seed=r.seed, bf16=has_gpu() and dtype_of(r) == 'bfloat16')
         trainer = SFTTrainer(net, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(model_dir(r.model)),
                              peft_config=peft.LoraConfig(r=r.rank, lora_alpha=r.lora_alpha, target_modules='all-linear', task_type='CAUSAL_LM'))
         trainer.train()
@@ -57,7 +57,7 @@ def llamafactory(rows, r, folder):
     cli = os.environ.get('LLAMAFACTORY_CLI') or shutil.which('llamafactory-cli')
     if not cli: return None
     # On a CPU `bf16: true` is refused; without it the weights come as the model's config says, which is bfloat16 here
-    path = write_llamafactory(folder, dict(rows=rows), r if on_gpu() else replace(r, dtype='float32'))
+    path = write_llamafactory(folder, dict(rows=rows), r if has_gpu() else replace(r, dtype='float32'))
     env = dict(os.environ, HF_HUB_OFFLINE='1', DISABLE_VERSION_CHECK='1')
     if r.threads: env['OMP_NUM_THREADS'] = str(r.threads)
     done = subprocess.run([cli, 'train', path.name], cwd=folder, env=env, capture_output=True, text=True)
@@ -72,7 +72,7 @@ def llamafactory(rows, r, folder):
 def bench(n, steps, batch, layout, threads, only, dtype):
     from transformers import AutoTokenizer
     rows = ragged(n)
-    r: Recipe = recipe(steps=steps, batch=batch, layout=layout, threads=threads, cutoff=512, tail=True, lr=1e-4, warmup=1, dtype=dtype)
+    r: Recipe = make_recipe(steps=steps, batch=batch, layout=layout, threads=threads, cutoff=512, tail=True, lr=1e-4, warmup=1, dtype=dtype)
     enc = encode_rows(rows, Prompter(AutoTokenizer.from_pretrained(model_dir(r.model))), r.cutoff, r.tail)
     targets = enc.targets/len(enc.rows)*batch*steps
     out = {}

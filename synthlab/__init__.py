@@ -1,4 +1,4 @@
 __version__ = "0.1.0"
-from .settings import offline
+from .core.settings import set_offline
 
-offline()
+set_offline()

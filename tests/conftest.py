@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from synthlab.models import calm_threads
+from synthlab.models.hub import limit_openmp_spin
 
-calm_threads() # before any test imports torch
+limit_openmp_spin() # before any test imports torch
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent/'shared'/'data'
@@ -42,7 +42,7 @@ needs_vllm = pytest.mark.skipif(not installed('vllm'), reason='vllm is not insta
 @pytest.fixture(scope='session')
 def hf():
     "The embedded model in transformers, float32, one for the whole run"
-    from synthlab.local import HF
+    from synthlab.models.local import HF
     return HF('smollm2', dtype='float32')
 
 
@@ -62,7 +62,7 @@ def adapter(hf, tmp_path_factory):
 @pytest.fixture(scope='session')
 def vllm():
     "The embedded model in vLLM's offline engine, float32: one engine for the whole run"
-    from synthlab.local import VLLM
+    from synthlab.models.local import VLLM
     llm = VLLM('smollm2', dtype='float32', max_model_len=1024, max_num_batched_tokens=1024, lora=8, kv_cache_memory_bytes=2**28)
     yield llm
     llm.close()

@@ -4,7 +4,7 @@ import pytest
 from conftest import ROOT
 from nbdev.test import test_nb as run_nb
 
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))+sorted((ROOT/'nbs/lib').glob('*.ipynb'))+sorted((ROOT/'nbs/studies').glob('*.ipynb'))
+NOTEBOOKS = [p for where in ('', 'lib', 'studies') for p in sorted((ROOT/'nbs'/where).glob('*/*.ipynb' if where == 'lib' else '*.ipynb'))]
 
 
 @pytest.mark.parametrize('nb', NOTEBOOKS, ids=lambda p: f'{p.parent.name}/{p.stem}')

@@ -5,9 +5,7 @@ import pytest
 
 from conftest import ROOT
 
-sys.path.insert(0, str(ROOT/'bench'))
 import common, readme  # noqa: E402
-sys.path.remove(str(ROOT/'bench'))
 
 both = pytest.mark.parametrize('path', readme.READMES, ids=lambda p: p.name)
 KEYS = {'bench', 'rows', 'not_measured', 'machine', 'load', 'commit', 'date', 'quick', 'detail'}
@@ -105,7 +103,7 @@ def test_results_have_one_shape(path):
         assert set(r) == set(common.KEYS) and r['what'] and r['peer'] and bool(r['note']) == (r['ratio'] is None)
         assert r['lo'] is None or r['lo'] <= r['ratio'] <= r['hi']
         assert r['n'] or r['note']
-        for said in (r['what'], r['peer'], d['not_measured']): assert said in readme.ZH, f'bench/zh.json has no Chinese for: {said}'
+        for said in (r['what'], r['peer'], d['not_measured']): assert said in readme.ZH, f'tools/zh.json has no Chinese for: {said}'
 
 
 def test_every_benchmark_is_in_the_table():

@@ -1,7 +1,7 @@
 "A toy repository with studies of a few cells, so that the machinery of runs is tested with real kernels."
 import json, os, subprocess, sys
 
-CLI = [sys.executable, '-c', 'import sys; from synthlab.cli import main; sys.exit(main())']
+CLI = [sys.executable, '-c', 'import sys; from synthlab.cli.main import main; sys.exit(main())']
 
 
 def notebook(cells):

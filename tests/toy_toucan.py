@@ -1,9 +1,9 @@
 "A run of toucan.generate with toy models that log every call: python toy_toucan.py FOLDER LOG SECONDS_PER_CALL SERVER..."
 import json, random, sys, time
 
-from synthlab.chat import Backend, Reply
-from synthlab.ratings import SCALES
-from synthlab.types import ToolCall, content_key, to_dict
+from synthlab.models.chat import Backend, Reply
+from synthlab.generate.toucan_questions import RATING_SCALES
+from synthlab.core.types import ToolCall, content_key, to_dict
 
 WORDS = 'amber basin cobalt dune ember fjord grove haze islet juniper kelp lagoon meadow nettle opal prairie quay ridge sable tarn'.split()
 WANT = {'tau2:mock': 'get_users', 'time': 'get_current_time', 'tau2:retail': 'list_all_product_types'}
@@ -45,14 +45,14 @@ class Agent(Toy):
 
 
 class Judge(Toy):
-    def say(self, r, schema): return Reply(json.dumps({'reason': 'fine'} | {c: SCALES[c][1][-1] for c in schema['required'] if c in SCALES}))
+    def say(self, r, schema): return Reply(json.dumps({'reason': 'fine'} | {c: RATING_SCALES[c][1][-1] for c in schema['required'] if c in RATING_SCALES}))
 
 
 def models(log='', wait=0.): return dict(asker=Asker('asker', log, wait), agent=Agent('agent', log, wait), judges=(Judge('judge', log, wait),))
 
 
 if __name__ == '__main__':
-    from synthlab.toucan import generate
+    from synthlab.generate.toucan import generate
     folder, log, wait, *servers = sys.argv[1:]
     f = generate(9, tuple(servers), **models(log, float(wait)), irrelevant=0., chunk=4, slots=3, resume=folder or None, seed=7)
     print(json.dumps(dict(kept=[to_dict(t) for t in f.kept], stages=f.stages, usage=to_dict(f.usage))))

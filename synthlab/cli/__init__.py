@@ -1,0 +1,5 @@
+"""The command `synthlab`.
+
+doctor  Installation check
+main    The synthlab command line
+"""
