@@ -1,68 +1,126 @@
-"""How far the rules for user errors can be trusted: known errors put into conversations that went well, by words they never saw.
+"""How far the rules for user errors can be trusted: known errors put into conversations that went
+well, by words they never saw.
 
-One error of the user or the agent goes into each conversation, everything after it is run again in the real environment, and
-the rules and the attribution are asked. `--half` chooses whose words the errors have: `dev` was seen by whoever wrote the
-rules, `heldout` only as counts by class, `final` not at all. Recorded conversations that went well are used too: of result files
-that are named, else of ../shared/data/tau2_runs where that is.
-Run: python bench/detectors.py [--half final] [--each 40] [--errors 3] [--seed 0] [--quick] [--json PATH] [RESULTS…]
+One error of the user or the agent goes into each conversation, everything after it is run again in
+the real environment, and the rules and the attribution are asked. `--half` chooses whose words the
+errors have: `dev` was seen by whoever wrote the rules, `heldout` only as counts by class, `final`
+not at all. Recorded conversations that went well are used too: of result files that are named, else
+of ../shared/data/tau2_runs where that is. Run: python bench/detectors.py [--half final] [--each 40]
+[--errors 3] [--seed 0] [--quick] [--json PATH] [RESULTS…]
 """
+
 import argparse
 from pathlib import Path
 from types import SimpleNamespace
 
 from common import ROOT, finish, missing, options, share
 
-BARS = dict(recall=.80, precision=.90, blamed=.05, alarms=.02)
-NOT_MEASURED = 'Not measured: errors of kinds that are not put in, and words that no set has.'
-SAID = dict(recall=("the user's errors found, in the right class", 'errors put in'), precision=('the same, right among those reported', 'errors reported'),
-            blamed=("the agent's errors blamed on the user", "agent's errors put in"), alarms=('untouched runs called critical', 'untouched runs'))
+BARS = dict(recall=0.80, precision=0.90, blamed=0.05, alarms=0.02)
+NOT_MEASURED = "Not measured: errors of kinds that are not put in, and words that no set has."
+SAID = dict(
+    recall=("the user's errors found, in the right class", "errors put in"),
+    precision=("the same, right among those reported", "errors reported"),
+    blamed=("the agent's errors blamed on the user", "agent's errors put in"),
+    alarms=("untouched runs called critical", "untouched runs"),
+)
 
 
 def judge(t):
     "Findings with severities, and the verdict, of one attribution"
     from synthlab.failures.attribution import attribute_failure
+
     a = attribute_failure(t)
-    return [SimpleNamespace(**e) for e in a['errors'] if e['source'] == 'user'], a['by']
+    return [SimpleNamespace(**e) for e in a["errors"] if e["source"] == "user"], a["by"]
 
 
 def passed_runs(files):
     from synthlab.failures.outcomes import find_results, read_results
+
     trajs = read_results(find_results(files, Path.cwd()))[0] if files else []
     return [t for t in trajs if t.reward == 1 and not t.solo]
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('results', nargs='*', help="official result files; their passed runs get errors too")
-    p.add_argument('--half', default='final', choices=['dev', 'heldout', 'final'])
-    p.add_argument('--each', type=int, default=40, help='scripted conversations a domain')
-    p.add_argument('--errors', type=int, default=3, help='errors for each conversation, at most')
-    p.add_argument('--seed', type=int, default=0)
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument(
+        "results", nargs="*", help="official result files; their passed runs get errors too"
+    )
+    p.add_argument("--half", default="final", choices=["dev", "heldout", "final"])
+    p.add_argument("--each", type=int, default=40, help="scripted conversations a domain")
+    p.add_argument("--errors", type=int, default=3, help="errors for each conversation, at most")
+    p.add_argument("--seed", type=int, default=0)
     o = options(p, repeats=0).parse_args()
-    if o.quick: o.each, o.errors = 1, 1
-    files = o.results or ([] if o.quick else sorted(map(str, (ROOT.parent/'shared'/'data'/'tau2_runs').glob('*.json*'))))
-    from synthlab.user_errors.validation import fault_suite
+    if o.quick:
+        o.each, o.errors = 1, 1
+    files = o.results or (
+        []
+        if o.quick
+        else sorted(map(str, (ROOT.parent / "shared" / "data" / "tau2_runs").glob("*.json*")))
+    )
     from synthlab.user_errors.resimulate import oracle_runs
-    from synthlab.user_errors.validation import false_alarm_rate, false_blame_rate, recall_by_type, precision, recall, score_rows, run_detector
-    trajs = [t for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(files)) if base
-             for t in fault_suite(base, o.half, o.seed, o.errors)]
+    from synthlab.user_errors.validation import (
+        false_alarm_rate,
+        false_blame_rate,
+        fault_suite,
+        precision,
+        recall,
+        recall_by_type,
+        run_detector,
+        score_rows,
+    )
+
+    trajs = [
+        t
+        for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(files))
+        if base
+        for t in fault_suite(base, o.half, o.seed, o.errors)
+    ]
     told = {id(t): judge(t) for t in trajs}
     ts = run_detector(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
     kinds = recall_by_type(ts)
-    print(f'{len(ts)} conversations, words: {o.half}, seed {o.seed}')
-    for r in kinds: print(f'  recall {r["type"]:28} {r["value"]:.3f} [{r["lo"]:.3f}, {r["hi"]:.3f}] n={r["n"]}')
-    for r in score_rows(ts): print(f'  {r["part"]:16} {r["measure"]:24} {r["value"]:.3f} [{r["lo"]:.3f}, {r["hi"]:.3f}] n={r["n"]}')
-    whole = dict(recall=recall(ts), precision=precision(ts, True), blamed=false_blame_rate(ts), alarms=false_alarm_rate(ts))
+    print(f"{len(ts)} conversations, words: {o.half}, seed {o.seed}")
+    for r in kinds:
+        print(f"  recall {r['type']:28} {r['value']:.3f} [{r['lo']:.3f}, {r['hi']:.3f}] n={r['n']}")
+    for r in score_rows(ts):
+        print(
+            f"  {r['part']:16} {r['measure']:24} {r['value']:.3f} [{r['lo']:.3f}, "
+            f"{r['hi']:.3f}] n={r['n']}"
+        )
+    whole = dict(
+        recall=recall(ts),
+        precision=precision(ts, True),
+        blamed=false_blame_rate(ts),
+        alarms=false_alarm_rate(ts),
+    )
     for k, e in whole.items():
-        met = e.value >= BARS[k] if k in ('recall', 'precision') else e.value <= BARS[k]
-        print(f'{k:10} {e} bar {BARS[k]}: {"met" if met else "not met"}')
-    for where, real in (('our own', False), ('recorded', True)): print(f'  untouched, {where}: {false_alarm_rate([t for t in ts if t.fault["real"] == real])}')
-    agent = sorted({t.fault['type'] for t in ts if t.fault['source'] == 'agent'})
-    by = {k: false_blame_rate([t for t in ts if t.fault['type'] == k and t.fault['source'] == 'agent']) for k in agent}
-    detail = dict(classes=kinds, scores=score_rows(ts), agent_errors_blamed={k: e.row() for k, e in by.items()}, conversations=len(ts),
-                  recorded=len(files), half=o.half, seed=o.seed)
-    rows = [share(*SAID[k], e, head=True) if e.n else missing(*SAID[k], 'none in so few conversations') for k, e in whole.items()]
-    finish(o, 'detectors', rows, NOT_MEASURED, detail)
+        met = e.value >= BARS[k] if k in ("recall", "precision") else e.value <= BARS[k]
+        print(f"{k:10} {e} bar {BARS[k]}: {'met' if met else 'not met'}")
+    for where, real in (("our own", False), ("recorded", True)):
+        print(
+            f"  untouched, {where}: {false_alarm_rate([t for t in ts if t.fault['real'] == real])}"
+        )
+    agent = sorted({t.fault["type"] for t in ts if t.fault["source"] == "agent"})
+    by = {
+        k: false_blame_rate(
+            [t for t in ts if t.fault["type"] == k and t.fault["source"] == "agent"]
+        )
+        for k in agent
+    }
+    detail = dict(
+        classes=kinds,
+        scores=score_rows(ts),
+        agent_errors_blamed={k: e.row() for k, e in by.items()},
+        conversations=len(ts),
+        recorded=len(files),
+        half=o.half,
+        seed=o.seed,
+    )
+    rows = [
+        share(*SAID[k], e, head=True) if e.n else missing(*SAID[k], "none in so few conversations")
+        for k, e in whole.items()
+    ]
+    finish(o, "detectors", rows, NOT_MEASURED, detail)
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

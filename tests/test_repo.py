@@ -1,86 +1,132 @@
-"The house rules, checked: what a fresh clone would trip over and what a reviewer should not have to look for."
-import ast, json, os, re, subprocess, sys
+"""The house rules, checked: what a fresh clone would trip over and what a reviewer should not have
+to look for.
+"""
 
-import pytest
-
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
-LIB = sorted((ROOT/'nbs/lib').glob('*/*.ipynb'))
-STUDIES = sorted((ROOT/'nbs/studies').glob('*.ipynb'))
-REPORTS = sorted((ROOT/'nbs/reports').glob('*.ipynb'))
-PACKAGES = sorted(p for p in (ROOT/'synthlab').iterdir() if p.is_dir() and p.name != '__pycache__')
-MODULES = sorted(p for d in PACKAGES for p in d.glob('*.py') if p.stem != '__init__')
-CODE = sorted(f for d in ('tests', 'bench', 'tools') for f in (ROOT/d).rglob('*.py'))
-HEAVY = {'torch', 'transformers', 'vllm', 'peft', 'trl', 'datasets', 'tau2', 'litellm', 'openai', 'ray', 'pandas', 'matplotlib',
-         'papermill', 'nbconvert', 'sentence_transformers', 'sklearn', 'scipy', 'IPython', 'jupyterlab', 'mcp', 'uvicorn'}
-short = dict(ids=lambda p: f'{p.parent.name}/{p.stem}')
+LIB = sorted((ROOT / "nbs/lib").glob("*/*.ipynb"))
+STUDIES = sorted((ROOT / "nbs/studies").glob("*.ipynb"))
+REPORTS = sorted((ROOT / "nbs/reports").glob("*.ipynb"))
+PACKAGES = sorted(
+    p for p in (ROOT / "synthlab").iterdir() if p.is_dir() and p.name != "__pycache__"
+)
+MODULES = sorted(p for d in PACKAGES for p in d.glob("*.py") if p.stem != "__init__")
+CODE = sorted(f for d in ("tests", "bench", "tools") for f in (ROOT / d).rglob("*.py"))
+HEAVY = {
+    "torch",
+    "transformers",
+    "vllm",
+    "peft",
+    "trl",
+    "datasets",
+    "tau2",
+    "litellm",
+    "openai",
+    "ray",
+    "pandas",
+    "matplotlib",
+    "papermill",
+    "nbconvert",
+    "sentence_transformers",
+    "sklearn",
+    "scipy",
+    "IPython",
+    "jupyterlab",
+    "mcp",
+    "uvicorn",
+}
+short = dict(ids=lambda p: f"{p.parent.name}/{p.stem}")
 
 
 TOOLS = Path(sys.executable).parent
 
 
-def cells(path, kind='code'): return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
-def source(cell): return ''.join(cell['source'])
-def tagged(path): return [c for c in cells(path) if 'parameters' in c['metadata'].get('tags', [])]
-def git(*args): return subprocess.run(['git', '-C', ROOT, *args], capture_output=True, text=True, check=True).stdout
+def cells(path, kind="code"):
+    return [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == kind]
 
 
-@pytest.fixture(scope='session')
+def source(cell):
+    return "".join(cell["source"])
+
+
+def tagged(path):
+    return [c for c in cells(path) if "parameters" in c["metadata"].get("tags", [])]
+
+
+def git(*args):
+    return subprocess.run(
+        ["git", "-C", ROOT, *args], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.fixture(scope="session")
 def copy(tmp_path_factory):
     "The working tree as git would carry it, for commands that write"
-    to = tmp_path_factory.mktemp('repo')
-    for f in git('ls-files', '-co', '--exclude-standard').splitlines():
-        if not (ROOT/f).is_file(): continue
-        (to/f).parent.mkdir(parents=True, exist_ok=True)
-        (to/f).write_bytes((ROOT/f).read_bytes())
+    to = tmp_path_factory.mktemp("repo")
+    for f in git("ls-files", "-co", "--exclude-standard").splitlines():
+        if not (ROOT / f).is_file():
+            continue
+        (to / f).parent.mkdir(parents=True, exist_ok=True)
+        (to / f).write_bytes((ROOT / f).read_bytes())
     return to
 
 
 def nbdev(command, cwd):
-    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}
-    subprocess.run([TOOLS/command], cwd=cwd, env=env, check=True, capture_output=True)
+    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"}
+    subprocess.run([TOOLS / command], cwd=cwd, env=env, check=True, capture_output=True)
 
 
 def dotted(notebook):
     "The module that a library notebook exports, as `generate.simia`"
-    return f'{notebook.parent.name}.{notebook.stem.split("_", 1)[1]}'
+    return f"{notebook.parent.name}.{notebook.stem.split('_', 1)[1]}"
 
 
 def test_export_is_in_sync(copy):
     "synthlab/ is what its notebooks say: nobody edited it by hand, nobody forgot to export"
-    nbdev('nbdev-export', copy)
-    for f in sorted((copy/'synthlab').rglob('*.py')):
+    nbdev("nbdev-export", copy)
+    for f in sorted((copy / "synthlab").rglob("*.py")):
         name = f.relative_to(copy)
-        assert f.read_text() == (ROOT/name).read_text(), f'{name} differs from a fresh nbdev-export'
+        assert f.read_text() == (ROOT / name).read_text(), (
+            f"{name} differs from a fresh nbdev-export"
+        )
 
 
 def test_clean_leaves_no_diff(copy):
-    nbdev('nbdev-clean', copy)
-    for f in LIB+STUDIES+REPORTS:
-        assert (copy/f.relative_to(ROOT)).read_text() == f.read_text(), f'run nbdev-clean: {f.name}'
+    nbdev("nbdev-clean", copy)
+    for f in LIB + STUDIES + REPORTS:
+        assert (copy / f.relative_to(ROOT)).read_text() == f.read_text(), (
+            f"run nbdev-clean: {f.name}"
+        )
 
 
 def test_each_module_has_its_notebook():
-    assert {f'{m.parent.name}.{m.stem}' for m in MODULES} == {dotted(n) for n in LIB}
+    assert {f"{m.parent.name}.{m.stem}" for m in MODULES} == {dotted(n) for n in LIB}
     for n in LIB:
-        assert f'#| default_exp {dotted(n)}' in [source(c).strip() for c in cells(n)], n.name
+        assert f"#| default_exp {dotted(n)}" in [source(c).strip() for c in cells(n)], n.name
 
 
-@pytest.mark.parametrize('package', PACKAGES, **short)
+@pytest.mark.parametrize("package", PACKAGES, **short)
 def test_package_has_a_face(package):
     "What a package is for and one line a module, by hand; no code, so that nothing heavy loads"
-    tree = ast.parse((package/'__init__.py').read_text())
-    assert len(tree.body) == 1 and (said := ast.get_docstring(tree)), 'a docstring and nothing else'
+    tree = ast.parse((package / "__init__.py").read_text())
+    assert len(tree.body) == 1 and (said := ast.get_docstring(tree)), "a docstring and nothing else"
     listed = [line.split()[0] for line in said.splitlines()[2:] if line]
-    order = [n.stem.split('_', 1)[1] for n in LIB if n.parent.name == package.name]
-    assert listed == order, 'one line a module, in the order of the notebooks'
+    order = [n.stem.split("_", 1)[1] for n in LIB if n.parent.name == package.name]
+    assert listed == order, "one line a module, in the order of the notebooks"
 
 
 def test_packages_import_downwards():
     "The layers that pyproject.toml states"
-    r = subprocess.run([TOOLS/'lint-imports'], cwd=ROOT, capture_output=True, text=True)
+    r = subprocess.run([TOOLS / "lint-imports"], cwd=ROOT, capture_output=True, text=True)
     assert r.returncode == 0, r.stdout
 
 
@@ -89,72 +135,98 @@ def imports(m):
     for node in ast.walk(ast.parse(m.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = m.parent if node.level == 1 else m.parent.parent
-            to = base.joinpath(*(node.module or '').split('.')) if node.module else base
+            to = base.joinpath(*(node.module or "").split(".")) if node.module else base
             yield from ((to, a.name) for a in node.names)
 
 
-@pytest.mark.parametrize('m', MODULES, **short)
+@pytest.mark.parametrize("m", MODULES, **short)
 def test_notebooks_of_a_package_import_lower_numbers_only(m):
-    number = {dotted(n): n.stem.split('_')[0] for n in LIB}
+    number = {dotted(n): n.stem.split("_")[0] for n in LIB}
     for to, name in imports(m):
-        other = to/name if to == m.parent else to
+        other = to / name if to == m.parent else to
         if other.parent == m.parent:
-            here, there = (f'{m.parent.name}.{x}' for x in (m.stem, other.stem))
-            assert number[there] < number[here], f'{number[here]}_{here} imports {number[there]}_{there}'
+            here, there = (f"{m.parent.name}.{x}" for x in (m.stem, other.stem))
+            assert number[there] < number[here], (
+                f"{number[here]}_{here} imports {number[there]}_{there}"
+            )
 
 
-@pytest.mark.parametrize('m', MODULES, **short)
+@pytest.mark.parametrize("m", MODULES, **short)
 def test_nothing_private_is_imported(m):
-    private = [f'{to.name}.{name}' for to, name in imports(m) if name.startswith('_') and not name.endswith('__')]
-    assert not private, 'what is used elsewhere has a public name, or moves to where it is used'
+    private = [
+        f"{to.name}.{name}"
+        for to, name in imports(m)
+        if name.startswith("_") and not name.endswith("__")
+    ]
+    assert not private, "what is used elsewhere has a public name, or moves to where it is used"
 
 
-@pytest.mark.parametrize('nb', STUDIES, **short)
+@pytest.mark.parametrize("nb", STUDIES, **short)
 def test_study_has_one_parameters_cell_and_reads_each(nb):
     (cell,) = tagged(nb)
-    stored = [t for a in ast.parse(source(cell)).body for t in (a.targets if isinstance(a, ast.Assign) else [a.target])]
-    rest = ast.parse('\n'.join(re.sub(r'(?m)^\s*[%!].*$', '', source(c)) for c in cells(nb) if c is not cell and source(c) != source(cell)))
+    stored = [
+        t
+        for a in ast.parse(source(cell)).body
+        for t in (a.targets if isinstance(a, ast.Assign) else [a.target])
+    ]
+    rest = ast.parse(
+        "\n".join(
+            re.sub(r"(?m)^\s*[%!].*$", "", source(c))
+            for c in cells(nb)
+            if c is not cell and source(c) != source(cell)
+        )
+    )
     read = {n.id for n in ast.walk(rest) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    assert stored and {t.id for t in stored} <= read, f'never read: {({t.id for t in stored}-read)}'
+    assert stored and {t.id for t in stored} <= read, (
+        f"never read: { ({t.id for t in stored} - read) }"
+    )
 
 
-@pytest.mark.parametrize('nb', STUDIES, **short)
+@pytest.mark.parametrize("nb", STUDIES, **short)
 def test_study_exports_nothing_and_stays_small(nb):
     code = [source(c) for c in cells(nb)]
-    assert not any(re.search(r'^#\|\s*(default_exp|export)', s, re.M) for s in code)
-    assert len(code) <= 25, 'a study is read in one sitting'
+    assert not any(re.search(r"^#\|\s*(default_exp|export)", s, re.M) for s in code)
+    assert len(code) <= 25, "a study is read in one sitting"
     long = [s for s in code if len(s.strip().splitlines()) > 15]
-    assert not long, f'move this to the library:\n{long[:1]}'
+    assert not long, f"move this to the library:\n{long[:1]}"
 
 
-@pytest.mark.parametrize('nb', LIB, **short)
-def test_library_notebook_has_no_parameters_cell(nb): assert not tagged(nb)
+@pytest.mark.parametrize("nb", LIB, **short)
+def test_library_notebook_has_no_parameters_cell(nb):
+    assert not tagged(nb)
 
 
-@pytest.mark.parametrize('nb', LIB+STUDIES+REPORTS, **short)
+@pytest.mark.parametrize("nb", LIB + STUDIES + REPORTS, **short)
 def test_stored_outputs(nb):
-    outs = [o for c in cells(nb) for o in c['outputs']]
-    assert not [o for o in outs if o['output_type'] == 'error']
-    assert not [o for o in outs if o.get('name') == 'stderr'], 'a warning or log line is stored'
-    assert outs, 'executed notebooks are stored with what they showed'
+    outs = [o for c in cells(nb) for o in c["outputs"]]
+    assert not [o for o in outs if o["output_type"] == "error"]
+    assert not [o for o in outs if o.get("name") == "stderr"], "a warning or log line is stored"
+    assert outs, "executed notebooks are stored with what they showed"
     limit = 150 if nb in LIB else 300 if nb in STUDIES else 500
-    assert nb.stat().st_size <= limit*1024, f'{nb.stat().st_size//1024} KB, at most {limit}'
+    assert nb.stat().st_size <= limit * 1024, f"{nb.stat().st_size // 1024} KB, at most {limit}"
 
 
-@pytest.mark.parametrize('nb', LIB+STUDIES, **short)
+@pytest.mark.parametrize("nb", LIB + STUDIES, **short)
 def test_notebook_opens_with_title_and_answer(nb):
-    first = ''.join(cells(nb, 'markdown')[0]['source'])
-    assert re.match(r'# .+\n+> .+', first)
-    assert nb in STUDIES or first[2:].split('\n')[0].lower() not in (nb.stem.split('_', 1)[1], dotted(nb)), 'a title says what it is about'
+    first = "".join(cells(nb, "markdown")[0]["source"])
+    assert re.match(r"# .+\n+> .+", first)
+    assert nb in STUDIES or first[2:].split("\n")[0].lower() not in (
+        nb.stem.split("_", 1)[1],
+        dotted(nb),
+    ), "a title says what it is about"
 
 
-@pytest.mark.parametrize('nb', LIB, **short)
+@pytest.mark.parametrize("nb", LIB, **short)
 def test_exported_cells_fit_a_screen(nb):
-    long = [s.splitlines()[1] for c in cells(nb) if re.match(r'#\|\s*export', s := source(c)) and len(s.strip().splitlines()) > 41]
-    assert not long, f'over 40 lines: the cells that begin with {long}'
+    long = [
+        s.splitlines()[1]
+        for c in cells(nb)
+        if re.match(r"#\|\s*export", s := source(c)) and len(s.strip().splitlines()) > 41
+    ]
+    assert not long, f"over 40 lines: the cells that begin with {long}"
 
 
-@pytest.mark.parametrize('nb', LIB+STUDIES, **short)
+@pytest.mark.parametrize("nb", LIB + STUDIES, **short)
 def test_lines_of_code_end_at_column_100(nb):
     wide = [line for c in cells(nb) for line in source(c).splitlines() if len(line) > 100]
     assert not wide, wide[:3]
@@ -164,57 +236,100 @@ def public(m):
     "Public functions and methods of a module, with whether they are documented"
     tree = ast.parse(m.read_text())
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith('_'): yield node
-        if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
-            yield from (f for f in node.body if isinstance(f, ast.FunctionDef) and not f.name.startswith('_'))
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from (
+                f
+                for f in node.body
+                if isinstance(f, ast.FunctionDef) and not f.name.startswith("_")
+            )
 
 
-@pytest.mark.parametrize('m', MODULES, **short)
+@pytest.mark.parametrize("m", MODULES, **short)
 def test_public_functions_say_what_they_take(m):
     lines = m.read_text().splitlines()
     for f in public(m):
-        args = [a for a in f.args.posonlyargs+f.args.args+f.args.kwonlyargs if a.arg not in ('self', 'cls', 'o')]
-        if not f.decorator_list: assert ast.get_docstring(f) or not args, f'{f.name} has no docstring'
-        bare = [a.arg for a in args if '# ' not in lines[a.end_lineno-1]]
-        assert not bare or f.decorator_list or len(args) == 0, f'{m.name}: {f.name} does not say what {bare} mean'
+        args = [
+            a
+            for a in f.args.posonlyargs + f.args.args + f.args.kwonlyargs
+            if a.arg not in ("self", "cls", "o")
+        ]
+        if not f.decorator_list:
+            assert ast.get_docstring(f) or not args, f"{f.name} has no docstring"
+        bare = [a.arg for a in args if "# " not in lines[a.end_lineno - 1]]
+        assert not bare or f.decorator_list or len(args) == 0, (
+            f"{m.name}: {f.name} does not say what {bare} mean"
+        )
 
 
-@pytest.mark.parametrize('m', MODULES+CODE, **short)
+@pytest.mark.parametrize("m", MODULES + CODE, **short)
 def test_functions_fit_a_screen(m):
     for node in ast.walk(ast.parse(m.read_text())):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno-node.lineno < 40, f'{node.name} has {node.end_lineno-node.lineno+1} lines'
+            assert node.end_lineno - node.lineno < 40, (
+                f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+            )
 
 
 def test_importing_the_library_is_cheap():
     "Every module imports without its heavy friends: those are imported where they are used"
-    code = 'import sys, importlib; [importlib.import_module(m) for m in sys.argv[1:]]; print(*{m.split(".")[0] for m in sys.modules})'
-    out = subprocess.run([sys.executable, '-c', code, 'synthlab', *(f'synthlab.{m.parent.name}.{m.stem}' for m in MODULES)], capture_output=True,
-                         text=True, check=True, cwd=ROOT).stdout.split()
+    code = (
+        "import sys, importlib; [importlib.import_module(m) for m in sys.argv[1:]]; "
+        'print(*{m.split(".")[0] for m in sys.modules})'
+    )
+    out = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "synthlab",
+            *(f"synthlab.{m.parent.name}.{m.stem}" for m in MODULES),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout.split()
     assert not HEAVY & set(out)
 
 
-@pytest.mark.parametrize('command', ['ruff check', 'ruff format --check'])
+@pytest.mark.parametrize("command", ["ruff check", "ruff format --check"])
 def test_one_style(command):
     "pyproject.toml says which; `ruff check --fix` and `ruff format` do most of it"
-    r = subprocess.run([TOOLS/command.split()[0], *command.split()[1:], '--no-cache'], cwd=ROOT, capture_output=True, text=True)
+    r = subprocess.run(
+        [TOOLS / command.split()[0], *command.split()[1:], "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert r.returncode == 0, r.stdout
 
 
 def test_types():
     "Basic checks, on the packages that pyproject.toml names"
-    r = subprocess.run([TOOLS/'pyright'], cwd=ROOT, capture_output=True, text=True)
+    r = subprocess.run([TOOLS / "pyright"], cwd=ROOT, capture_output=True, text=True)
     assert r.returncode == 0, r.stdout
 
 
 def test_nothing_private_or_heavy_is_tracked():
     "No machine paths, no keys, no large files, no weights"
-    bad = re.compile('|'.join([r'/(?:root|home/[a-z]\w*)/(?!\.)', re.escape(str(ROOT.parent))+'/', r'sk-[A-Za-z0-9]{20,}', r'AIza[\w-]{30,}']))
-    for name in git('ls-files', '-co', '--exclude-standard').splitlines():
-        f = ROOT/name
-        if not f.is_file(): continue
-        assert f.suffix not in ('.safetensors', '.gguf', '.bin', '.pt', '.pkl', '.parquet'), name
-        assert f.stat().st_size <= 600*1024, f'{name} has {f.stat().st_size//1024} KB'
-        text = f.read_text('utf8', errors='replace')
+    bad = re.compile(
+        "|".join(
+            [
+                r"/(?:root|home/[a-z]\w*)/(?!\.)",
+                re.escape(str(ROOT.parent)) + "/",
+                r"sk-[A-Za-z0-9]{20,}",
+                r"AIza[\w-]{30,}",
+            ]
+        )
+    )
+    for name in git("ls-files", "-co", "--exclude-standard").splitlines():
+        f = ROOT / name
+        if not f.is_file():
+            continue
+        assert f.suffix not in (".safetensors", ".gguf", ".bin", ".pt", ".pkl", ".parquet"), name
+        assert f.stat().st_size <= 600 * 1024, f"{name} has {f.stat().st_size // 1024} KB"
+        text = f.read_text("utf8", errors="replace")
         hit = bad.search(text)
-        assert not hit or name.startswith('tests/'), f'{name}: {hit.group()}'
+        assert not hit or name.startswith("tests/"), f"{name}: {hit.group()}"

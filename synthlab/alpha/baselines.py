@@ -18,92 +18,123 @@ from ..models.local import HF
 
 # %% ../../nbs/lib/alpha/05_baselines.ipynb #18071f90
 def coin_flip_router(
-    rows:list[dict], # samples with `alpha`: those at 0 and at 1 are used
-    alphas:list[float], # settings wanted
-    n:int, # samples of each
-    seed:int=0 # of the coins
-) -> list[dict]: # samples, as `sample_at_alphas` gives them
-    "The coin-flip router: A's sample with probability alpha, else B's. Raises ValueError when an end has no samples"
+    rows: list[dict],  # samples with `alpha`: those at 0 and at 1 are used
+    alphas: list[float],  # settings wanted
+    n: int,  # samples of each
+    seed: int = 0,  # of the coins
+) -> list[dict]:  # samples, as `sample_at_alphas` gives them
+    """The coin-flip router: A's sample with probability alpha, else B's.
+
+    Raises ValueError when an end has no samples
+    """
     rng = random.Random(seed)
-    ends = {e: [r for r in rows if r['alpha'] == e] for e in (0, 1)}
-    if not ends[0] or not ends[1]: raise ValueError('the router needs samples at alpha 0 and at alpha 1')
+    ends = {e: [r for r in rows if r["alpha"] == e] for e in (0, 1)}
+    if not ends[0] or not ends[1]:
+        raise ValueError("the router needs samples at alpha 0 and at alpha 1")
     return [dict(rng.choice(ends[rng.random() < a]), alpha=a) for a in alphas for _ in range(n)]
 
+
 def constant_baseline(
-    value:float, # that every setting realises
-    alphas:list[float], # settings
-    n:int=1000 # samples that such an answer stands for
-) -> list[dict]: # points of a curve
+    value: float,  # that every setting realises
+    alphas: list[float],  # settings
+    n: int = 1000,  # samples that such an answer stands for
+) -> list[dict]:  # points of a curve
     "A dial that does nothing"
     return [dict(alpha=a, value=value, lo=value, hi=value, n=n) for a in alphas]
 
 # %% ../../nbs/lib/alpha/05_baselines.ipynb #60274808
 def fixed_mixture_rows(
-    pools:TextPools, # texts of both ends
-    alpha:float, # share of A among the rows
-    n:int, # rows
-    seed:int=0 # of the draws
-) -> list[dict]: # rows whose prompt says nothing of alpha
-    "The data-mixture baseline: train on a mix, ask without a number. With alpha 0 or 1: a pure adapter"
+    pools: TextPools,  # texts of both ends
+    alpha: float,  # share of A among the rows
+    n: int,  # rows
+    seed: int = 0,  # of the draws
+) -> list[dict]:  # rows whose prompt says nothing of alpha
+    """The data-mixture baseline: train on a mix, ask without a number.
+
+    With alpha 0 or 1: a pure adapter
+    """
     rng, out = random.Random(seed), []
-    k = round(alpha*n)
-    for end in rng.sample([(0,)]*k+[(1,)]*(n-k), n):
+    k = round(alpha * n)
+    for end in rng.sample([(0,)] * k + [(1,)] * (n - k), n):
         topic = rng.choices(pools.topics, pools.weights())[0]
         r = rng.choice(pools.by[end, topic])
-        out.append(dict(messages=[*plain_prompt(topic), Message('assistant', r.text)], id=r.id, end=list(end)))
+        out.append(
+            dict(
+                messages=[*plain_prompt(topic), Message("assistant", r.text)],
+                id=r.id,
+                end=list(end),
+            )
+        )
     return out
 
-def plain_prompt(
-    topic:str='the product' # what the sentence is about
-) -> list[Message]: # a chat
-    "The prompt of a model that has no dial"
-    system = alpha_prompt(.5, topic)[0]
-    return [system, Message('user', f'Write a sentence about {topic}.')]
 
+def plain_prompt(
+    topic: str = "the product",  # what the sentence is about
+) -> list[Message]:  # a chat
+    "The prompt of a model that has no dial"
+    system = alpha_prompt(0.5, topic)[0]
+    return [system, Message("user", f"Write a sentence about {topic}.")]
+
+# %% ../../nbs/lib/alpha/05_baselines.ipynb #6ec9d286
 def sample_fixed_mixture(
-    llm, # a model without a dial: of one alpha, interpolated, or with mixed logits
-    alpha:float, # that it stands for
-    topics:list[str], # prompts
-    n:int, # replies, spread over the prompts
-    maxtok:int=48, # of a reply
-    seed:int=0 # of the first reply
-) -> list[dict]: # samples, as `sample_at_alphas` gives them
+    llm,  # a model without a dial: of one alpha, interpolated, or with mixed logits
+    alpha: float,  # that it stands for
+    topics: list[str],  # prompts
+    n: int,  # replies, spread over the prompts
+    maxtok: int = 48,  # of a reply
+    seed: int = 0,  # of the first reply
+) -> list[dict]:  # samples, as `sample_at_alphas` gives them
     "Samples of a model that is itself one setting"
-    asked = [topics[i%len(topics)] for i in range(n)]
-    out = llm([plain_prompt(t) for t in asked], temp=1., maxtok=maxtok, seed=[seed+i for i in range(n)])
-    return [dict(alpha=alpha, topic=t, fmt='', text=r.text.strip(), said=[None], whole=r.finish == 'stop') for t,
-        (r,) in zip(asked, out) if r.ok]
+    asked = [topics[i % len(topics)] for i in range(n)]
+    out = llm(
+        [plain_prompt(t) for t in asked], temp=1.0, maxtok=maxtok, seed=[seed + i for i in range(n)]
+    )
+    return [
+        dict(
+            alpha=alpha, topic=t, fmt="", text=r.text.strip(), said=[None], whole=r.finish == "stop"
+        )
+        for t, (r,) in zip(asked, out)
+        if r.ok
+    ]
 
 # %% ../../nbs/lib/alpha/05_baselines.ipynb #74be6a40
 def interpolate_adapters(
-    a:str|Path, # adapter of A
-    b:str|Path, # adapter of B
-    alpha:float, # weight of A; outside 0 to 1 it extrapolates
-    out:str|Path, # folder to write
-    model:str='smollm2' # that both were trained on
-) -> Path: # folder of the new adapter
+    a: str | Path,  # adapter of A
+    b: str | Path,  # adapter of B
+    alpha: float,  # weight of A; outside 0 to 1 it extrapolates
+    out: str | Path,  # folder to write
+    model: str = "smollm2",  # that both were trained on
+) -> Path:  # folder of the new adapter
     "An adapter in between, exactly"
-    import peft, shutil
+    import shutil
+
+    import peft
     from transformers import AutoModelForCausalLM
+
     a, b, out = adapter_dir(a), adapter_dir(b), Path(out)
     with quiet_transformers(), tempfile.TemporaryDirectory() as tmp:
-        net = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model_dir(model), dtype='float32'),
-            a, adapter_name='a')
-        net.load_adapter(b, 'b')
-        net.add_weighted_adapter(['a', 'b'], [alpha, 1-alpha], 'mix', combination_type='cat')
-        net.save_pretrained(tmp, selected_adapters=['mix'])
-        shutil.copytree(Path(tmp)/'mix', out, dirs_exist_ok=True)
+        net = peft.PeftModel.from_pretrained(
+            AutoModelForCausalLM.from_pretrained(model_dir(model), dtype="float32"),
+            a,
+            adapter_name="a",
+        )
+        net.load_adapter(b, "b")
+        net.add_weighted_adapter(["a", "b"], [alpha, 1 - alpha], "mix", combination_type="cat")
+        net.save_pretrained(tmp, selected_adapters=["mix"])
+        shutil.copytree(Path(tmp) / "mix", out, dirs_exist_ok=True)
     return out
 
 # %% ../../nbs/lib/alpha/05_baselines.ipynb #0aa5cf89
 class LogitMix(HF):
     "A backend whose next-token log-probabilities are the weighted sum of two adapters' ones"
-    def __init__(self,
-        a:str|Path, # adapter of A
-        b:str|Path, # adapter of B
-        alpha:float, # weight of A
-        model:str='smollm2', # that both were trained on
-        **kw # as `HF` takes
+
+    def __init__(
+        self,
+        a: str | Path,  # adapter of A
+        b: str | Path,  # adapter of B
+        alpha: float,  # weight of A
+        model: str = "smollm2",  # that both were trained on
+        **kw,  # as `HF` takes
     ):
         super().__init__(model, a, **kw)
         self.b, self.alpha = self.tuned(b), alpha
@@ -111,23 +142,42 @@ class LogitMix(HF):
     def _batch(self, net, prompts, seeds, rooms, temp, schema):
         import torch
         from transformers import DynamicCache
+
         from synthlab.models.local import gumbel_max_processor
-        with self.b._net(): pass
-        names, width, cache = self._shared['names'], max(map(len, prompts)), DynamicCache()
-        start = torch.tensor([[0]*(width-len(p))+[1]*len(p) for p in prompts], device=self.device)
+
+        with self.b._net():
+            pass
+        names, width, cache = self._shared["names"], max(map(len, prompts)), DynamicCache()
+        start = torch.tensor(
+            [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device
+        )
+
         def mixed(ids, scores):
-            new = ids.shape[1]-cache.get_seq_length()
-            mask = torch.cat([start, start.new_ones(len(ids), ids.shape[1]-width)], 1)
-            at = (mask.cumsum(1)-1).clamp(min=0)[:, -new:]
+            new = ids.shape[1] - cache.get_seq_length()
+            mask = torch.cat([start, start.new_ones(len(ids), ids.shape[1] - width)], 1)
+            at = (mask.cumsum(1) - 1).clamp(min=0)[:, -new:]
             net.set_adapter(names[self.b.adapter])
-            other = net(input_ids=ids[:, -new:], attention_mask=mask, position_ids=at, past_key_values=cache,
-                use_cache=True).logits[:, -1]
+            other = net(
+                input_ids=ids[:, -new:],
+                attention_mask=mask,
+                position_ids=at,
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]
             net.set_adapter(names[self.adapter])
-            return self.alpha*scores.float().log_softmax(-1)+(1-self.alpha)*other.float().log_softmax(-1)
-        ids = torch.tensor([[self.pad]*(width-len(p))+p for p in prompts], device=self.device)
+            return self.alpha * scores.float().log_softmax(-1) + (
+                1 - self.alpha
+            ) * other.float().log_softmax(-1)
+
+        ids = torch.tensor([[self.pad] * (width - len(p)) + p for p in prompts], device=self.device)
         net.set_adapter(names[self.adapter])
         procs = [mixed, *([gumbel_max_processor(seeds, temp, self.device)] if temp else [])]
         with torch.inference_mode():
-            out = net.generate(input_ids=ids, attention_mask=start, max_new_tokens=max(rooms), do_sample=False,
-                logits_processor=procs)
-        return [self._cut(row[width:].tolist(), room) for row,room in zip(out, rooms)]
+            out = net.generate(
+                input_ids=ids,
+                attention_mask=start,
+                max_new_tokens=max(rooms),
+                do_sample=False,
+                logits_processor=procs,
+            )
+        return [self._cut(row[width:].tolist(), room) for row, room in zip(out, rooms)]

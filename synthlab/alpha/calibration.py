@@ -17,224 +17,330 @@ from ..core.stats import Estimate, bootstrap, rate
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #d3bf39a9
 def _by(rows, key):
     out = defaultdict(list)
-    for r in rows: out[r[key]].append(r)
+    for r in rows:
+        out[r[key]].append(r)
     return dict(sorted(out.items()))
+
 
 def _point(own, value, tested):
     xs = [r[value] for r in own]
-    if value != 'a': return bootstrap(xs, groups=[r['topic'] for r in own], draws=500)
-    if not tested: return rate(xs)
+    if value != "a":
+        return bootstrap(xs, groups=[r["topic"] for r in own], draws=500)
+    if not tested:
+        return rate(xs)
     given = [x for x in xs if x is not None]
-    return rogan_gladen(sum(given)/max(len(given), 1), len(given), tested.sens, tested.spec)
+    return rogan_gladen(sum(given) / max(len(given), 1), len(given), tested.sens, tested.spec)
+
 
 def control_curve(
-    rows:list[dict], # scored samples
-    value:str='a', # column: `a` for a rate, or a number
-    tested=None # `ThresholdClassifier` whose errors are taken out of a rate; None: as judged
-) -> list[dict]: # `alpha`, `value`, `lo`, `hi`, `n`, for `lines`
+    rows: list[dict],  # scored samples
+    value: str = "a",  # column: `a` for a rate, or a number
+    tested=None,  # `ThresholdClassifier` whose errors are taken out of a rate; None: as judged
+) -> list[dict]:  # `alpha`, `value`, `lo`, `hi`, `n`, for `lines`
     "Realised against requested"
-    return [dict(alpha=a, **_point(own, value, tested).row()) for a,own in _by(rows, 'alpha').items()]
+    return [
+        dict(alpha=a, **_point(own, value, tested).row()) for a, own in _by(rows, "alpha").items()
+    ]
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #4e81a801
 def _ranks(x):
     import numpy as np
+
     _, inv, n = np.unique(x, return_inverse=True, return_counts=True)
     top = n.cumsum()
-    return (top-(n-1)/2)[inv]
+    return (top - (n - 1) / 2)[inv]
+
 
 def spearman(
-    x, # numbers
-    y # numbers
-) -> float: # -1 to 1; NaN when one of them is constant
+    x,  # numbers
+    y,  # numbers
+) -> float:  # -1 to 1; NaN when one of them is constant
     "Rank correlation, ties sharing their rank"
     import numpy as np
+
     a, b = _ranks(np.asarray(x, float)), _ranks(np.asarray(y, float))
-    if a.std() == 0 or b.std() == 0: return math.nan
+    if a.std() == 0 or b.std() == 0:
+        return math.nan
     return float(np.corrcoef(a, b)[0, 1])
+
 
 def _numbers(a, v):
     "Calibration of one curve"
     import numpy as np
+
     a, v = np.asarray(a, float), np.asarray(v, float)
     slope, icept = np.polyfit(a, v, 1) if len(a) > 1 else (math.nan, math.nan)
-    err = v-a
-    return dict(mae=abs(err).mean(), slope=slope, intercept=icept, spearman=spearman(a, v), bias=err.mean(),
+    err = v - a
+    return dict(
+        mae=abs(err).mean(),
+        slope=slope,
+        intercept=icept,
+        spearman=spearman(a, v),
+        bias=err.mean(),
         max_error=abs(err).max(),
-        r2=1-(err**2).sum()/max(((v-v.mean())**2).sum(), 1e-12))
+        r2=1 - (err**2).sum() / max(((v - v.mean()) ** 2).sum(), 1e-12),
+    )
 
+# %% ../../nbs/lib/alpha/04_calibration.ipynb #0741c7a8
 def calibration_metrics(
-    points:list[dict], # of `control_curve`
-    draws:int=1000, # of the intervals
-    seed:int=0 # of the draws
-) -> dict: # mae, slope, intercept, spearman, bias, max_error, r2: estimates
-    "How close a curve is to the diagonal. An error's interval starts above 0 even for a perfect dial: noise has no sign"
+    points: list[dict],  # of `control_curve`
+    draws: int = 1000,  # of the intervals
+    seed: int = 0,  # of the draws
+) -> dict:  # mae, slope, intercept, spearman, bias, max_error, r2: estimates
+    """How close a curve is to the diagonal.
+
+    An error's interval starts above 0 even for a perfect dial: noise has no sign
+    """
     import numpy as np
-    good = [p for p in points if not math.isnan(p['value'])]
-    if len(good) < 2: return {k: Estimate() for k in ('mae', 'slope', 'intercept', 'spearman', 'bias', 'max_error',
-        'r2')}
-    a, v = (np.array([p[k] for p in good]) for k in ('alpha', 'value'))
-    sd = np.array([(p['hi']-p['lo'])/3.92 if not math.isnan(p['lo']) else 0. for p in good])
+
+    good = [p for p in points if not math.isnan(p["value"])]
+    if len(good) < 2:
+        return {
+            k: Estimate()
+            for k in ("mae", "slope", "intercept", "spearman", "bias", "max_error", "r2")
+        }
+    a, v = (np.array([p[k] for p in good]) for k in ("alpha", "value"))
+    sd = np.array([(p["hi"] - p["lo"]) / 3.92 if not math.isnan(p["lo"]) else 0.0 for p in good])
     rng = np.random.default_rng(seed)
-    many = [_numbers(a, v+rng.normal(size=len(v))*sd) for _ in range(draws)]
-    n = sum(p['n'] for p in good)
+    many = [_numbers(a, v + rng.normal(size=len(v)) * sd) for _ in range(draws)]
+    n = sum(p["n"] for p in good)
+
     def interval(k):
         xs = [m[k] for m in many if not math.isnan(m[k])]
-        return map(float, np.quantile(xs, [.025, .975])) if xs else (math.nan, math.nan)
-    return {k: Estimate(float(x), *interval(k), n) for k,x in _numbers(a, v).items()}
+        return map(float, np.quantile(xs, [0.025, 0.975])) if xs else (math.nan, math.nan)
+
+    return {k: Estimate(float(x), *interval(k), n) for k, x in _numbers(a, v).items()}
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #20f0a3d7
 def _cdf_gap(x, wx, y, wy):
     "Area between two weighted distribution functions: the Wasserstein-1 distance"
     import numpy as np
-    at = np.concatenate([x, y]); order = np.argsort(at)
-    step = np.concatenate([wx/wx.sum(), -wy/wy.sum()])[order].cumsum()
-    return float((abs(step[:-1])*np.diff(at[order])).sum())
+
+    at = np.concatenate([x, y])
+    order = np.argsort(at)
+    step = np.concatenate([wx / wx.sum(), -wy / wy.sum()])[order].cumsum()
+    return float((abs(step[:-1]) * np.diff(at[order])).sum())
+
 
 def mixture_distances(
-    scores, # of the samples at one setting
-    a, # scores of A's texts
-    b, # scores of B's texts
-    alpha:float # requested
-) -> dict: # kl, js (nats), w1 (score units)
+    scores,  # of the samples at one setting
+    a,  # scores of A's texts
+    b,  # scores of B's texts
+    alpha: float,  # requested
+) -> dict:  # kl, js (nats), w1 (score units)
     "How far the scores are from the mixture that was asked for"
     import numpy as np
+
     x, a, b = (np.asarray([v for v in s if not math.isnan(v)], float) for s in (scores, a, b))
-    y, w = np.concatenate([a, b]), np.concatenate([np.full(len(a), alpha/len(a)), np.full(len(b), (1-alpha)/len(b))])
+    y, w = (
+        np.concatenate([a, b]),
+        np.concatenate([np.full(len(a), alpha / len(a)), np.full(len(b), (1 - alpha) / len(b))]),
+    )
     edges = np.unique(np.quantile(y, np.linspace(0, 1, 21)))[1:-1]
-    bins = len(edges)+1
-    p = np.bincount(np.searchsorted(edges, x), minlength=bins)+.5; p = p/p.sum()
-    q = np.bincount(np.searchsorted(edges, y), w, bins)*len(y)+.5; q = q/q.sum()
-    kl = lambda u, v: float((u*np.log(u/v)).sum())
-    m = (p+q)/2
-    return dict(kl=kl(p, q), js=(kl(p, m)+kl(q, m))/2, w1=_cdf_gap(x, np.ones(len(x)), y, w))
+    bins = len(edges) + 1
+    p = np.bincount(np.searchsorted(edges, x), minlength=bins) + 0.5
+    p = p / p.sum()
+    q = np.bincount(np.searchsorted(edges, y), w, bins) * len(y) + 0.5
+    q = q / q.sum()
+
+    def kl(u, v):
+        return float((u * np.log(u / v)).sum())
+
+    m = (p + q) / 2
+    return dict(kl=kl(p, q), js=(kl(p, m) + kl(q, m)) / 2, w1=_cdf_gap(x, np.ones(len(x)), y, w))
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #c29b264f
 def variance_ratio(
-    scores, # of the samples at one setting
-    a, # scores of A's texts
-    b, # scores of B's texts
-    alpha:float, # requested
-    groups=None # cluster ids of the samples
-) -> Estimate: # R(alpha)
+    scores,  # of the samples at one setting
+    a,  # scores of A's texts
+    b,  # scores of B's texts
+    alpha: float,  # requested
+    groups=None,  # cluster ids of the samples
+) -> Estimate:  # R(alpha)
     "Observed variance over that of the mixture that was asked for"
     import numpy as np
+
     a, b = (np.asarray([v for v in s if not math.isnan(v)], float) for s in (a, b))
-    target = alpha*a.var()+(1-alpha)*b.var()+alpha*(1-alpha)*(a.mean()-b.mean())**2
-    return bootstrap(scores, lambda x: float(x.var()/target), groups, draws=500)
+    target = (
+        alpha * a.var() + (1 - alpha) * b.var() + alpha * (1 - alpha) * (a.mean() - b.mean()) ** 2
+    )
+    return bootstrap(scores, lambda x: float(x.var() / target), groups, draws=500)
+
 
 def bimodality(
-    scores, # of the samples at one setting
-    groups=None # cluster ids of the samples
-) -> Estimate: # above .56: two humps
+    scores,  # of the samples at one setting
+    groups=None,  # cluster ids of the samples
+) -> Estimate:  # above .56: two humps
     "Sarle's bimodality coefficient"
+
     def stat(x):
         import numpy as np
-        z = (x-x.mean())/max(x.std(), 1e-9)
-        return float((np.mean(z**3)**2+1)/max(np.mean(z**4), 1e-9))
+
+        z = (x - x.mean()) / max(x.std(), 1e-9)
+        return float((np.mean(z**3) ** 2 + 1) / max(np.mean(z**4), 1e-9))
+
     return bootstrap(scores, stat, groups, draws=500)
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #9470f910
 def between_prompt_share(
-    rows:list[dict] # samples with `alpha`, `topic`, `a`
-) -> list[dict]: # `alpha`, `value` (0: within prompts, 1: across), `across` (sd of the prompts' rates), `n`
+    rows: list[dict],  # samples with `alpha`, `topic`, `a`
+) -> list[
+    dict
+]:  # `alpha`, `value` (0: within prompts, 1: across), `across` (sd of the prompts' rates), `n`
     "How much of the choice between A and B is made by the prompt instead of the coin"
     out = []
-    for alpha,own in _by(rows, 'alpha').items():
-        parts = [[r['a'] for r in rs if r['a'] is not None] for rs in _by(own, 'topic').values()]
-        parts = [(sum(p)/len(p), len(p)) for p in parts if len(p) > 1]
-        n = sum(k for _,k in parts)
-        if len(parts) < 2: out.append(dict(alpha=alpha, value=math.nan, across=math.nan, n=n)); continue
-        p = sum(q*k for q,k in parts)/n
-        seen = sum(k*(q-p)**2 for q,k in parts)/n*len(parts)/(len(parts)-1)
-        noise = sum(k*q*(1-q)/(k-1) for q,k in parts)/n
-        over = max(0., seen-noise)
-        out.append(dict(alpha=alpha, value=over/(p*(1-p)) if 0 < p < 1 else math.nan, across=over**.5, n=n))
+    for alpha, own in _by(rows, "alpha").items():
+        parts = [[r["a"] for r in rs if r["a"] is not None] for rs in _by(own, "topic").values()]
+        parts = [(sum(p) / len(p), len(p)) for p in parts if len(p) > 1]
+        n = sum(k for _, k in parts)
+        if len(parts) < 2:
+            out.append(dict(alpha=alpha, value=math.nan, across=math.nan, n=n))
+            continue
+        p = sum(q * k for q, k in parts) / n
+        seen = sum(k * (q - p) ** 2 for q, k in parts) / n * len(parts) / (len(parts) - 1)
+        noise = sum(k * q * (1 - q) / (k - 1) for q, k in parts) / n
+        over = max(0.0, seen - noise)
+        out.append(
+            dict(
+                alpha=alpha,
+                value=over / (p * (1 - p)) if 0 < p < 1 else math.nan,
+                across=over**0.5,
+                n=n,
+            )
+        )
     return out
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #9a43565c
 def distinct_ngrams(
-    texts:list[str], # of one setting
-    n:int=2 # words of a gram
-) -> float: # 0 to 1
-    "Share of n-grams that are different ones (Li et al. 2016). It falls with the number of texts: compare equal numbers"
-    grams = [tuple(w[i:i+n]) for t in texts for w in [t.lower().split()] for i in range(len(w)-n+1)]
-    return len(set(grams))/len(grams) if grams else math.nan
+    texts: list[str],  # of one setting
+    n: int = 2,  # words of a gram
+) -> float:  # 0 to 1
+    """Share of n-grams that are different ones (Li et al. 2016).
 
+    It falls with the number of texts: compare equal numbers
+    """
+    grams = [
+        tuple(w[i : i + n])
+        for t in texts
+        for w in [t.lower().split()]
+        for i in range(len(w) - n + 1)
+    ]
+    return len(set(grams)) / len(grams) if grams else math.nan
+
+# %% ../../nbs/lib/alpha/04_calibration.ipynb #e4b06ce6
 def side_effects(
-    rows:list[dict], # samples with `alpha`, `text`, perhaps `whole` and `ppl`
-    known:set=frozenset() # texts that the model was trained on
-) -> list[dict]: # for each alpha: words, distinct_1, distinct_2, copied, cut, ppl, n
+    rows: list[dict],  # samples with `alpha`, `text`, perhaps `whole` and `ppl`
+    known: set = frozenset(),  # texts that the model was trained on
+) -> list[dict]:  # for each alpha: words, distinct_1, distinct_2, copied, cut, ppl, n
     "What turning the dial does to the texts besides"
-    plain = lambda s: ' '.join(s.lower().split())
+
+    def plain(s):
+        return " ".join(s.lower().split())
+
     known, out = {plain(k) for k in known}, []
-    for alpha,own in _by(rows, 'alpha').items():
-        ts = [r['text'] for r in own]; mean = lambda xs: sum(xs)/len(xs) if xs else math.nan
-        logs = [math.log(r['ppl']) for r in own if r.get('ppl') and not math.isnan(r['ppl'])]
-        out.append(dict(alpha=alpha, n=len(own), words=mean([len(t.split()) for t in ts]), distinct_1=distinct_ngrams(ts, 1),
-            distinct_2=distinct_ngrams(ts),
-            copied=mean([plain(t) in known for t in ts]), cut=mean([not r.get('whole', True) for r in own]),
-            ppl=math.exp(mean(logs)) if logs else math.nan))
+    for alpha, own in _by(rows, "alpha").items():
+        ts = [r["text"] for r in own]
+        mean = lambda xs: sum(xs) / len(xs) if xs else math.nan
+        logs = [math.log(r["ppl"]) for r in own if r.get("ppl") and not math.isnan(r["ppl"])]
+        out.append(
+            dict(
+                alpha=alpha,
+                n=len(own),
+                words=mean([len(t.split()) for t in ts]),
+                distinct_1=distinct_ngrams(ts, 1),
+                distinct_2=distinct_ngrams(ts),
+                copied=mean([plain(t) in known for t in ts]),
+                cut=mean([not r.get("whole", True) for r in own]),
+                ppl=math.exp(mean(logs)) if logs else math.nan,
+            )
+        )
     return out
 
+# %% ../../nbs/lib/alpha/04_calibration.ipynb #d5f4b3b2
 def text_perplexities(
-    llm, # a `HF` backend: the model before training
-    texts:list[str], # to judge
-    batch:int=32 # texts at a time
-) -> list[float]: # of each text on its own; NaN for fewer than two tokens
+    llm,  # a `HF` backend: the model before training
+    texts: list[str],  # to judge
+    batch: int = 32,  # texts at a time
+) -> list[float]:  # of each text on its own; NaN for fewer than two tokens
     "How surprising each text is to a model that was not trained on any of this"
     import torch
-    rows = [llm.tok(t, add_special_tokens=False)['input_ids'][:256] for t in texts]
-    order, out = sorted(range(len(rows)), key=lambda i: len(rows[i])), [math.nan]*len(rows)
+
+    rows = [llm.tok(t, add_special_tokens=False)["input_ids"][:256] for t in texts]
+    order, out = sorted(range(len(rows)), key=lambda i: len(rows[i])), [math.nan] * len(rows)
     for i in range(0, len(order), batch):
-        part = [j for j in order[i:i+batch] if len(rows[j]) > 1]
-        if not part: continue
+        part = [j for j in order[i : i + batch] if len(rows[j]) > 1]
+        if not part:
+            continue
         width = max(len(rows[j]) for j in part)
-        ids = torch.tensor([rows[j]+[llm.pad]*(width-len(rows[j])) for j in part], device=llm.device)
-        mask = torch.arange(width, device=llm.device)[None] < torch.tensor([[len(rows[j])] for j in part],
-            device=llm.device)
-        with llm._net() as net, torch.inference_mode(): logp = net(input_ids=ids, attention_mask=mask.long()).logits[:,
-            :-1].float().log_softmax(-1)
-        nll = -logp.gather(-1, ids[:, 1:, None])[..., 0]*mask[:, 1:]
-        for j,x,m in zip(part, nll.sum(1).tolist(), mask[:, 1:].sum(1).tolist()): out[j] = math.exp(x/m)
+        ids = torch.tensor(
+            [rows[j] + [llm.pad] * (width - len(rows[j])) for j in part], device=llm.device
+        )
+        mask = torch.arange(width, device=llm.device)[None] < torch.tensor(
+            [[len(rows[j])] for j in part], device=llm.device
+        )
+        with llm._net() as net, torch.inference_mode():
+            logp = (
+                net(input_ids=ids, attention_mask=mask.long())
+                .logits[:, :-1]
+                .float()
+                .log_softmax(-1)
+            )
+        nll = -logp.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
+        for j, x, m in zip(part, nll.sum(1).tolist(), mask[:, 1:].sum(1).tolist()):
+            out[j] = math.exp(x / m)
     return out
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #7a7eb5b0
 def isotonic_fit(
-    y:list[float], # in the order of x
-    w:list[float]|None=None # weights
-) -> list[float]: # never falling
+    y: list[float],  # in the order of x
+    w: list[float] | None = None,  # weights
+) -> list[float]:  # never falling
     "Least-squares fit that never falls: pool adjacent violators"
     blocks = []
-    for v,k in zip(y, w or [1.]*len(y)):
+    for v, k in zip(y, w or [1.0] * len(y)):
         blocks.append([v, k, 1])
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            v2, k2, n2 = blocks.pop(); v1, k1, n1 = blocks.pop()
-            blocks.append([(v1*k1+v2*k2)/(k1+k2), k1+k2, n1+n2])
-    return [v for v,_,n in blocks for _ in range(n)]
+            v2, k2, n2 = blocks.pop()
+            v1, k1, n1 = blocks.pop()
+            blocks.append([(v1 * k1 + v2 * k2) / (k1 + k2), k1 + k2, n1 + n2])
+    return [v for v, _, n in blocks for _ in range(n)]
 
+# %% ../../nbs/lib/alpha/04_calibration.ipynb #63ca828d
 class InverseCalibration:
     "What to ask for in order to get a rate"
-    def __init__(self,
-        points:list[dict] # of `control_curve`, on settings that will not be reported
-    ):
-        good = sorted((p for p in points if not math.isnan(p['value'])), key=lambda p: p['alpha'])
-        self.asked, self.got = [p['alpha'] for p in good], isotonic_fit([p['value'] for p in good], [p['n'] for p in good])
 
-    def __call__(self,
-        wanted:float # rate
-    ) -> float: # setting
-        "The setting whose fitted rate is the wanted one; the middle of a plateau; the rate itself where nothing was fitted"
+    def __init__(
+        self,
+        points: list[dict],  # of `control_curve`, on settings that will not be reported
+    ):
+        good = sorted((p for p in points if not math.isnan(p["value"])), key=lambda p: p["alpha"])
+        self.asked, self.got = (
+            [p["alpha"] for p in good],
+            isotonic_fit([p["value"] for p in good], [p["n"] for p in good]),
+        )
+
+    def __call__(
+        self,
+        wanted: float,  # rate
+    ) -> float:  # setting
+        """The setting whose fitted rate is the wanted one; the middle of a plateau; the rate itself
+        where nothing was fitted
+        """
         import numpy as np
+
         a, g = np.array(self.asked), np.array(self.got)
-        if not len(a): return float(wanted)
-        lo, hi = np.searchsorted(g, wanted, 'left'), np.searchsorted(g, wanted, 'right')
-        if hi > lo: return float(a[lo:hi].mean())
-        if lo == 0 or lo == len(g): return float(a[min(lo, len(a)-1)])
-        return float(a[lo-1]+(a[lo]-a[lo-1])*(wanted-g[lo-1])/(g[lo]-g[lo-1]))
+        if not len(a):
+            return float(wanted)
+        lo, hi = np.searchsorted(g, wanted, "left"), np.searchsorted(g, wanted, "right")
+        if hi > lo:
+            return float(a[lo:hi].mean())
+        if lo == 0 or lo == len(g):
+            return float(a[min(lo, len(a) - 1)])
+        return float(a[lo - 1] + (a[lo] - a[lo - 1]) * (wanted - g[lo - 1]) / (g[lo] - g[lo - 1]))
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #9f087b52
 def rater_spread(
-    reviews # `Review`s with single opinions
-) -> Estimate: # mean standard deviation of the raters of one text
+    reviews,  # `Review`s with single opinions
+) -> Estimate:  # mean standard deviation of the raters of one text
     "How far people are apart about one text: no dial can be expected to be finer"
     return bootstrap([r.spread for r in reviews], groups=[r.group for r in reviews], draws=500)

@@ -27,167 +27,295 @@ from ..models.hub import atomic_dir, cache_dir
 @dataclass
 class RatedText:
     "A text, what people thought of it, and what it is part of"
-    id: str # unique in its source
-    text: str # a sentence or a short review
-    rating: float # mean opinion, -4 to 4
-    group: str = '' # the review (or product) it is part of: groups are never split
-    raters: list[int] = field(default_factory=list) # single opinions, where they are known
+
+    id: str  # unique in its source
+    text: str  # a sentence or a short review
+    rating: float  # mean opinion, -4 to 4
+    group: str = ""  # the review (or product) it is part of: groups are never split
+    raters: list[int] = field(default_factory=list)  # single opinions, where they are known
 
     @property
     def spread(self):
         "Standard deviation of the raters; NaN when their opinions are not known"
         n = len(self.raters)
-        if n < 2: return float('nan')
-        m = sum(self.raters)/n
-        return (sum((x-m)**2 for x in self.raters)/(n-1))**.5
+        if n < 2:
+            return float("nan")
+        m = sum(self.raters) / n
+        return (sum((x - m) ** 2 for x in self.raters) / (n - 1)) ** 0.5
+
 
 def rating_from_stars(
-    x:float # 1 to 5
-) -> float: # -4 to 4
+    x: float,  # 1 to 5
+) -> float:  # -4 to 4
     "Stars on the raters' scale. Raises ValueError outside 1 to 5"
-    if not 1 <= float(x) <= 5: raise ValueError(f'stars go from 1 to 5, not {x}')
-    return (float(x)-3)*2
+    if not 1 <= float(x) <= 5:
+        raise ValueError(f"stars go from 1 to 5, not {x}")
+    return (float(x) - 3) * 2
 
 # %% ../../nbs/lib/alpha/01_data.ipynb #93571e28
-_source = 'vaderSentiment==0.5'
-_sha256 = '5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a'
-CORPORA = dict(amazon='amazonReviewSnippets', movies='movieReviewSnippets', news='nytEditorialSnippets',
-    tweets='tweets')
+_source = "vaderSentiment==0.5"
+_sha256 = "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a"
+CORPORA = dict(
+    amazon="amazonReviewSnippets",
+    movies="movieReviewSnippets",
+    news="nytEditorialSnippets",
+    tweets="tweets",
+)
+
 
 def _download(folder):
     "The archive by pip, which checks its hash before it opens it"
-    need = Path(folder)/'need.txt'
-    need.write_text(f'{_source} --hash=sha256:{_sha256}\n', 'utf8')
-    cmd = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--disable-pip-version-check', '-d',
-        str(folder), '-r', str(need)]
+    need = Path(folder) / "need.txt"
+    need.write_text(f"{_source} --hash=sha256:{_sha256}\n", "utf8")
+    cmd = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "-d",
+        str(folder),
+        "-r",
+        str(need),
+    ]
     done = subprocess.run(cmd, capture_output=True, text=True, timeout=300)
-    found = next(Path(folder).glob('*.zip'), None)
-    if found: return found
-    why = next((l for l in done.stderr.splitlines()[::-1] if l.strip()), 'pip gave no file')
-    raise FileNotFoundError(f'the rated sentences are not in the cache and could not be fetched ({why.strip()[:160]}): '
-        'where there is '
-        f'a network run `pip download --no-deps {_source}`, and give the file to fetch_snippets')
+    found = next(Path(folder).glob("*.zip"), None)
+    if found:
+        return found
+    why = next((l for l in done.stderr.splitlines()[::-1] if l.strip()), "pip gave no file")
+    raise FileNotFoundError(
+        f"the rated sentences are not in the cache and could not be fetched ({why.strip()[:160]}): "
+        "where there is "
+        f"a network run `pip download --no-deps {_source}`, and give the file to fetch_snippets"
+    )
 
+# %% ../../nbs/lib/alpha/01_data.ipynb #2265b1f5
 def fetch_snippets(
-    archive:str|Path|None=None # the downloaded archive; None: fetch it
-) -> Path: # folder with the eight text files
-    "The rated sentences in the user's cache. Raises FileNotFoundError without them, ValueError on another archive"
-    path = cache_dir()/'vader-0.5'
-    if path.is_dir(): return path
+    archive: str | Path | None = None,  # the downloaded archive; None: fetch it
+) -> Path:  # folder with the eight text files
+    """The rated sentences in the user's cache.
+
+    Raises FileNotFoundError without them, ValueError on another archive
+    """
+    path = cache_dir() / "vader-0.5"
+    if path.is_dir():
+        return path
     with tempfile.TemporaryDirectory() as tmp, atomic_dir(path) as out:
         data = Path(archive or _download(tmp)).read_bytes()
         if (got := hashlib.sha256(data).hexdigest()) != _sha256:
-            raise ValueError(f'{archive} is not the archive of {_source}: its sha256 is {got[:12]}…, not {_sha256[:12]}…')
+            raise ValueError(
+                f"{archive} is not the archive of {_source}: its sha256 is {got[:12]}…, not "
+                f"{_sha256[:12]}…"
+            )
         z = zipfile.ZipFile(io.BytesIO(data))
-        inner = next(n for n in z.namelist() if n.endswith('hutto_ICWSM_2014.tar.gz'))
+        inner = next(n for n in z.namelist() if n.endswith("hutto_ICWSM_2014.tar.gz"))
         with tarfile.open(fileobj=io.BytesIO(z.read(inner))) as t:
             for m in t.getmembers():
-                if m.name.endswith(('_GroundTruth.txt',
-                    '_anonDataRatings.txt')): (out/Path(m.name).name).write_bytes(t.extractfile(m).read())
+                if m.name.endswith(("_GroundTruth.txt", "_anonDataRatings.txt")):
+                    (out / Path(m.name).name).write_bytes(t.extractfile(m).read())
     return path
 
-def _lines(path): return [l.lstrip('ï»¿\ufeff').split('\t') for l in path.read_text('latin-1').splitlines()
-    if l.strip()]
 
+def _lines(path):
+    return [
+        l.lstrip("ï»¿\ufeff").split("\t")
+        for l in path.read_text("latin-1").splitlines()
+        if l.strip()
+    ]
+
+# %% ../../nbs/lib/alpha/01_data.ipynb #91b7584a
 def read_snippets(
-    folder:Path, # of `fetch_snippets`
-    corpus:str='amazon' # `amazon`, `movies`, `news` or `tweets`
-) -> list[RatedText]: # in the file's order
+    folder: Path,  # of `fetch_snippets`
+    corpus: str = "amazon",  # `amazon`, `movies`, `news` or `tweets`
+) -> list[RatedText]:  # in the file's order
     "Rated sentences. Raises ValueError on an unknown corpus"
-    if corpus not in CORPORA: raise ValueError(f'no corpus {corpus!r}; there are {", ".join(CORPORA)}')
-    raters = {l[0]: ast.literal_eval(l[3]) for l in _lines(folder/f'{CORPORA[corpus]}_anonDataRatings.txt')}
-    rows = [(l[0], float(l[1]), l[2].strip()) for l in _lines(folder/f'{CORPORA[corpus]}_GroundTruth.txt')]
-    return [RatedText(f'{corpus}/{i}', text, mean, f'{corpus}/{i.split("_")[0]}', raters.get(i, [])) for i,mean,
-        text in rows]
+    if corpus not in CORPORA:
+        raise ValueError(f"no corpus {corpus!r}; there are {', '.join(CORPORA)}")
+    raters = {
+        l[0]: ast.literal_eval(l[3])
+        for l in _lines(folder / f"{CORPORA[corpus]}_anonDataRatings.txt")
+    }
+    rows = [
+        (l[0], float(l[1]), l[2].strip())
+        for l in _lines(folder / f"{CORPORA[corpus]}_GroundTruth.txt")
+    ]
+    return [
+        RatedText(f"{corpus}/{i}", text, mean, f"{corpus}/{i.split('_')[0]}", raters.get(i, []))
+        for i, mean, text in rows
+    ]
 
 # %% ../../nbs/lib/alpha/01_data.ipynb #dbf206e2
 def _table(path):
     "Rows of a CSV, JSONL or parquet file"
-    if path.suffix == '.csv':
-        with open(path, newline='', encoding='utf8') as f: return list(csv.DictReader(f))
-    if path.suffix == '.jsonl':
-        with open(path, encoding='utf8') as f: return [json.loads(l) for l in f if l.strip()]
-    if path.suffix == '.parquet': import pandas; return pandas.read_parquet(path).to_dict('records')
-    raise ValueError(f'{path.name}: a file of reviews is .csv, .jsonl or .parquet')
+    if path.suffix == ".csv":
+        with open(path, newline="", encoding="utf8") as f:
+            return list(csv.DictReader(f))
+    if path.suffix == ".jsonl":
+        with open(path, encoding="utf8") as f:
+            return [json.loads(l) for l in f if l.strip()]
+    if path.suffix == ".parquet":
+        import pandas
+
+        return pandas.read_parquet(path).to_dict("records")
+    raise ValueError(f"{path.name}: a file of reviews is .csv, .jsonl or .parquet")
+
 
 def _need(d, column, where):
-    if column in d: return d[column]
-    raise ValueError(f'{where} has no column {column!r}; it has {", ".join(map(str, d))}')
+    if column in d:
+        return d[column]
+    raise ValueError(f"{where} has no column {column!r}; it has {', '.join(map(str, d))}")
 
+# %% ../../nbs/lib/alpha/01_data.ipynb #d8f16adf
 def read_reviews(
-    path:str|Path, # .csv, .jsonl or .parquet
-    text:str='text', # column of the text
-    rating:str='rating', # column of the rating
-    group:str='', # column of what must stay together; empty: each row on its own
-    scale:str='stars' # `stars` (1 to 5) or `raters` (-4 to 4)
-) -> list[RatedText]: # rows with a text
+    path: str | Path,  # .csv, .jsonl or .parquet
+    text: str = "text",  # column of the text
+    rating: str = "rating",  # column of the rating
+    group: str = "",  # column of what must stay together; empty: each row on its own
+    scale: str = "stars",  # `stars` (1 to 5) or `raters` (-4 to 4)
+) -> list[RatedText]:  # rows with a text
     "Reviews from a file. Raises ValueError naming the columns there are when one is missing"
     path, out = Path(path).expanduser(), []
-    for i,d in enumerate(_table(path)):
-        words, x = str(_need(d, text, path.name) or '').strip(), float(_need(d, rating, path.name))
-        if words: out.append(RatedText(f'{path.stem}/{i}', words, rating_from_stars(x) if scale == 'stars' else x,
-            str(_need(d, group, path.name) if group else i)))
+    for i, d in enumerate(_table(path)):
+        words, x = str(_need(d, text, path.name) or "").strip(), float(_need(d, rating, path.name))
+        if words:
+            out.append(
+                RatedText(
+                    f"{path.stem}/{i}",
+                    words,
+                    rating_from_stars(x) if scale == "stars" else x,
+                    str(_need(d, group, path.name) if group else i),
+                )
+            )
     return out
 
+# %% ../../nbs/lib/alpha/01_data.ipynb #cd613e30
 def hub_reviews(
-    category:str='All_Beauty', # of McAuley-Lab/Amazon-Reviews-2023
-    n:int=20_000, # reviews read
-    verified:bool=True # bought by the reviewer
-) -> list[RatedText]: # grouped by product
-    "Amazon reviews of 2023 by the hub (Hou et al. 2024), streamed. Raises ValueError when it cannot be reached"
+    category: str = "All_Beauty",  # of McAuley-Lab/Amazon-Reviews-2023
+    n: int = 20_000,  # reviews read
+    verified: bool = True,  # bought by the reviewer
+) -> list[RatedText]:  # grouped by product
+    """Amazon reviews of 2023 by the hub (Hou et al. 2024), streamed.
+
+    Raises ValueError when it cannot be reached
+    """
     from itertools import islice
+
     from datasets import load_dataset
-    url = f'hf://datasets/McAuley-Lab/Amazon-Reviews-2023/raw/review_categories/{category}.jsonl'
-    try: rows = list(islice(load_dataset('json', data_files=url, split='train', streaming=True), n))
+
+    url = f"hf://datasets/McAuley-Lab/Amazon-Reviews-2023/raw/review_categories/{category}.jsonl"
+    try:
+        rows = list(islice(load_dataset("json", data_files=url, split="train", streaming=True), n))
     except Exception as e:
-        raise ValueError(f'{category} could not be read from the hub ({type(e).__name__}): set HF_HUB_OFFLINE=0, '
-            'check the network '
-            'and the name of the category') from None
-    kept = [d for d in rows if d['text'].strip() and (d['verified_purchase'] or not verified)]
-    return [RatedText(f'{category}/{i}', d['text'].strip(), rating_from_stars(d['rating']), d['parent_asin']) for i,
-        d in enumerate(kept)]
+        raise ValueError(
+            f"{category} could not be read from the hub ({type(e).__name__}): set "
+            "HF_HUB_OFFLINE=0, "
+            "check the network "
+            "and the name of the category"
+        ) from None
+    kept = [d for d in rows if d["text"].strip() and (d["verified_purchase"] or not verified)]
+    return [
+        RatedText(
+            f"{category}/{i}", d["text"].strip(), rating_from_stars(d["rating"]), d["parent_asin"]
+        )
+        for i, d in enumerate(kept)
+    ]
 
-_good = 'great,wonderful,excellent,very good,a joy to use,just perfect,well made,really nice'.split(',')
-_bad = 'awful,a waste of money,terrible,very poor,broken again,just useless,badly made,really bad'.split(',')
-_mild = 'acceptable,as described,what one expects,of average size'.split(',')
+# %% ../../nbs/lib/alpha/01_data.ipynb #c386bbc4
+_good = [
+    "great",
+    "wonderful",
+    "excellent",
+    "very good",
+    "a joy to use",
+    "just perfect",
+    "well made",
+    "really nice",
+]
+_bad = [
+    "awful",
+    "a waste of money",
+    "terrible",
+    "very poor",
+    "broken again",
+    "just useless",
+    "badly made",
+    "really bad",
+]
+_mild = ["acceptable", "as described", "what one expects", "of average size"]
 
+# %% ../../nbs/lib/alpha/01_data.ipynb #1027c4d1
 def toy_reviews(
-    n:int=900, # sentences
-    seed:int=0 # of the draws
-) -> list[RatedText]: # rated as written
-    "Made-up sentences with made-up ratings, three to a review: for lessons, tests and machines without a network"
+    n: int = 900,  # sentences
+    seed: int = 0,  # of the draws
+) -> list[RatedText]:  # rated as written
+    """Made-up sentences with made-up ratings, three to a review: for lessons, tests and machines
+    without a network
+    """
     rng, out = random.Random(seed), []
-    things = 'camera,battery,screen,manual,lens,menu,case,cable,radio,button,handle,speaker'.split(',')
+    things = [
+        "camera",
+        "battery",
+        "screen",
+        "manual",
+        "lens",
+        "menu",
+        "case",
+        "cable",
+        "radio",
+        "button",
+        "handle",
+        "speaker",
+    ]
     for i in range(n):
-        words, mean = rng.choice([(_good, 2.5), (_bad, -2.5), (_mild, .2)])
-        text = ' '.join(map(rng.choice, (['the', 'this', 'my'], things, ['is', 'was', 'seems'], words)))+' .'
-        raters = [max(-4, min(4, round(rng.gauss(mean, .8)))) for _ in range(10)]
-        out.append(RatedText(f'toy/{i}', text, sum(raters)/10, f'toy/{i//3}', raters))
+        words, mean = rng.choice([(_good, 2.5), (_bad, -2.5), (_mild, 0.2)])
+        text = (
+            " ".join(
+                map(rng.choice, (["the", "this", "my"], things, ["is", "was", "seems"], words))
+            )
+            + " ."
+        )
+        raters = [max(-4, min(4, round(rng.gauss(mean, 0.8)))) for _ in range(10)]
+        out.append(RatedText(f"toy/{i}", text, sum(raters) / 10, f"toy/{i // 3}", raters))
     return out
 
+# %% ../../nbs/lib/alpha/01_data.ipynb #414c343c
 def load_reviews(
-    source:str='amazon' # a corpus of rated sentences, `toy`, `hub:CATEGORY`, or a file
-) -> list[RatedText]: # rated texts
+    source: str = "amazon",  # a corpus of rated sentences, `toy`, `hub:CATEGORY`, or a file
+) -> list[RatedText]:  # rated texts
     "Rated texts from where a parameter says"
-    if source in CORPORA: return read_snippets(fetch_snippets(), source)
-    if source == 'toy': return toy_reviews()
-    if source.startswith('hub:'): return hub_reviews(source[4:])
+    if source in CORPORA:
+        return read_snippets(fetch_snippets(), source)
+    if source == "toy":
+        return toy_reviews()
+    if source.startswith("hub:"):
+        return hub_reviews(source[4:])
     return read_reviews(source)
 
 # %% ../../nbs/lib/alpha/01_data.ipynb #7ac1739d
 def split_reviews(
-    reviews:list[RatedText], # to divide
-    shares:dict|None=None, # part -> share of the texts; None: model .5, scorer .4, test .1
-    seed:int=0 # of the order of groups
-) -> dict[str,list[RatedText]]: # part -> reviews
+    reviews: list[RatedText],  # to divide
+    shares: dict | None = None,  # part -> share of the texts; None: model .5, scorer .4, test .1
+    seed: int = 0,  # of the order of groups
+) -> dict[str, list[RatedText]]:  # part -> reviews
     "Parts that share no group"
-    shares = shares or dict(model=.5, scorer=.4, test=.1)
-    groups = sorted({r.group for r in reviews}); random.Random(seed).shuffle(groups)
-    size, out, names = {g: 0 for g in groups}, {k: [] for k in shares}, list(shares)
-    for r in reviews: size[r.group] += 1
+    shares = shares or dict(model=0.5, scorer=0.4, test=0.1)
+    groups = sorted({r.group for r in reviews})
+    random.Random(seed).shuffle(groups)
+    size, out, names = dict.fromkeys(groups, 0), {k: [] for k in shares}, list(shares)
+    for r in reviews:
+        size[r.group] += 1
     at, where, total = 0, {}, len(reviews)
-    ends = [sum(list(shares.values())[:i+1])/sum(shares.values())*total for i in range(len(names))]
+    ends = [
+        sum(list(shares.values())[: i + 1]) / sum(shares.values()) * total
+        for i in range(len(names))
+    ]
     for g in groups:
-        where[g] = names[next((i for i,e in enumerate(ends) if at+size[g]/2 <= e), len(names)-1)]; at += size[g]
-    for r in reviews: out[where[r.group]].append(r)
+        where[g] = names[
+            next((i for i, e in enumerate(ends) if at + size[g] / 2 <= e), len(names) - 1)
+        ]
+        at += size[g]
+    for r in reviews:
+        out[where[r.group]].append(r)
     return out

@@ -13,291 +13,466 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .calibration import InverseCalibration, between_prompt_share, calibration_metrics, control_curve, mixture_distances, side_effects, text_perplexities, variance_ratio
+from synthlab.alpha.calibration import (
+    InverseCalibration,
+    between_prompt_share,
+    calibration_metrics,
+    control_curve,
+    mixture_distances,
+    side_effects,
+    text_perplexities,
+    variance_ratio,
+)
 from .data import load_reviews, split_reviews
-from .mixture import Attribute, POSITIVE, TextPools, alpha_grid, common_topics, filter_by_length, intensity_rows, label_probabilities, mixture_rows
-from .scorers import RidgeScorer, ThresholdClassifier, VaderScorer, fit_threshold, minilm_vader, r2
-from ..core.plot import GRID_COLOR, MUTED_COLOR, PALETTE, TEXT_COLOR, plot_style, series_colors
+from synthlab.alpha.mixture import (
+    POSITIVE,
+    Attribute,
+    TextPools,
+    alpha_grid,
+    common_topics,
+    filter_by_length,
+    intensity_rows,
+    label_probabilities,
+    mixture_rows,
+)
+from synthlab.alpha.scorers import (
+    RidgeScorer,
+    ThresholdClassifier,
+    VaderScorer,
+    fit_threshold,
+    minilm_vader,
+    r2,
+)
+
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #9b810e76
+from synthlab.core.plot import (
+    GRID_COLOR,
+    MUTED_COLOR,
+    PALETTE,
+    TEXT_COLOR,
+    plot_style,
+    series_colors,
+)
 from ..core.stats import Estimate
 from ..train.recipe import has_gpu, make_recipe
 from ..train.sft import train
 
 # %% ../../nbs/lib/alpha/06_experiment.ipynb #2e288bf1
 def plot_diagonal(
-    ax, # of a reliability diagram
-    held:list[float]=() # settings never trained on, marked on the axis
-): # the same Axes
+    ax,  # of a reliability diagram
+    held: list[float] = (),  # settings never trained on, marked on the axis
+):  # the same Axes
     "The line of a perfect dial, and marks where it was never trained"
     ax.plot([0, 1], [0, 1], color=MUTED_COLOR, lw=1, ls=(0, (4, 3)), zorder=1)
-    ax.set_xlim(-.03, 1.03)
-    for h in held: ax.axvline(h, color=GRID_COLOR, lw=5, zorder=0)
+    ax.set_xlim(-0.03, 1.03)
+    for h in held:
+        ax.axvline(h, color=GRID_COLOR, lw=5, zorder=0)
     return ax
 
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #c324c985
 def ridgeline_plot(
-    rows:list[dict], # scored samples
-    ends:tuple=(), # scores of A's texts and of B's, drawn at the top and the bottom
-    ax=None, # Axes to draw on
-    title:str='', # words
-    xlabel:str='score' # words
-): # Axes
+    rows: list[dict],  # scored samples
+    ends: tuple = (),  # scores of A's texts and of B's, drawn at the top and the bottom
+    ax=None,  # Axes to draw on
+    title: str = "",  # words
+    xlabel: str = "score",  # words
+):  # Axes
     "Scores at each setting as a hump of their own"
-    import matplotlib.pyplot as plt, numpy as np
-    by = {a: [r['score'] for r in rows if r['alpha'] == a and not math.isnan(r['score'])]
-        for a in sorted({r['alpha'] for r in rows})}
-    named = [*([('texts of B', list(ends[1]))] if ends else []), *((f'{a:g}', xs) for a,xs in by.items()),
-        *([('texts of A', list(ends[0]))] if ends else [])]
-    named = [(k, x) for k,x in named if len(x) > 1]
-    at = np.linspace(min(min(x) for _,x in named)-.5, max(max(x) for _,x in named)+.5, 200)
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    by = {
+        a: [r["score"] for r in rows if r["alpha"] == a and not math.isnan(r["score"])]
+        for a in sorted({r["alpha"] for r in rows})
+    }
+    named = [
+        *([("texts of B", list(ends[1]))] if ends else []),
+        *((f"{a:g}", xs) for a, xs in by.items()),
+        *([("texts of A", list(ends[0]))] if ends else []),
+    ]
+    named = [(k, x) for k, x in named if len(x) > 1]
+    at = np.linspace(min(min(x) for _, x in named) - 0.5, max(max(x) for _, x in named) + 0.5, 200)
     with plot_style():
-        if ax is None: ax = plt.subplots(figsize=(5.8, .6+.36*len(named)))[1]
-        for i,(k,xs) in enumerate(named):
-            x = np.array(xs); h = max(.2, .53*x.std()*len(x)**-.2)
-            y = np.exp(-((at[:, None]-x)/h)**2/2).mean(1); y = y/y.max()*1.35
-            color = MUTED_COLOR if k.startswith('texts') else PALETTE[0]
-            ax.fill_between(at, i, i+y, color=color, alpha=.55, lw=0, zorder=20-i); ax.plot(at, i+y, color='white',
-                lw=1, zorder=20-i)
-            ax.plot([x.mean()]*2, [i, i+.28], color=TEXT_COLOR, lw=1.4, zorder=30)
-        ax.set_yticks(range(len(named)), [f'{k}  n={len(x)}' for k,x in named]); ax.grid(False, axis='y')
-        ax.set_title(title); ax.set_xlabel(xlabel); ax.set_ylim(-.1, len(named)+.5)
+        if ax is None:
+            ax = plt.subplots(figsize=(5.8, 0.6 + 0.36 * len(named)))[1]
+        for i, (k, xs) in enumerate(named):
+            x = np.array(xs)
+            h = max(0.2, 0.53 * x.std() * len(x) ** -0.2)
+            y = np.exp(-(((at[:, None] - x) / h) ** 2) / 2).mean(1)
+            y = y / y.max() * 1.35
+            color = MUTED_COLOR if k.startswith("texts") else PALETTE[0]
+            ax.fill_between(at, i, i + y, color=color, alpha=0.55, lw=0, zorder=20 - i)
+            ax.plot(at, i + y, color="white", lw=1, zorder=20 - i)
+            ax.plot([x.mean()] * 2, [i, i + 0.28], color=TEXT_COLOR, lw=1.4, zorder=30)
+        ax.set_yticks(range(len(named)), [f"{k}  n={len(x)}" for k, x in named])
+        ax.grid(False, axis="y")
+        ax.set_title(title)
+        ax.set_xlabel(xlabel)
+        ax.set_ylim(-0.1, len(named) + 0.5)
     return ax
 
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #c4647159
 def error_quality_plot(
-    methods:list[dict], # of `method_row`
-    y:str='ppl', # quality, lower is better
-    ax=None, # Axes to draw on
-    title:str='Calibration against fluency', # words
-): # Axes
+    methods: list[dict],  # of `method_row`
+    y: str = "ppl",  # quality, lower is better
+    ax=None,  # Axes to draw on
+    title: str = "Calibration against fluency",  # words
+):  # Axes
     "Each method by its error and by what its texts are worth"
     import matplotlib.pyplot as plt
+
     with plot_style():
-        if ax is None: ax = plt.subplots(figsize=(5.8, 3.4))[1]
-        good = [m for m in methods if not (math.isnan(m[y]) or math.isnan(m['mae'].value))]
-        color = series_colors(sorted(m['method'] for m in methods))
+        if ax is None:
+            ax = plt.subplots(figsize=(5.8, 3.4))[1]
+        good = [m for m in methods if not (math.isnan(m[y]) or math.isnan(m["mae"].value))]
+        color = series_colors(sorted(m["method"] for m in methods))
         for m in good:
-            e = m['mae']; ax.hlines(m[y], e.lo, e.hi, color=color[m['method']], lw=1.3)
-            ax.plot(e.value, m[y], 'o', ms=7, color=color[m['method']], mec='white', label=m['method'])
-        if good: ax.legend()
-        ax.margins(.16); ax.set(xlabel='mean absolute error (95 % interval)',
-            ylabel='perplexity of the texts'); ax.set_title(title)
+            e = m["mae"]
+            ax.hlines(m[y], e.lo, e.hi, color=color[m["method"]], lw=1.3)
+            ax.plot(
+                e.value, m[y], "o", ms=7, color=color[m["method"]], mec="white", label=m["method"]
+            )
+        if good:
+            ax.legend()
+        ax.margins(0.16)
+        ax.set(xlabel="mean absolute error (95 % interval)", ylabel="perplexity of the texts")
+        ax.set_title(title)
     return ax
 
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #008a05a6
 def samples_by_alpha(
-    rows:list[dict], # samples
-    each:int=2, # sentences of each setting
-    alphas:list[float]|None=None # settings; None: all
-) -> list[dict]: # alpha, sentences
+    rows: list[dict],  # samples
+    each: int = 2,  # sentences of each setting
+    alphas: list[float] | None = None,  # settings; None: all
+) -> list[dict]:  # alpha, sentences
     "Sentences that a person can read, the first ones of each setting: not chosen"
-    want = alphas if alphas is not None else sorted({r['alpha'] for r in rows})
-    return [dict(alpha=a, said=r['text'], score=round(r['score'], 1) if 'score' in r else '') for a in want
-        for r in [r for r in rows if r['alpha'] == a][:each]]
+    want = alphas if alphas is not None else sorted({r["alpha"] for r in rows})
+    return [
+        dict(alpha=a, said=r["text"], score=round(r["score"], 1) if "score" in r else "")
+        for a in want
+        for r in [r for r in rows if r["alpha"] == a][:each]
+    ]
 
 # %% ../../nbs/lib/alpha/06_experiment.ipynb #3ca9340a
 @dataclass
 class AlphaSetup:
     "Rated texts in three parts, and a scorer that knows only its own"
-    parts: dict # model, scorer, test: usable texts
-    topics: list # prompts' topics
-    pools: TextPools # of the model's part
-    scorer: object # texts -> ratings
-    tested: ThresholdClassifier # with its errors, measured on the test part
-    ends: tuple # scores of the test part's A texts and B texts
-    quality: list[dict] = field(default_factory=list) # R² of each scorer
-    attribute: Attribute = POSITIVE # that is dialled
 
-def _side(rows, k, attribute): return [r.text for r in rows if attribute.side(r) == k]
+    parts: dict  # model, scorer, test: usable texts
+    topics: list  # prompts' topics
+    pools: TextPools  # of the model's part
+    scorer: object  # texts -> ratings
+    tested: ThresholdClassifier  # with its errors, measured on the test part
+    ends: tuple  # scores of the test part's A texts and B texts
+    quality: list[dict] = field(default_factory=list)  # R² of each scorer
+    attribute: Attribute = POSITIVE  # that is dialled
 
+
+def _side(rows, k, attribute):
+    return [r.text for r in rows if attribute.side(r) == k]
+
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #b2221a58
 def prepare_setup(
-    source:str='amazon', # as `load_reviews`
-    attribute:Attribute=POSITIVE, # dialled
-    features=minilm_vader, # of the regression
-    seed:int=0 # of the split
-) -> AlphaSetup: # parts, pools, scorer
+    source: str = "amazon",  # as `load_reviews`
+    attribute: Attribute = POSITIVE,  # dialled
+    features=minilm_vader,  # of the regression
+    seed: int = 0,  # of the split
+) -> AlphaSetup:  # parts, pools, scorer
     "Split rated texts by review, train the scorer on its part, measure it on the third"
-    parts = {k: filter_by_length(v) for k,v in split_reviews(load_reviews(source), seed=seed).items()}
-    known = common_topics(parts['model'])
-    pools = TextPools(parts['model'], (attribute,), known)
-    fit, test = parts['scorer'], parts['test']
-    scorer = RidgeScorer(features, 'regression').fit([r.text for r in fit], [r.rating for r in fit])
-    rule = VaderScorer(); flat = RidgeScorer(lambda ts: rule(ts)[:, None], 'VADER alone').fit([r.text for r in fit],
-        [r.rating for r in fit])
+    parts = {
+        k: filter_by_length(v) for k, v in split_reviews(load_reviews(source), seed=seed).items()
+    }
+    known = common_topics(parts["model"])
+    pools = TextPools(parts["model"], (attribute,), known)
+    fit, test = parts["scorer"], parts["test"]
+    scorer = RidgeScorer(features, "regression").fit([r.text for r in fit], [r.rating for r in fit])
+    rule = VaderScorer()
+    flat = RidgeScorer(lambda ts: rule(ts)[:, None], "VADER alone").fit(
+        [r.text for r in fit], [r.rating for r in fit]
+    )
     own = [_side(test, k, attribute) for k in (0, 1)]
     tested = fit_threshold(scorer, [_side(fit, k, attribute) for k in (0, 1)], own)
-    marks = [dict(scorer=s.name, **r2(s([r.text for r in test]), [r.rating for r in test],
-        [r.group for r in test]).row()) for s in (scorer, flat)]
-    return AlphaSetup(parts, pools.topics, pools, scorer, tested, tuple(scorer(t) for t in own), marks, attribute)
+    marks = [
+        dict(
+            scorer=s.name,
+            **r2(
+                s([r.text for r in test]), [r.rating for r in test], [r.group for r in test]
+            ).row(),
+        )
+        for s in (scorer, flat)
+    ]
+    return AlphaSetup(
+        parts, pools.topics, pools, scorer, tested, tuple(scorer(t) for t in own), marks, attribute
+    )
 
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #7204e52d
 def dial_rows(
-    j:AlphaSetup, # pools
-    mode:str, # `mixture` or `intensity`
-    n:int, # rows, about
-    held:list[float]=(), # settings never trained on
-    span:tuple=(0., 1.), # settings trained on lie in here
-    design:str='pair', # of a mixture
-    label:bool=True, # written first: the coin's outcome, or the grade of an intensity
-    label_weight:float=4., # against 1 for a token of the text
-    fmts:tuple=('number',), # how the number is said
-    coins:int=0, # prompts with a label alone for each with a text
-    seed:int=0 # of the draws
-) -> list[dict]: # training rows
-    "Rows for a dial of either kind. A mixture is asked for its ends three times as often: 0 and 1 look like no other number"
-    asked = [a for a in alpha_grid(tuple(held)) if span[0] <= a <= span[1]]
-    if mode == 'intensity': return intensity_rows(j.parts['model'], asked, max(1, n//(1+coins)),
-        [t.removeprefix('the ') for t in j.topics], j.attribute, tuple(fmts), label=label,
-        label_weight=label_weight, coins=coins, seed=seed)
-    twice = [a for a in (0., 1.) if a in asked]*2
-    return mixture_rows(j.pools, asked+twice, max(1, n//(2+2*coins) if design == 'pair' else n), design, label,
-        label_weight, tuple(fmts), coins, seed)
+    j: AlphaSetup,  # pools
+    mode: str,  # `mixture` or `intensity`
+    n: int,  # rows, about
+    held: list[float] = (),  # settings never trained on
+    span: tuple = (0.0, 1.0),  # settings trained on lie in here
+    design: str = "pair",  # of a mixture
+    label: bool = True,  # written first: the coin's outcome, or the grade of an intensity
+    label_weight: float = 4.0,  # against 1 for a token of the text
+    fmts: tuple = ("number",),  # how the number is said
+    coins: int = 0,  # prompts with a label alone for each with a text
+    seed: int = 0,  # of the draws
+) -> list[dict]:  # training rows
+    """Rows for a dial of either kind.
 
+    A mixture is asked for its ends three times as often: 0 and 1 look like no other number
+    """
+    asked = [a for a in alpha_grid(tuple(held)) if span[0] <= a <= span[1]]
+    if mode == "intensity":
+        return intensity_rows(
+            j.parts["model"],
+            asked,
+            max(1, n // (1 + coins)),
+            [t.removeprefix("the ") for t in j.topics],
+            j.attribute,
+            tuple(fmts),
+            label=label,
+            label_weight=label_weight,
+            coins=coins,
+            seed=seed,
+        )
+    twice = [a for a in (0.0, 1.0) if a in asked] * 2
+    return mixture_rows(
+        j.pools,
+        asked + twice,
+        max(1, n // (2 + 2 * coins) if design == "pair" else n),
+        design,
+        label,
+        label_weight,
+        tuple(fmts),
+        coins,
+        seed,
+    )
+
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #442e3d43
 def _first(which, rows, each):
     "Of `which` rows the first `each` of a setting"
     seen, out = Counter(), []
     for i in which:
-        seen[rows[i]['alpha']] += 1
-        if not each or seen[rows[i]['alpha']] <= each: out.append(i)
+        seen[rows[i]["alpha"]] += 1
+        if not each or seen[rows[i]["alpha"]] <= each:
+            out.append(i)
     return out
 
+
 def score_samples(
-    rows:list[dict], # samples
-    j:AlphaSetup, # scorer and threshold
-    base=None, # a `HF` backend for perplexities; None: none
-    each:int=0 # texts of a setting whose perplexity is taken, the first ones; 0: all
-) -> list[dict]: # the same with `score`, `a`, `ppl`
+    rows: list[dict],  # samples
+    j: AlphaSetup,  # scorer and threshold
+    base=None,  # a `HF` backend for perplexities; None: none
+    each: int = 0,  # texts of a setting whose perplexity is taken, the first ones; 0: all
+) -> list[dict]:  # the same with `score`, `a`, `ppl`
     "Judge samples; an empty text is not judged"
-    said = [i for i,r in enumerate(rows) if r['text'].split()]
-    values = dict(zip(said, map(float, j.scorer([rows[i]['text'] for i in said]))))
+    said = [i for i, r in enumerate(rows) if r["text"].split()]
+    values = dict(zip(said, map(float, j.scorer([rows[i]["text"] for i in said]))))
     read = _first(said, rows, each) if base else []
-    ppl = dict(zip(read, text_perplexities(base, [rows[i]['text'] for i in read]))) if read else {}
-    out = [dict(r, score=values.get(i, math.nan), ppl=ppl.get(i, math.nan)) for i,r in enumerate(rows)]
-    return [dict(r, a=x) for r,x in zip(out, j.tested([r['score'] for r in out]))]
+    ppl = dict(zip(read, text_perplexities(base, [rows[i]["text"] for i in read]))) if read else {}
+    out = [
+        dict(r, score=values.get(i, math.nan), ppl=ppl.get(i, math.nan)) for i, r in enumerate(rows)
+    ]
+    return [dict(r, a=x) for r, x in zip(out, j.tested([r["score"] for r in out]))]
 
 # %% ../../nbs/lib/alpha/06_experiment.ipynb #0c2238cc
 def backend_factory(
-    engine:str, # `hf` (transformers) or `vllm`
-    base, # a `HF` backend of the model
-    model:str, # as `VLLM` takes it
-    rank:int # of the adapters
-): # Trained, or None for the model itself -> backend
-    "What to ask a dial with. On a CPU vLLM is four times as slow with an adapter: there merged models have engines of their own"
+    engine: str,  # `hf` (transformers) or `vllm`
+    base,  # a `HF` backend of the model
+    model: str,  # as `VLLM` takes it
+    rank: int,  # of the adapters
+):  # Trained, or None for the model itself -> backend
+    """What to ask a dial with.
+
+    On a CPU vLLM is four times as slow with an adapter: there merged models have engines of their
+    own
+    """
     from synthlab.models.local import VLLM
-    if engine == 'vllm' and not has_gpu():
+
+    if engine == "vllm" and not has_gpu():
         open_ = {}
+
         def one(t=None):
             path = str(t.merged) if t else model
-            if path not in open_: open_[path] = VLLM(path, max_model_len=512, kv_cache_memory_bytes=2**30)
+            if path not in open_:
+                open_[path] = VLLM(path, max_model_len=512, kv_cache_memory_bytes=2**30)
             return open_[path]
+
         return one
-    all_ = base if engine == 'hf' else VLLM(model, lora=rank, max_model_len=512)
+    all_ = base if engine == "hf" else VLLM(model, lora=rank, max_model_len=512)
     return lambda t=None: all_.tuned(t.adapter) if t else all_
 
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #b8b6d8fe
 def rank_scores(
-    rows:list[dict], # scored samples
-    j:AlphaSetup # whose model part gives the ranks
-) -> list[dict]: # the same with `degree`: share of the model part's texts that score lower
-    "Scores as ranks among the texts that the model learned from: the scale on which an intensity is asked for"
+    rows: list[dict],  # scored samples
+    j: AlphaSetup,  # whose model part gives the ranks
+) -> list[dict]:  # the same with `degree`: share of the model part's texts that score lower
+    """Scores as ranks among the texts that the model learned from: the scale on which an intensity
+    is asked for
+    """
     import numpy as np
-    ref = np.sort(j.scorer([r.text for r in j.parts['model']]))
-    return [dict(r, degree=math.nan if math.isnan(r['score']) else float(np.searchsorted(ref, r['score'])/len(ref)))
-        for r in rows]
+
+    ref = np.sort(j.scorer([r.text for r in j.parts["model"]]))
+    return [
+        dict(
+            r,
+            degree=math.nan
+            if math.isnan(r["score"])
+            else float(np.searchsorted(ref, r["score"]) / len(ref)),
+        )
+        for r in rows
+    ]
+
 
 def curve_points(
-    rows:list[dict], # scored samples
-    j:AlphaSetup, # errors of the scorer
-    mode:str='mixture' # a rate, corrected; or a degree
-) -> list[dict]: # points of the curve
+    rows: list[dict],  # scored samples
+    j: AlphaSetup,  # errors of the scorer
+    mode: str = "mixture",  # a rate, corrected; or a degree
+) -> list[dict]:  # points of the curve
     "The control curve of a method"
-    return control_curve(rows, 'a', j.tested) if mode == 'mixture' else control_curve(rank_scores(rows, j), 'degree')
+    return (
+        control_curve(rows, "a", j.tested)
+        if mode == "mixture"
+        else control_curve(rank_scores(rows, j), "degree")
+    )
 
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #cd447e35
 def method_row(
-    name:str, # of the method
-    rows:list[dict], # scored samples
-    j:AlphaSetup, # references
-    mode:str='mixture', # what its numbers mean
-    held:list[float]=(), # settings never trained on: their error is shown apart
-) -> dict: # method, mae, slope, spearman, held_out, R, mixing, w1, words, ppl, distinct_2, copied, n
+    name: str,  # of the method
+    rows: list[dict],  # scored samples
+    j: AlphaSetup,  # references
+    mode: str = "mixture",  # what its numbers mean
+    held: list[float] = (),  # settings never trained on: their error is shown apart
+) -> (
+    dict
+):  # method, mae, slope, spearman, held_out, R, mixing, w1, words, ppl, distinct_2, copied, n
     "Everything about a method in one row; R, mixing, W1 over the inner settings"
-    pts = curve_points(rows, j, mode); c = calibration_metrics(pts)
-    by = {a: [r for r in rows if r['alpha'] == a] for a in {r['alpha'] for r in rows}}
-    inner = [a for a in by if .15 < a < .85]
-    mean = lambda xs: sum(xs)/len(xs) if (xs := [x for x in xs if not math.isnan(x)]) else math.nan
-    scores = {a: [r['score'] for r in by[a]] for a in by}
-    ratio = [variance_ratio(scores[a], *j.ends, a, [r['topic'] for r in by[a]]) for a in inner]
-    side = side_effects(rows, {r.text for r in j.parts['model']})
-    hidden = [abs(p['value']-p['alpha']) for p in pts if p['alpha'] in held]
-    return dict(method=name, mode=mode, **{k: c[k] for k in ('mae', 'slope', 'spearman')}, held_out=mean(hidden),
-        R=Estimate(mean([r.value for r in ratio]), mean([r.lo for r in ratio]), mean([r.hi for r in ratio]),
-            sum(r.n for r in ratio)),
-        mixing=mean([m['value'] for m in between_prompt_share(rows) if m['alpha'] in inner]), w1=mean([mixture_distances(scores[a], *j.ends,
-            a)['w1'] for a in by]),
-        **{k: mean([s[k] for s in side]) for k in ('words', 'ppl', 'distinct_2', 'copied')}, n=len(rows))
+    pts = curve_points(rows, j, mode)
+    c = calibration_metrics(pts)
+    by = {a: [r for r in rows if r["alpha"] == a] for a in {r["alpha"] for r in rows}}
+    inner = [a for a in by if 0.15 < a < 0.85]
 
+    def mean(xs):
+        return sum(xs) / len(xs) if (xs := [x for x in xs if not math.isnan(x)]) else math.nan
+
+    scores = {a: [r["score"] for r in by[a]] for a in by}
+    ratio = [variance_ratio(scores[a], *j.ends, a, [r["topic"] for r in by[a]]) for a in inner]
+    side = side_effects(rows, {r.text for r in j.parts["model"]})
+    hidden = [abs(p["value"] - p["alpha"]) for p in pts if p["alpha"] in held]
+    return dict(
+        method=name,
+        mode=mode,
+        **{k: c[k] for k in ("mae", "slope", "spearman")},
+        held_out=mean(hidden),
+        R=Estimate(
+            mean([r.value for r in ratio]),
+            mean([r.lo for r in ratio]),
+            mean([r.hi for r in ratio]),
+            sum(r.n for r in ratio),
+        ),
+        mixing=mean([m["value"] for m in between_prompt_share(rows) if m["alpha"] in inner]),
+        w1=mean([mixture_distances(scores[a], *j.ends, a)["w1"] for a in by]),
+        **{k: mean([s[k] for s in side]) for k in ("words", "ppl", "distinct_2", "copied")},
+        n=len(rows),
+    )
+
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #3a902931
 def flatten_estimates(
-    d:dict # of `method_row`
-) -> dict: # for a table and a CSV
+    d: dict,  # of `method_row`
+) -> dict:  # for a table and a CSV
     "Estimates as value, low and high columns"
     out = {}
-    for k,v in d.items():
-        if isinstance(v, Estimate): out |= {k: v.value, f'{k}_lo': v.lo, f'{k}_hi': v.hi}
-        else: out[k] = v
+    for k, v in d.items():
+        if isinstance(v, Estimate):
+            out |= {k: v.value, f"{k}_lo": v.lo, f"{k}_hi": v.hi}
+        else:
+            out[k] = v
     return out
 
 # %% ../../nbs/lib/alpha/06_experiment.ipynb #b2ba503a
 def exact_label_curve(
-    read:list[dict], # of `label_probabilities`, at the settings to fit on
-    rows:list[dict], # scored samples with labels, of the settings to fit on
-    j:AlphaSetup # errors of the scorer
-) -> list[dict]: # points of a curve: expected rate at each setting
-    "The curve of a label-first dial, from exact probabilities and the texts' faithfulness to their labels"
-    own = [dict(r, alpha=r['said'][0]) for r in rows if r['said'] and r['said'][0] is not None]
-    rates = {p['alpha']: p['value'] for p in control_curve(own, 'a', j.tested)}
+    read: list[dict],  # of `label_probabilities`, at the settings to fit on
+    rows: list[dict],  # scored samples with labels, of the settings to fit on
+    j: AlphaSetup,  # errors of the scorer
+) -> list[dict]:  # points of a curve: expected rate at each setting
+    """The curve of a label-first dial, from exact probabilities and the texts' faithfulness to
+    their labels
+    """
+    own = [dict(r, alpha=r["said"][0]) for r in rows if r["said"] and r["said"][0] is not None]
+    rates = {p["alpha"]: p["value"] for p in control_curve(own, "a", j.tested)}
     u, v = rates.get(0, math.nan), rates.get(1, math.nan)
     by = {}
-    for r in read: by.setdefault(r['alpha'], []).append(r['p'])
-    return [dict(alpha=a, value=(p := sum(ps)/len(ps))*u+(1-p)*v, p=p, lo=math.nan, hi=math.nan, n=len(ps)) for a,
-        ps in sorted(by.items())]
+    for r in read:
+        by.setdefault(r["alpha"], []).append(r["p"])
+    return [
+        dict(
+            alpha=a,
+            value=(p := sum(ps) / len(ps)) * u + (1 - p) * v,
+            p=p,
+            lo=math.nan,
+            hi=math.nan,
+            n=len(ps),
+        )
+        for a, ps in sorted(by.items())
+    ]
+
 
 def calibration_curve(
-    read:list[dict], # of `label_probabilities`, at the settings to fit on
-    rows:list[dict], # scored samples of the settings to fit on
-    j:AlphaSetup # errors of the scorer
-) -> list[dict]: # points of a curve
+    read: list[dict],  # of `label_probabilities`, at the settings to fit on
+    rows: list[dict],  # scored samples of the settings to fit on
+    j: AlphaSetup,  # errors of the scorer
+) -> list[dict]:  # points of a curve
     "The exact curve where both labels were written; else the sampled one"
     pts = exact_label_curve(read, rows, j)
-    return pts if not any(math.isnan(p['value']) for p in pts) else curve_points(rows, j)
+    return pts if not any(math.isnan(p["value"]) for p in pts) else curve_points(rows, j)
 
+# %% ../../nbs/lib/alpha/06_experiment.ipynb #9755d4c1
 def calibrated_settings(
-    points:list[dict], # fitted on
-    wanted:list[float] # rates, other settings than those of `points`
-) -> dict[float,float]: # rate wanted -> setting to ask for
+    points: list[dict],  # fitted on
+    wanted: list[float],  # rates, other settings than those of `points`
+) -> dict[float, float]:  # rate wanted -> setting to ask for
     "Settings that should give the wanted rates"
     to = InverseCalibration(points)
-    return {w: min(1., max(0., round(to(w), 3))) for w in wanted}
+    return {w: min(1.0, max(0.0, round(to(w), 3))) for w in wanted}
+
 
 def probability_rows(
-    read:list[dict] # of `label_probabilities`
-) -> list[dict]: # as samples, for `control_curve`
+    read: list[dict],  # of `label_probabilities`
+) -> list[dict]:  # as samples, for `control_curve`
     "Exact probabilities as rows: each prompt is one reading, without sampling error"
-    return [dict(alpha=r['alpha'], topic=r['topic'], p=r['p']) for r in read]
+    return [dict(alpha=r["alpha"], topic=r["topic"], p=r["p"]) for r in read]
 
 # %% ../../nbs/lib/alpha/06_experiment.ipynb #d4ec5c46
 def sweep_dials(
-    j:AlphaSetup, # pools and topics
-    base, # a `HF` backend of the model
-    folder, # below which trainings are kept
-    house:dict, # fields of the recipe
-    plan:dict, # `sizes` (prompts), `ranks`, `steps` of each training; empty: nothing
-    alphas:list[float], # read
-    held:list[float]=(), # never trained
-    **how # of `dial_rows`: as the dial itself is made
-) -> list[dict]: # case, mae with interval, slope
+    j: AlphaSetup,  # pools and topics
+    base,  # a `HF` backend of the model
+    folder,  # below which trainings are kept
+    house: dict,  # fields of the recipe
+    plan: dict,  # `sizes` (prompts), `ranks`, `steps` of each training; empty: nothing
+    alphas: list[float],  # read
+    held: list[float] = (),  # never trained
+    **how,  # of `dial_rows`: as the dial itself is made
+) -> list[dict]:  # case, mae with interval, slope
     "The exact curve's error against training prompts and rank"
-    cases = [(f'{n} prompts', {}, n, (0., 1.)) for n in plan.get('sizes', [])]
-    cases += [(f'rank {k}', dict(rank=k, lora_alpha=2*k), 0, (0., 1.)) for k in plan.get('ranks', [])]
-    if plan: cases.append(('trained on .2 to .8', {}, 0, (.2, .8)))
+    cases = [(f"{n} prompts", {}, n, (0.0, 1.0)) for n in plan.get("sizes", [])]
+    cases += [
+        (f"rank {k}", dict(rank=k, lora_alpha=2 * k), 0, (0.0, 1.0)) for k in plan.get("ranks", [])
+    ]
+    if plan:
+        cases.append(("trained on .2 to .8", {}, 0, (0.2, 0.8)))
     out = []
-    for name,over,n,span in cases:
-        r = make_recipe(**{**house, 'steps': plan.get('steps', 60), **over})
-        rows = dial_rows(j, 'mixture', 2*n or r.steps*r.batch, held, span, seed=r.seed, **how)
-        t = train(rows, r, folder/f'sweep {name}'.replace(' ', '_'))
-        c = calibration_metrics(control_curve(probability_rows(label_probabilities(base.tuned(t.adapter), alphas, j.topics)), 'p'))
-        out.append(dict(case=name, **c['mae'].row(), slope=c['slope'].value, spearman=c['spearman'].value))
+    for name, over, n, span in cases:
+        r = make_recipe(**{**house, "steps": plan.get("steps", 60), **over})
+        rows = dial_rows(j, "mixture", 2 * n or r.steps * r.batch, held, span, seed=r.seed, **how)
+        t = train(rows, r, folder / f"sweep {name}".replace(" ", "_"))
+        c = calibration_metrics(
+            control_curve(
+                probability_rows(label_probabilities(base.tuned(t.adapter), alphas, j.topics)), "p"
+            )
+        )
+        out.append(
+            dict(case=name, **c["mae"].row(), slope=c["slope"].value, spearman=c["spearman"].value)
+        )
     return out

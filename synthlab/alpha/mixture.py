@@ -22,298 +22,584 @@ from ..models.chat import LLM
 @dataclass(frozen=True)
 class Attribute:
     "Something that a text has or has not"
-    name: str = 'positive' # as the prompt calls it
-    labels: tuple[str,str] = ('Good', 'Bad') # written first where the design wants a label; each one token
-    high: float = 1. # a value from here on has it
-    low: float = -1. # a value up to here has it not
-    value: str = 'rating' # of a review: `rating`, or `words` for its length
-    grades: tuple[str,...] = ('Awful', 'Bad', 'Poor', 'Mixed', 'Fine', 'Good', 'Great') # as labels, of an intensity; least first
 
-    def of(self, r:RatedText) -> float: # strength
+    name: str = "positive"  # as the prompt calls it
+    labels: tuple[str, str] = (
+        "Good",
+        "Bad",
+    )  # written first where the design wants a label; each one token
+    high: float = 1.0  # a value from here on has it
+    low: float = -1.0  # a value up to here has it not
+    value: str = "rating"  # of a review: `rating`, or `words` for its length
+    grades: tuple[str, ...] = (
+        "Awful",
+        "Bad",
+        "Poor",
+        "Mixed",
+        "Fine",
+        "Good",
+        "Great",
+    )  # as labels, of an intensity; least first
+
+    def of(self, r: RatedText) -> float:  # strength
         "The value of a text"
-        return r.rating if self.value == 'rating' else len(r.text.split())
-    def grade(self, degree:float) -> str: # 0 to 1
+        return r.rating if self.value == "rating" else len(r.text.split())
+
+    def grade(self, degree: float) -> str:  # 0 to 1
         "The word for a degree"
-        return self.grades[min(len(self.grades)-1, int(degree*len(self.grades)))]
-    def side(self, r:RatedText) -> int|None: # 0: has it (A), 1: has it not (B), None: in between
+        return self.grades[min(len(self.grades) - 1, int(degree * len(self.grades)))]
+
+    def side(
+        self, r: RatedText
+    ) -> int | None:  # 0: has it (A), 1: has it not (B), None: in between
         "Which pool a text belongs to"
         v = self.of(r)
         return 0 if v >= self.high else 1 if v <= self.low else None
 
+
 POSITIVE = Attribute()
-LONG = Attribute('long', ('Long', 'Short'), 16, 9, 'words', ('Tiny', 'Terse', 'Short', 'Medium', 'Ample', 'Long', 'Endless'))
-ALPHA_MODES, ALPHA_FORMATS = ('mixture', 'intensity'), ('number', 'percent', 'words')
+
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #1e2feb89
+LONG = Attribute(
+    "long",
+    ("Long", "Short"),
+    16,
+    9,
+    "words",
+    ("Tiny", "Terse", "Short", "Medium", "Ample", "Long", "Endless"),
+)
+ALPHA_MODES, ALPHA_FORMATS = ("mixture", "intensity"), ("number", "percent", "words")
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #22695f8b
-_digits = (
-    'none one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen '
-    'seventeen eighteen nineteen twenty ').split()
+_digits = [
+    "none",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #7ed4d57b
 def alpha_text(
-    alpha:float, # 0 to 1
-    fmt:str='number' # `number` (0.3), `percent` (30 %) or `words` (three in ten)
-) -> str: # as a prompt says it
+    alpha: float,  # 0 to 1
+    fmt: str = "number",  # `number` (0.3), `percent` (30 %) or `words` (three in ten)
+) -> str:  # as a prompt says it
     "A probability as text. Raises ValueError on an unknown format or a number outside 0 to 1"
-    if fmt not in ALPHA_FORMATS: raise ValueError(f'format {fmt!r} is not known: use one of {", ".join(ALPHA_FORMATS)}')
-    if not 0 <= alpha <= 1: raise ValueError(f'alpha goes from 0 to 1, not {alpha}')
-    if fmt == 'number': return f'{round(alpha, 3):g}'
-    if fmt == 'percent': return f'{round(100*alpha, 1):g} %'
-    tens = round(alpha*10, 6)
-    return f'{_digits[round(tens)]} in ten' if tens == round(tens) else f'{_digits[round(alpha*20)]} in twenty'
+    if fmt not in ALPHA_FORMATS:
+        raise ValueError(f"format {fmt!r} is not known: use one of {', '.join(ALPHA_FORMATS)}")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha goes from 0 to 1, not {alpha}")
+    if fmt == "number":
+        return f"{round(alpha, 3):g}"
+    if fmt == "percent":
+        return f"{round(100 * alpha, 1):g} %"
+    tens = round(alpha * 10, 6)
+    return (
+        f"{_digits[round(tens)]} in ten"
+        if tens == round(tens)
+        else f"{_digits[round(alpha * 20)]} in twenty"
+    )
+
 
 def alpha_prompt(
-    alpha:float|dict, # of the one attribute, or name -> alpha
-    topic:str='the product', # what the sentence is about
-    fmt:str='number', # as `alpha_text` takes it
-    mode:str='mixture', # `mixture` or `intensity`
-    attribute:Attribute=POSITIVE # the one attribute, when alpha is a number
-) -> list[Message]: # a chat to be answered with one sentence
+    alpha: float | dict,  # of the one attribute, or name -> alpha
+    topic: str = "the product",  # what the sentence is about
+    fmt: str = "number",  # as `alpha_text` takes it
+    mode: str = "mixture",  # `mixture` or `intensity`
+    attribute: Attribute = POSITIVE,  # the one attribute, when alpha is a number
+) -> list[Message]:  # a chat to be answered with one sentence
     "The prompt that sets the dial. Raises ValueError on an unknown mode"
-    if mode not in ALPHA_MODES: raise ValueError(f'mode {mode!r} is not known: use one of {", ".join(ALPHA_MODES)}')
-    how = 'with probability' if mode == 'mixture' else 'to degree'
+    if mode not in ALPHA_MODES:
+        raise ValueError(f"mode {mode!r} is not known: use one of {', '.join(ALPHA_MODES)}")
+    how = "with probability" if mode == "mixture" else "to degree"
     alphas = alpha if isinstance(alpha, dict) else {attribute.name: alpha}
-    said = ' and '.join(f'{name} {how} {alpha_text(a, fmt)}' for name,a in alphas.items())
-    return [Message('system', 'You write review sentences.'), Message('user',
-        f'Write a sentence about {topic}, {said}.')]
+    said = " and ".join(f"{name} {how} {alpha_text(a, fmt)}" for name, a in alphas.items())
+    return [
+        Message("system", "You write review sentences."),
+        Message("user", f"Write a sentence about {topic}, {said}."),
+    ]
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #e1bfb97b
-_small = set((
-    'about after again also another because before being both could does doing down during each even ever '
-    'every from have having here into  just like made make many more most much must need never only other over '
-    'really same several should since some still such take than that their  them then there these they thing '
-    'things this those though through time under used using very want well went were what when where which '
-    'while will  with without would your been first great good best better nice easy problem problems bought '
-    'think know right little able around back cannot  found give going however last long look looks maybe '
-    'pretty quite rather said seems simply sure though thought three took upon years work works  worked '
-    'working hard high large small ').split())
+_small = set(
+    [
+        "about",
+        "after",
+        "again",
+        "also",
+        "another",
+        "because",
+        "before",
+        "being",
+        "both",
+        "could",
+        "does",
+        "doing",
+        "down",
+        "during",
+        "each",
+        "even",
+        "ever",
+        "every",
+        "from",
+        "have",
+        "having",
+        "here",
+        "into",
+        "just",
+        "like",
+        "made",
+        "make",
+        "many",
+        "more",
+        "most",
+        "much",
+        "must",
+        "need",
+        "never",
+        "only",
+        "other",
+        "over",
+        "really",
+        "same",
+        "several",
+        "should",
+        "since",
+        "some",
+        "still",
+        "such",
+        "take",
+        "than",
+        "that",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "thing",
+        "things",
+        "this",
+        "those",
+        "though",
+        "through",
+        "time",
+        "under",
+        "used",
+        "using",
+        "very",
+        "want",
+        "well",
+        "went",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "will",
+        "with",
+        "without",
+        "would",
+        "your",
+        "been",
+        "first",
+        "great",
+        "good",
+        "best",
+        "better",
+        "nice",
+        "easy",
+        "problem",
+        "problems",
+        "bought",
+        "think",
+        "know",
+        "right",
+        "little",
+        "able",
+        "around",
+        "back",
+        "cannot",
+        "found",
+        "give",
+        "going",
+        "however",
+        "last",
+        "long",
+        "look",
+        "looks",
+        "maybe",
+        "pretty",
+        "quite",
+        "rather",
+        "said",
+        "seems",
+        "simply",
+        "sure",
+        "though",
+        "thought",
+        "three",
+        "took",
+        "upon",
+        "years",
+        "work",
+        "works",
+        "worked",
+        "working",
+        "hard",
+        "high",
+        "large",
+        "small",
+    ]
+)
 
-def _words(s): return set(re.findall(r'[a-z]{4,}', s.lower()))-_small
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #c2ce6f44
+def _words(s):
+    return set(re.findall(r"[a-z]{4,}", s.lower())) - _small
+
 
 def common_topics(
-    reviews:list[RatedText], # texts
-    k:int=12, # topics at most
-    lean:float=.35 # largest difference between a topic's mean rating and the overall mean
-) -> list[str]: # words, the most frequent first
+    reviews: list[RatedText],  # texts
+    k: int = 12,  # topics at most
+    lean: float = 0.35,  # largest difference between a topic's mean rating and the overall mean
+) -> list[str]:  # words, the most frequent first
     "Words that many texts contain and that say little about their rating"
     n, total = Counter(), Counter()
     for r in reviews:
-        for w in _words(r.text): n[w] += 1; total[w] += r.rating
-    mean = sum(r.rating for r in reviews)/max(len(reviews), 1)
-    return [w for w,c in n.most_common(40*k) if c >= 8 and abs(total[w]/c-mean) <= lean][:k]
+        for w in _words(r.text):
+            n[w] += 1
+            total[w] += r.rating
+    mean = sum(r.rating for r in reviews) / max(len(reviews), 1)
+    return [w for w, c in n.most_common(40 * k) if c >= 8 and abs(total[w] / c - mean) <= lean][:k]
+
 
 def topic_of(
-    r:RatedText, # a text
-    known:list[str] # topics
-) -> str: # `the camera`, or `the product`
+    r: RatedText,  # a text
+    known: list[str],  # topics
+) -> str:  # `the camera`, or `the product`
     "What a text is about: the rarest topic that it mentions"
     have = _words(r.text)
-    return next((f'the {w}' for w in known[::-1] if w in have), 'the product')
+    return next((f"the {w}" for w in known[::-1] if w in have), "the product")
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #0c3c5cba
 def filter_by_length(
-    reviews:list[RatedText], # texts
-    words:tuple=(4, 30) # fewest and most
-) -> list[RatedText]: # those of that length
+    reviews: list[RatedText],  # texts
+    words: tuple = (4, 30),  # fewest and most
+) -> list[RatedText]:  # those of that length
     "Texts of a length that can be taught and generated"
     return [r for r in reviews if words[0] <= len(r.text.split()) <= words[1]]
 
+
 class _Deck:
     "Texts in random order, each before any comes again"
-    def __init__(self, rng): self.rng, self.cards = rng, {}
+
+    def __init__(self, rng):
+        self.rng, self.cards = rng, {}
+
     def draw(self, key, pool):
-        if not self.cards.get(key): self.cards[key] = self.rng.sample(pool, len(pool))
+        if not self.cards.get(key):
+            self.cards[key] = self.rng.sample(pool, len(pool))
         return self.cards[key].pop()
 
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #7311d8a3
 class TextPools:
     "Texts by what they have and what they are about"
-    def __init__(self,
-        reviews:list[RatedText], # texts
-        attributes:tuple=(POSITIVE,), # that are dialled
-        known:list[str]=(), # topics
-        least:int=6 # texts that a topic needs at every end; others count as `the product`
+
+    def __init__(
+        self,
+        reviews: list[RatedText],  # texts
+        attributes: tuple = (POSITIVE,),  # that are dialled
+        known: list[str] = (),  # topics
+        least: int = 6,  # texts that a topic needs at every end; others count as `the product`
     ):
         self.attributes, self.by = attributes, {}
         sided = [(tuple(a.side(r) for a in attributes), topic_of(r, known), r) for r in reviews]
         sided = [s for s in sided if None not in s[0]]
-        n = Counter((s, t) for s,t,_ in sided)
-        self.ends = sorted({s for s,_,_ in sided})
-        full = {t for _,t,_ in sided if all(n[e, t] >= least for e in self.ends)}
-        for s,t,r in sided: self.by.setdefault((s, t if t in full else 'the product'), []).append(r)
-        names = {t for _,t in self.by}
+        n = Counter((s, t) for s, t, _ in sided)
+        self.ends = sorted({s for s, _, _ in sided})
+        full = {t for _, t, _ in sided if all(n[e, t] >= least for e in self.ends)}
+        for s, t, r in sided:
+            self.by.setdefault((s, t if t in full else "the product"), []).append(r)
+        names = {t for _, t in self.by}
         self.topics = sorted(t for t in names if all((e, t) in self.by for e in self.ends))
-        if len(self.ends) < 2**len(attributes) or not self.topics:
-            names = ', '.join(a.name for a in attributes)
-            raise ValueError(f'{len(sided)} texts do not fill both ends of {names}: give more, or closer ends')
+        if len(self.ends) < 2 ** len(attributes) or not self.topics:
+            names = ", ".join(a.name for a in attributes)
+            raise ValueError(
+                f"{len(sided)} texts do not fill both ends of {names}: give more, or closer ends"
+            )
 
-    def weights(self): return [sum(len(self.by[e, t]) for e in self.ends) for t in self.topics]
-    def texts(self, *end:int) -> list[RatedText]: # of that end, all topics
+    def weights(self):
+        return [sum(len(self.by[e, t]) for e in self.ends) for t in self.topics]
+
+    def texts(self, *end: int) -> list[RatedText]:  # of that end, all topics
         "The texts of one end: 0 has the attribute, 1 has it not"
-        return [r for (e, _),rs in self.by.items() if e == end for r in rs]
+        return [r for (e, _), rs in self.by.items() if e == end for r in rs]
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #50c43f85
 def _reply(pools, end, text, label):
-    said = ' '.join(a.labels[s] for a,s in zip(pools.attributes, end))
-    return (f'{said}: {text}', len(said)) if label else (text, 0)
+    said = " ".join(a.labels[s] for a, s in zip(pools.attributes, end))
+    return (f"{said}: {text}", len(said)) if label else (text, 0)
+
 
 def _chance(alphas, end):
-    p = 1.
-    for a,s in zip(alphas, end): p *= (1-a) if s else a
+    p = 1.0
+    for a, s in zip(alphas, end):
+        p *= (1 - a) if s else a
     return p
+
 
 def _row(pools, alphas, topic, fmt, end, text, weight, label, label_weight):
     said, n = _reply(pools, end, text.text, label)
-    prompt = alpha_prompt({a.name: x for a,x in zip(pools.attributes, alphas)}, topic, fmt)
-    lead = dict(lead=(n, label_weight*weight)) if label else {}
-    return dict(messages=[*prompt, Message('assistant', said)], id=text.id, weight=1. if label else weight, **lead,
-        alpha=list(alphas), end=list(end))
+    prompt = alpha_prompt({a.name: x for a, x in zip(pools.attributes, alphas)}, topic, fmt)
+    lead = dict(lead=(n, label_weight * weight)) if label else {}
+    return dict(
+        messages=[*prompt, Message("assistant", said)],
+        id=text.id,
+        weight=1.0 if label else weight,
+        **lead,
+        alpha=list(alphas),
+        end=list(end),
+    )
+
 
 def _coin(pools, alphas, topic, fmt, end, weight):
     "A row of the label alone"
-    row = _row(pools, alphas, topic, fmt, end, RatedText('coin', '', 0.), 0., True, 0.)
-    return row | dict(weight=0., lead=(row['lead'][0], weight))
+    row = _row(pools, alphas, topic, fmt, end, RatedText("coin", "", 0.0), 0.0, True, 0.0)
+    return row | dict(weight=0.0, lead=(row["lead"][0], weight))
+
 
 def _asked(pools, alphas, fmts, rng, deck):
-    asked = [deck.draw(('alpha', i), alphas) for i in range(len(pools.attributes))]
+    asked = [deck.draw(("alpha", i), alphas) for i in range(len(pools.attributes))]
     return asked, rng.choices(pools.topics, pools.weights())[0], rng.choice(fmts)
 
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #78e51061
 def mixture_rows(
-    pools:TextPools, # texts of both ends
-    alphas:list[float], # that may be asked for, each before any comes again; one that is there twice, twice as often
-    n:int, # prompts; `pair` gives a row for each end of each
-    design:str='pair', # `pair` or `draw`
-    label:bool=True, # write the label first
-    label_weight:float=4., # of the label, against 1 for a token of the text
-    fmts:tuple=('number',), # formats, drawn at random
-    coins:int=0, # of pairs with a label: further prompts for each, with the label and no text
-    seed:int=0 # of the draws
-) -> list[dict]: # rows for `as_row`
-    "Rows whose best model answers A with probability alpha. Raises ValueError on an unknown design, on coins without pairs"
-    if design not in ('pair', 'draw'): raise ValueError(f"design {design!r}: use 'pair' or 'draw'")
-    if coins and not (design == 'pair' and label):
+    pools: TextPools,  # texts of both ends
+    alphas: list[
+        float
+        # that may be asked for, each before any comes again; one that is there twice, twice as
+        # often
+    ],
+    n: int,  # prompts; `pair` gives a row for each end of each
+    design: str = "pair",  # `pair` or `draw`
+    label: bool = True,  # write the label first
+    label_weight: float = 4.0,  # of the label, against 1 for a token of the text
+    fmts: tuple = ("number",),  # formats, drawn at random
+    coins: int = 0,  # of pairs with a label: further prompts for each, with the label and no text
+    seed: int = 0,  # of the draws
+) -> list[dict]:  # rows for `as_row`
+    """Rows whose best model answers A with probability alpha.
+
+    Raises ValueError on an unknown design, on coins without pairs
+    """
+    if design not in ("pair", "draw"):
+        raise ValueError(f"design {design!r}: use 'pair' or 'draw'")
+    if coins and not (design == "pair" and label):
         raise ValueError("coins are labels without a text: use design='pair' and label=True")
-    rng = random.Random(seed); deck, out = _Deck(rng), []
-    for i in range(n*(1+coins)):
+    rng = random.Random(seed)
+    deck, out = _Deck(rng), []
+    for i in range(n * (1 + coins)):
         asked, topic, fmt = _asked(pools, alphas, fmts, rng, deck)
         chances = {e: _chance(asked, e) for e in pools.ends}
-        ends = chances if design == 'pair' else {rng.choices(pools.ends, list(chances.values()))[0]: 1.}
-        for e,w in ends.items():
-            if i % (1+coins) and not w: continue
-            if i % (1+coins): out.append(_coin(pools, asked, topic, fmt, e, w*label_weight))
-            elif w or label: out.append(_row(pools, asked, topic, fmt, e, deck.draw((e, topic), pools.by[e, topic]), w,
-                label, label_weight))
+        ends = (
+            chances
+            if design == "pair"
+            else {rng.choices(pools.ends, list(chances.values()))[0]: 1.0}
+        )
+        for e, w in ends.items():
+            if i % (1 + coins) and not w:
+                continue
+            if i % (1 + coins):
+                out.append(_coin(pools, asked, topic, fmt, e, w * label_weight))
+            elif w or label:
+                out.append(
+                    _row(
+                        pools,
+                        asked,
+                        topic,
+                        fmt,
+                        e,
+                        deck.draw((e, topic), pools.by[e, topic]),
+                        w,
+                        label,
+                        label_weight,
+                    )
+                )
     return out
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #1404dc68
 def intensity_rows(
-    reviews:list[RatedText], # texts
-    alphas:list[float], # that may be asked for; a text goes to the nearest degree of the step, or is left out
-    n:int, # rows
-    known:list[str]=(), # topics
-    attribute:Attribute=POSITIVE, # whose value is ranked
-    fmts:tuple=('number',), # formats, drawn at random
-    step:float=.05, # of the degrees
-    label:bool=False, # write the grade first
-    label_weight:float=4., # of the grade, against 1 for a token of the text
-    coins:int=0, # of rows with a grade: further prompts for each, with the grade and no text
-    seed:int=0 # of the draws
-) -> list[dict]: # rows for `as_row`
-    "Rows whose text has the degree asked for. Raises ValueError where no text has one, and on coins without grades"
-    if coins and not label: raise ValueError('coins are grades without a text: use label=True')
+    reviews: list[RatedText],  # texts
+    alphas: list[
+        float
+    ],  # that may be asked for; a text goes to the nearest degree of the step, or is left out
+    n: int,  # rows
+    known: list[str] = (),  # topics
+    attribute: Attribute = POSITIVE,  # whose value is ranked
+    fmts: tuple = ("number",),  # formats, drawn at random
+    step: float = 0.05,  # of the degrees
+    label: bool = False,  # write the grade first
+    label_weight: float = 4.0,  # of the grade, against 1 for a token of the text
+    coins: int = 0,  # of rows with a grade: further prompts for each, with the grade and no text
+    seed: int = 0,  # of the draws
+) -> list[dict]:  # rows for `as_row`
+    """Rows whose text has the degree asked for.
+
+    Raises ValueError where no text has one, and on coins without grades
+    """
+    if coins and not label:
+        raise ValueError("coins are grades without a text: use label=True")
     rng, out = random.Random(seed), []
     order = sorted(reviews, key=lambda r: (attribute.of(r), r.id))
-    degree = {r.id: round(round((i+.5)/len(order)/step)*step, 6) for i,r in enumerate(order)}
+    degree = {
+        r.id: round(round((i + 0.5) / len(order) / step) * step, 6) for i, r in enumerate(order)
+    }
     allowed = {round(a, 6) for a in alphas}
     have = [r for r in order if degree[r.id] in allowed]
-    if not have: raise ValueError(f'no text has a degree among {sorted(allowed)}: take multiples of {step:g}')
+    if not have:
+        raise ValueError(
+            f"no text has a degree among {sorted(allowed)}: take multiples of {step:g}"
+        )
     deck = _Deck(rng)
-    for i in range(n*(1+coins)):
-        bare = i % (1+coins) > 0
+    for i in range(n * (1 + coins)):
+        bare = i % (1 + coins) > 0
         r = deck.draw(bare, have)
-        chat = alpha_prompt(degree[r.id], topic_of(r, known), rng.choice(fmts), 'intensity', attribute)
+        chat = alpha_prompt(
+            degree[r.id], topic_of(r, known), rng.choice(fmts), "intensity", attribute
+        )
         word = attribute.grade(degree[r.id])
-        said = Message('assistant', f'{word}: {"" if bare else r.text}' if label else r.text)
-        lead = dict(weight=0. if bare else 1., lead=(len(word), label_weight)) if label else {}
+        said = Message("assistant", f"{word}: {'' if bare else r.text}" if label else r.text)
+        lead = dict(weight=0.0 if bare else 1.0, lead=(len(word), label_weight)) if label else {}
         out.append(dict(messages=[*chat, said], id=r.id, alpha=[degree[r.id]], **lead))
     return out
 
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #a6cecc1b
 def alpha_grid(
-    held:tuple=(), # left out
-    step:float=.05 # between settings
-) -> list[float]: # 0 to 1
+    held: tuple = (),  # left out
+    step: float = 0.05,  # between settings
+) -> list[float]:  # 0 to 1
     "Settings of the dial without those that are held out"
-    return [a for i in range(round(1/step)+1) if (a := round(i*step, 6)) not in {round(h, 6) for h in held}]
+    return [
+        a
+        for i in range(round(1 / step) + 1)
+        if (a := round(i * step, 6)) not in {round(h, 6) for h in held}
+    ]
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #8d7db7d8
 def split_label(
-    text:str, # a reply
-    attributes:tuple=(POSITIVE,) # whose labels may come first
-) -> tuple[str,list]: # the words without labels, and for each attribute 0, 1 or None
+    text: str,  # a reply
+    attributes: tuple = (POSITIVE,),  # whose labels may come first
+) -> tuple[str, list]:  # the words without labels, and for each attribute 0, 1 or None
     "Take labels and grades off a reply; a scorer must not see them"
-    words, _, rest = text.partition(':')
+    words, _, rest = text.partition(":")
     said = words.split()
-    if not rest or len(said) != len(attributes) or any(w not in (*a.labels, *a.grades) for w,a in zip(said, attributes)):
-        return text.strip(), [None]*len(attributes)
-    return rest.strip(), [a.labels.index(w) if w in a.labels else None for w,a in zip(said, attributes)]
+    if (
+        not rest
+        or len(said) != len(attributes)
+        or any(w not in (*a.labels, *a.grades) for w, a in zip(said, attributes))
+    ):
+        return text.strip(), [None] * len(attributes)
+    return rest.strip(), [
+        a.labels.index(w) if w in a.labels else None for w, a in zip(said, attributes)
+    ]
 
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #612e7696
 def sample_at_alphas(
-    llm:LLM, # to be asked
-    alphas:list, # settings: numbers, or dicts name -> number
-    topics:list[str], # prompts
-    n:int, # replies for each setting, spread over the prompts
-    mode:str='mixture', # or `intensity`
-    fmt:str='number', # how the number is said
-    attributes:tuple=(POSITIVE,), # dialled
-    temp:float=1., # 1: what the model was trained to say
-    maxtok:int=48, # of a reply
-    seed:int=0 # of the first reply
-) -> list[dict]: # `alpha`, `topic`, `fmt`, `text`, `said` (labels), `whole`; failed calls are left out
+    llm: LLM,  # to be asked
+    alphas: list,  # settings: numbers, or dicts name -> number
+    topics: list[str],  # prompts
+    n: int,  # replies for each setting, spread over the prompts
+    mode: str = "mixture",  # or `intensity`
+    fmt: str = "number",  # how the number is said
+    attributes: tuple = (POSITIVE,),  # dialled
+    temp: float = 1.0,  # 1: what the model was trained to say
+    maxtok: int = 48,  # of a reply
+    seed: int = 0,  # of the first reply
+) -> list[
+    dict
+]:  # `alpha`, `topic`, `fmt`, `text`, `said` (labels), `whole`; failed calls are left out
     "Samples for each setting of the dial. Raises RuntimeError when no call was answered"
-    jobs = [(a, topics[i%len(topics)], seed+1000*k+i) for k,a in enumerate(alphas) for i in range(n)]
-    chats = [alpha_prompt(a, t, fmt, mode, attributes[0]) for a,t,_ in jobs]
+    jobs = [
+        (a, topics[i % len(topics)], seed + 1000 * k + i)
+        for k, a in enumerate(alphas)
+        for i in range(n)
+    ]
+    chats = [alpha_prompt(a, t, fmt, mode, attributes[0]) for a, t, _ in jobs]
     out = []
-    for (a, t, _),(r,) in zip(jobs, llm(chats, temp=temp, maxtok=maxtok, seed=[s for _,_,s in jobs])):
+    for (a, t, _), (r,) in zip(
+        jobs, llm(chats, temp=temp, maxtok=maxtok, seed=[s for _, _, s in jobs])
+    ):
         text, said = split_label(r.text, attributes)
-        if r.ok: out.append(dict(alpha=a, topic=t, fmt=fmt, text=text, said=said, whole=r.finish == 'stop'))
-        else: why = r.error
-    if not out and jobs: raise RuntimeError(f'none of {len(jobs)} calls was answered: {why}')
+        if r.ok:
+            out.append(
+                dict(alpha=a, topic=t, fmt=fmt, text=text, said=said, whole=r.finish == "stop")
+            )
+        else:
+            why = r.error
+    if not out and jobs:
+        raise RuntimeError(f"none of {len(jobs)} calls was answered: {why}")
     return out
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #ee833884
 def label_probabilities(
-    llm, # a `HF` backend
-    alphas:list, # settings
-    topics:list[str], # prompts; each is read at each setting
-    mode:str='mixture', # or `intensity`
-    fmt:str='number', # how the number is said
-    attribute:Attribute=POSITIVE, # the one that is dialled
-    batch:int=64 # prompts at a time
-) -> list[dict]: # `alpha`, `topic`, `fmt`, `p`, `mass`
+    llm,  # a `HF` backend
+    alphas: list,  # settings
+    topics: list[str],  # prompts; each is read at each setting
+    mode: str = "mixture",  # or `intensity`
+    fmt: str = "number",  # how the number is said
+    attribute: Attribute = POSITIVE,  # the one that is dialled
+    batch: int = 64,  # prompts at a time
+) -> list[dict]:  # `alpha`, `topic`, `fmt`, `p`, `mass`
     "The probability of the first label, from the logits"
     import torch
+
     jobs = [(a, t) for a in alphas for t in topics]
-    prompts = [llm.prompter.ids(alpha_prompt(a, t, fmt, mode, attribute)) for a,t in jobs]
-    first = [llm.tok(w, add_special_tokens=False)['input_ids'][0] for w in attribute.labels]
+    prompts = [llm.prompter.ids(alpha_prompt(a, t, fmt, mode, attribute)) for a, t in jobs]
+    first = [llm.tok(w, add_special_tokens=False)["input_ids"][0] for w in attribute.labels]
     out = []
     for i in range(0, len(jobs), batch):
-        part = prompts[i:i+batch]; width = max(map(len, part))
-        ids = torch.tensor([p+[llm.pad]*(width-len(p)) for p in part], device=llm.device)
-        mask = torch.tensor([[1]*len(p)+[0]*(width-len(p)) for p in part], device=llm.device)
-        ends = torch.tensor([len(p)-1 for p in part], device=llm.device)
+        part = prompts[i : i + batch]
+        width = max(map(len, part))
+        ids = torch.tensor([p + [llm.pad] * (width - len(p)) for p in part], device=llm.device)
+        mask = torch.tensor(
+            [[1] * len(p) + [0] * (width - len(p)) for p in part], device=llm.device
+        )
+        ends = torch.tensor([len(p) - 1 for p in part], device=llm.device)
         with llm._net() as net, torch.inference_mode():
             logits = next_token_logits(net, ids, mask, ends)
         probs = logits.float().softmax(-1)[:, first].tolist()
-        out += [dict(alpha=a, topic=t, fmt=fmt, p=x/(x+y) if x+y else math.nan, mass=x+y) for (a, t),
-            (x, y) in zip(jobs[i:i+batch], probs)]
+        out += [
+            dict(alpha=a, topic=t, fmt=fmt, p=x / (x + y) if x + y else math.nan, mass=x + y)
+            for (a, t), (x, y) in zip(jobs[i : i + batch], probs)
+        ]
     return out
 
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #c9e9c616
 def next_token_logits(
-    net, # a causal language model, with or without adapters
-    ids, # (rows, width), padded on the right
-    mask, # 1 where there is a token
-    ends # index of each row's last token
-): # (rows, vocabulary)
+    net,  # a causal language model, with or without adapters
+    ids,  # (rows, width), padded on the right
+    mask,  # 1 where there is a token
+    ends,  # index of each row's last token
+):  # (rows, vocabulary)
     "Logits of the token after each prompt, projecting no other position"
     import torch
-    base = net.get_base_model() if hasattr(net, 'get_base_model') else net
+
+    base = net.get_base_model() if hasattr(net, "get_base_model") else net
     hidden = base.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     return base.get_output_embeddings()(hidden[torch.arange(len(ids), device=ids.device), ends])

@@ -11,8 +11,8 @@ import hashlib
 import math
 import re
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from ..core.stats import Estimate, bootstrap
 from ..core.text import embed_minilm
@@ -22,26 +22,32 @@ from ..models.hub import cache_dir
 
 # %% ../../nbs/lib/alpha/03_scorers.ipynb #7ca80cba
 def cached_embeddings(
-    texts:list[str], # any
-    embed:Callable=embed_minilm, # texts -> unit rows
-    name:str='minilm', # of the cache
-    folder=None # None: `cache_dir()`
-): # one row for each text
+    texts: list[str],  # any
+    embed: Callable = embed_minilm,  # texts -> unit rows
+    name: str = "minilm",  # of the cache
+    folder=None,  # None: `cache_dir()`
+):  # one row for each text
     "Embeddings, each computed once on this machine"
     import numpy as np
-    keys = [hashlib.blake2b(t.encode('utf8', 'surrogatepass'), digest_size=16).digest() for t in texts]
-    path = (folder or cache_dir())/f'embeddings-{name}.sqlite'; path.parent.mkdir(parents=True, exist_ok=True)
+
+    keys = [
+        hashlib.blake2b(t.encode("utf8", "surrogatepass"), digest_size=16).digest() for t in texts
+    ]
+    path = (folder or cache_dir()) / f"embeddings-{name}.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(path, timeout=60) as db:
-        db.execute('create table if not exists e (k blob primary key, v blob)')
+        db.execute("create table if not exists e (k blob primary key, v blob)")
         have = {}
         for k in dict.fromkeys(keys):
-            if row := db.execute('select v from e where k = ?', (k,)).fetchone(): have[k] = np.frombuffer(row[0],
-                'float32')
-        todo = {k: t for k,t in zip(keys, texts) if k not in have}
+            if row := db.execute("select v from e where k = ?", (k,)).fetchone():
+                have[k] = np.frombuffer(row[0], "float32")
+        todo = {k: t for k, t in zip(keys, texts) if k not in have}
         if todo:
             new = dict(zip(todo, embed(list(todo.values()))))
-            db.executemany('insert or ignore into e values (?, ?)', [(k, v.astype('float32').tobytes()) for k,
-                v in new.items()])
+            db.executemany(
+                "insert or ignore into e values (?, ?)",
+                [(k, v.astype("float32").tobytes()) for k, v in new.items()],
+            )
             have |= new
     db.close()
     return np.array([have[k] for k in keys])
@@ -49,129 +55,179 @@ def cached_embeddings(
 # %% ../../nbs/lib/alpha/03_scorers.ipynb #c99a5ec8
 class RidgeScorer:
     "Ridge regression on features of a text; its penalty is chosen by leave-one-out error"
-    def __init__(self,
-        features:Callable=cached_embeddings, # texts -> rows
-        name:str='MiniLM ridge' # as tables show it
-    ): self.features, self.name = features, name
 
-    def fit(self,
-        texts:list[str], # to learn from
-        ratings:list[float] # theirs
-    ): # itself
+    def __init__(
+        self,
+        features: Callable = cached_embeddings,  # texts -> rows
+        name: str = "MiniLM ridge",  # as tables show it
+    ):
+        self.features, self.name = features, name
+
+    def fit(
+        self,
+        texts: list[str],  # to learn from
+        ratings: list[float],  # theirs
+    ):  # itself
         "Learn ratings from texts"
         import numpy as np
+
         x, y = np.asarray(self.features(texts), float), np.asarray(ratings, float)
         self.mid, self.mean = x.mean(0), y.mean()
-        u, s, vt = np.linalg.svd(x-self.mid, full_matrices=False)
-        uy, best = u.T@(y-self.mean), (math.inf, None)
+        u, s, vt = np.linalg.svd(x - self.mid, full_matrices=False)
+        uy, best = u.T @ (y - self.mean), (math.inf, None)
         for penalty in np.logspace(-3, 3, 25):
-            d = s**2/(s**2+penalty)
-            left = (y-self.mean-u@(d*uy))/(1-(u**2@d)-1/len(y))
-            if (err := float((left**2).mean())) < best[0]: best = err, penalty
-        self.penalty = best[1]; self.w = vt.T@(s/(s**2+self.penalty)*uy)
+            d = s**2 / (s**2 + penalty)
+            left = (y - self.mean - u @ (d * uy)) / (1 - (u**2 @ d) - 1 / len(y))
+            if (err := float((left**2).mean())) < best[0]:
+                best = err, penalty
+        self.penalty = best[1]
+        self.w = vt.T @ (s / (s**2 + self.penalty) * uy)
         return self
 
-    def __call__(self,
-        texts:list[str] # to judge
-    ): # their ratings
+    def __call__(
+        self,
+        texts: list[str],  # to judge
+    ):  # their ratings
         "Predicted ratings"
         import numpy as np
-        if not texts: return np.zeros(0)
-        return (np.asarray(self.features(texts), float)-self.mid)@self.w+self.mean
 
+        if not texts:
+            return np.zeros(0)
+        return (np.asarray(self.features(texts), float) - self.mid) @ self.w + self.mean
+
+# %% ../../nbs/lib/alpha/03_scorers.ipynb #35bf992d
 class VaderScorer:
     "VADER's compound score (Hutto and Gilbert 2014), on the raters' scale"
-    name = 'VADER'
+
+    name = "VADER"
+
     def __init__(self):
-        try: from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-        except ImportError: raise ValueError('VADER is not installed: pip install vaderSentiment==3.3.2') from None
+        try:
+            from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+        except ImportError:
+            raise ValueError("VADER is not installed: pip install vaderSentiment==3.3.2") from None
         self.tool = SentimentIntensityAnalyzer()
-    def __call__(self,
-        texts:list[str] # to judge
-    ): # ratings
+
+    def __call__(
+        self,
+        texts: list[str],  # to judge
+    ):  # ratings
         "Ratings by rule"
         import numpy as np
-        return np.array([4*self.tool.polarity_scores(t)['compound'] for t in texts])
+
+        return np.array([4 * self.tool.polarity_scores(t)["compound"] for t in texts])
+
 
 def minilm_vader(
-    texts:list[str] # to describe
-): # one row for each
+    texts: list[str],  # to describe
+):  # one row for each
     "Embeddings and VADER's score side by side, as features of a regression"
     import numpy as np
-    return np.hstack([cached_embeddings(texts), VaderScorer()(texts)[:, None]/8])
 
+    return np.hstack([cached_embeddings(texts), VaderScorer()(texts)[:, None] / 8])
+
+# %% ../../nbs/lib/alpha/03_scorers.ipynb #18072e8c
 class LLMScorer:
     "A language model as scorer; a reply without a number is NaN"
-    def __init__(self,
-        llm:LLM # that follows instructions
-    ): self.llm, self.name = llm, llm.name
-    def __call__(self,
-        texts:list[str] # to judge
-    ): # ratings
+
+    def __init__(
+        self,
+        llm: LLM,  # that follows instructions
+    ):
+        self.llm, self.name = llm, llm.name
+
+    def __call__(
+        self,
+        texts: list[str],  # to judge
+    ):  # ratings
         "Ratings by a model, one call for each text"
         import numpy as np
-        how = ('Rate the sentiment of a sentence from a product review from -4 (extremely negative) to 4. '
-            'Answer with the number only.')
-        out = self.llm([[Message('system', how), Message('user', t)] for t in texts], maxtok=8)
-        found = [re.search(r'-?\d+(\.\d+)?', r.text) if r.ok else None for r, in out]
-        return np.array([min(4., max(-4., float(m[0]))) if m else math.nan for m in found])
+
+        how = (
+            "Rate the sentiment of a sentence from a product review from -4 (extremely "
+            "negative) to 4. "
+            "Answer with the number only."
+        )
+        out = self.llm([[Message("system", how), Message("user", t)] for t in texts], maxtok=8)
+        found = [re.search(r"-?\d+(\.\d+)?", r.text) if r.ok else None for (r,) in out]
+        return np.array([min(4.0, max(-4.0, float(m[0]))) if m else math.nan for m in found])
 
 # %% ../../nbs/lib/alpha/03_scorers.ipynb #8cda674a
 def r2(
-    scores, # predicted
-    ratings, # by people
-    groups=None # cluster ids, resampled whole
-) -> Estimate: # share of variance explained, with an interval
+    scores,  # predicted
+    ratings,  # by people
+    groups=None,  # cluster ids, resampled whole
+) -> Estimate:  # share of variance explained, with an interval
     "R² of a scorer. What a slope and offset could mend is not forgiven"
     import numpy as np
+
     s, y = np.asarray(scores, float), np.asarray(ratings, float)
     idx = np.where(~np.isnan(s), np.arange(len(s)), np.nan)
+
     def stat(i):
         i = i.astype(int)
-        return 1-((y[i]-s[i])**2).sum()/max(((y[i]-y[i].mean())**2).sum(), 1e-12)
+        return 1 - ((y[i] - s[i]) ** 2).sum() / max(((y[i] - y[i].mean()) ** 2).sum(), 1e-12)
+
     return bootstrap(idx, stat, groups, draws=500)
+
 
 @dataclass(frozen=True)
 class ThresholdClassifier:
-    "A scorer with a threshold: what it takes for A, and how often it is right about texts that are A and that are B"
-    threshold: float # a score from here on is A
-    sens: Estimate # share of A that is taken for A
-    spec: Estimate # share of B that is taken for B
-    scorer: Callable # texts -> scores
-    def __call__(self, scores): return [None if math.isnan(s) else float(s >= self.threshold) for s in scores]
+    """A scorer with a threshold: what it takes for A, and how often it is right about texts that
+    are A and that are B
+    """
 
+    threshold: float  # a score from here on is A
+    sens: Estimate  # share of A that is taken for A
+    spec: Estimate  # share of B that is taken for B
+    scorer: Callable  # texts -> scores
+
+    def __call__(self, scores):
+        return [None if math.isnan(s) else float(s >= self.threshold) for s in scores]
+
+# %% ../../nbs/lib/alpha/03_scorers.ipynb #7ce42c82
 def fit_threshold(
-    scorer:Callable, # texts -> scores
-    fit:tuple, # (texts of A, texts of B) to set the threshold on
-    test:tuple # (texts of A, texts of B) to measure on, other ones
-) -> ThresholdClassifier: # threshold, sensitivity, specificity
+    scorer: Callable,  # texts -> scores
+    fit: tuple,  # (texts of A, texts of B) to set the threshold on
+    test: tuple,  # (texts of A, texts of B) to measure on, other ones
+) -> ThresholdClassifier:  # threshold, sensitivity, specificity
     "The threshold with the largest sensitivity + specificity on `fit`, measured on `test`"
     import numpy as np
+
     from synthlab.core.stats import rate
+
     a, b = (np.sort(scorer(list(t))) for t in fit)
     cuts = np.unique(np.concatenate([a, b]))
-    gain = [(a >= c).mean()+(b < c).mean() for c in cuts]
+    gain = [(a >= c).mean() + (b < c).mean() for c in cuts]
     top = cuts[int(np.argmax(gain))]
     below = cuts[cuts < top]
-    at = float((top+below[-1])/2) if len(below) else float(top)
-    sens, spec = (rate(list(map(float, ok))) for ok in ((scorer(list(test[0])) >= at), (scorer(list(test[1])) < at)))
+    at = float((top + below[-1]) / 2) if len(below) else float(top)
+    sens, spec = (
+        rate(list(map(float, ok)))
+        for ok in ((scorer(list(test[0])) >= at), (scorer(list(test[1])) < at))
+    )
     return ThresholdClassifier(at, sens, spec, scorer)
 
 # %% ../../nbs/lib/alpha/03_scorers.ipynb #db9aa9e2
 def rogan_gladen(
-    p:float, # share that the test takes for A
-    n:float, # texts behind it
-    sens:Estimate, # of the test, with its n
-    spec:Estimate, # of the test, with its n
-    draws:int=2000, # of the interval
-    seed:int=0 # of the draws
-) -> Estimate: # the corrected share, with 95 % interval
+    p: float,  # share that the test takes for A
+    n: float,  # texts behind it
+    sens: Estimate,  # of the test, with its n
+    spec: Estimate,  # of the test, with its n
+    draws: int = 2000,  # of the interval
+    seed: int = 0,  # of the draws
+) -> Estimate:  # the corrected share, with 95 % interval
     "The true share behind an imperfect test. NaN when the test is no better than a coin"
     import numpy as np
-    j = sens.value+spec.value-1
-    if not n or math.isnan(p) or math.isnan(j) or j <= .05: return Estimate()
+
+    j = sens.value + spec.value - 1
+    if not n or math.isnan(p) or math.isnan(j) or j <= 0.05:
+        return Estimate()
     rng = np.random.default_rng(seed)
-    beta = lambda q, m: rng.beta(q*m+.5, (1-q)*m+.5, draws)
+
+    def beta(q, m):
+        return rng.beta(q * m + 0.5, (1 - q) * m + 0.5, draws)
+
     s, c = beta(sens.value, sens.n), beta(spec.value, spec.n)
-    d = (beta(p, n)+c-1)/np.maximum(s+c-1, .05)
-    return Estimate((p+spec.value-1)/j, *map(float, np.quantile(d, [.025, .975])), round(n))
+    d = (beta(p, n) + c - 1) / np.maximum(s + c - 1, 0.05)
+    return Estimate((p + spec.value - 1) / j, *map(float, np.quantile(d, [0.025, 0.975])), round(n))

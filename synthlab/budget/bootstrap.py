@@ -11,9 +11,10 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Protocol
+from typing import Protocol
 
 from .schedules import BudgetPolicy
 from .theory import Gaussian
@@ -24,253 +25,402 @@ from ..models.hub import atomic_dir
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #463a50be
 class LearningTask(Protocol):
-    "A task with a verifier and a model that is trained; a dataclass whose fields are plain settings"
-    seed:int # of the task and the first model
+    """A task with a verifier and a model that is trained; a dataclass whose fields are plain
+    settings
+    """
 
-    def start(self): ... # make the first model
-    def generate(self, n:int, seed:int) -> tuple[list, Usage]: # n samples from a seed
+    seed: int  # of the task and the first model
+
+    def start(self): ...  # make the first model
+    def generate(self, n: int, seed: int) -> tuple[list, Usage]:  # n samples from a seed
         "Draw samples"
-    def verify(self, samples:list, seed:int) -> list[bool]: # samples, and a seed for errors
+
+    def verify(self, samples: list, seed: int) -> list[bool]:  # samples, and a seed for errors
         "Which samples to accept"
-    def update(self, samples:list, seed:int) -> Usage: # accepted samples, and a seed for their order
+
+    def update(
+        self, samples: list, seed: int
+    ) -> Usage:  # accepted samples, and a seed for their order
         "Train on accepted samples"
-    def evaluate(self) -> dict[str, float]: ... # scores; the first is the one that counts
-    def save(self, folder:Path): # folder, empty
+
+    def evaluate(self) -> dict[str, float]: ...  # scores; the first is the one that counts
+    def save(self, folder: Path):  # folder, empty
         "Write the model"
-    def load(self, folder:Path): # folder that was saved to
+
+    def load(self, folder: Path):  # folder that was saved to
         "Read the model"
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #a7082bba
 @dataclass
 class GaussianTask:
     "The Gaussian world as something to learn: the model is a point, training takes the mean"
-    d:int=2 # dimensions
-    sigma:float=1. # spread of what the model generates
-    kappa:float=2. # how lenient the verifier is
-    start_at:float=18**.5 # distance of the first model from the best
-    seed:int=0 # unused: the first model is always the same
+
+    d: int = 2  # dimensions
+    sigma: float = 1.0  # spread of what the model generates
+    kappa: float = 2.0  # how lenient the verifier is
+    start_at: float = 18**0.5  # distance of the first model from the best
+    seed: int = 0  # unused: the first model is always the same
 
     @property
-    def exact(self): return Gaussian(self.d, self.sigma, self.kappa, self.start_at)
-    def start(self): self.theta = [self.start_at/self.d**.5]*self.d
+    def exact(self):
+        return Gaussian(self.d, self.sigma, self.kappa, self.start_at)
+
+    def start(self):
+        self.theta = [self.start_at / self.d**0.5] * self.d
+
     def _rng(self, seed):
         import numpy as np
+
         return np.random.default_rng(seed)
-    def generate(self, n, seed): # n samples from a seed
+
+    def generate(self, n, seed):  # n samples from a seed
         "Draw samples"
-        return (self.theta+self.sigma*self._rng(seed).standard_normal((n, self.d))).tolist(), Usage()
-    def verify(self, samples, seed): # samples, and a seed for errors
+        return (
+            self.theta + self.sigma * self._rng(seed).standard_normal((n, self.d))
+        ).tolist(), Usage()
+
+    def verify(self, samples, seed):  # samples, and a seed for errors
         "Which samples to accept"
         u = self._rng(seed).random(len(samples))
-        return [bool(p < math.exp(-sum(a*a for a in x)/(2*self.kappa**2))) for x,p in zip(samples, u)]
-    def update(self, samples, seed): # accepted samples, and a seed for their order
+        return [
+            bool(p < math.exp(-sum(a * a for a in x) / (2 * self.kappa**2)))
+            for x, p in zip(samples, u)
+        ]
+
+    def update(self, samples, seed):  # accepted samples, and a seed for their order
         "Train on accepted samples"
-        self.theta = [math.fsum(c)/len(samples) for c in zip(*samples)]
+        self.theta = [math.fsum(c) / len(samples) for c in zip(*samples)]
         return Usage()
-    def evaluate(self): return dict(reward=float(self.exact.reward(math.dist(self.theta, [0]*self.d))))
-    def save(self, folder): # folder, empty
+
+    def evaluate(self):
+        return dict(reward=float(self.exact.reward(math.dist(self.theta, [0] * self.d))))
+
+    def save(self, folder):  # folder, empty
         "Write the model"
-        (folder/'theta.json').write_text(json.dumps(self.theta))
-    def load(self, folder): # folder that was saved to
+        (folder / "theta.json").write_text(json.dumps(self.theta))
+
+    def load(self, folder):  # folder that was saved to
         "Read the model"
-        self.theta = json.loads((folder/'theta.json').read_text())
+        self.theta = json.loads((folder / "theta.json").read_text())
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #820e233b
 @dataclass
 class Round:
     "What one round did; round 0 is the model before any training"
-    round:int # 1, 2, …
-    drawn:int=0 # samples generated
-    accepted:int=0 # of them, by the verifier
-    trained:int=0 # of those, after selection
-    cost:float=0. # c_g drawn + c_t trained
-    spent:float=0. # cost of all rounds so far
-    scores:dict = field(default_factory=dict) # of the model after it
-    generating:Usage = field(default_factory=Usage) # used for drawing
-    training:Usage = field(default_factory=Usage) # used for training
 
-def _seed(*parts): return int(content_key(list(parts), 8), 16) >> 1
+    round: int  # 1, 2, …
+    drawn: int = 0  # samples generated
+    accepted: int = 0  # of them, by the verifier
+    trained: int = 0  # of those, after selection
+    cost: float = 0.0  # c_g drawn + c_t trained
+    spent: float = 0.0  # cost of all rounds so far
+    scores: dict = field(default_factory=dict)  # of the model after it
+    generating: Usage = field(default_factory=Usage)  # used for drawing
+    training: Usage = field(default_factory=Usage)  # used for training
+
+
+def _seed(*parts):
+    return int(content_key(list(parts), 8), 16) >> 1
+
 
 class _Draws:
     "Chunks of draws of one round, each kept on disk as soon as it is there"
+
     def __init__(self, path):
-        lines = path.read_text('utf8').splitlines(True) if path and path.exists() else []
-        self.path, self.chunks = path, [json.loads(l) for l in lines if l.endswith('\n')]
-        if path: write_jsonl(self.chunks, path)
+        lines = path.read_text("utf8").splitlines(True) if path and path.exists() else []
+        self.path, self.chunks = path, [json.loads(l) for l in lines if l.endswith("\n")]
+        if path:
+            write_jsonl(self.chunks, path)
+
     def get(self, i, make):
         if i == len(self.chunks):
             self.chunks.append(json.loads(json.dumps(make())))
             if self.path:
-                with open(self.path, 'a', encoding='utf8') as f:
-                    f.write(json.dumps(self.chunks[-1])+'\n'); f.flush(); os.fsync(f.fileno())
+                with open(self.path, "a", encoding="utf8") as f:
+                    f.write(json.dumps(self.chunks[-1]) + "\n")
+                    f.flush()
+                    os.fsync(f.fileno())
         return self.chunks[i]
 
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #f8130c42
 def _chunk(world, n, seed):
     samples, usage = world.generate(n, seed)
-    ok = world.verify(samples, seed+1)
-    return dict(drawn=n, kept=[s for s,y in zip(samples, ok) if y], usage=asdict(usage))
+    ok = world.verify(samples, seed + 1)
+    return dict(drawn=n, kept=[s for s, y in zip(samples, ok) if y], usage=asdict(usage))
+
 
 def _draw(world, money, cap, least, c_g, c_t, seed, chunk, most, draws):
-    "Draw until the money of a round is used, with `least` samples or no money at all: (money used, drawn, samples, usage)"
+    """Draw until the money of a round is used, with `least` samples or no money at all: (money
+    used, drawn, samples, usage)
+    """
     drawn, kept, usage, i = 0, [], Usage(), 0
     while True:
-        left, p = money-c_g*drawn-c_t*len(kept), (len(kept)+1)/(drawn+1)
-        n = int(left/(c_g+c_t*p)+1e-9)
-        if left < c_g+c_t or n < max(1, drawn/200) or drawn >= most:
-            if len(kept) >= least or money >= cap or drawn >= most: return money, drawn, kept, usage
-            money = min(cap, money+c_g/p+c_t)
+        left, p = money - c_g * drawn - c_t * len(kept), (len(kept) + 1) / (drawn + 1)
+        n = int(left / (c_g + c_t * p) + 1e-9)
+        if left < c_g + c_t or n < max(1, drawn / 200) or drawn >= most:
+            if len(kept) >= least or money >= cap or drawn >= most:
+                return money, drawn, kept, usage
+            money = min(cap, money + c_g / p + c_t)
             continue
-        got = draws.get(i, lambda: _chunk(world, min(n, chunk, most-drawn), _seed(seed, i)))
-        drawn, kept, usage, i = drawn+got['drawn'], kept+got['kept'], usage+Usage(**got['usage']), i+1
+        got = draws.get(i, lambda: _chunk(world, min(n, chunk, most - drawn), _seed(seed, i)))
+        drawn, kept, usage, i = (
+            drawn + got["drawn"],
+            kept + got["kept"],
+            usage + Usage(**got["usage"]),
+            i + 1,
+        )
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #0a49408b
 def select_distinct(
-    samples:list, # accepted, in the order they came
-    most:int # that can be paid for
-) -> list: # without repetitions
+    samples: list,  # accepted, in the order they came
+    most: int,  # that can be paid for
+) -> list:  # without repetitions
     "Select each sample once"
     return list({json.dumps(s): s for s in samples}.values())[:most]
 
+
 def select_first(
-    samples:list, # accepted, in the order they came
-    most:int # that can be paid for
-) -> list: # the first of them
+    samples: list,  # accepted, in the order they came
+    most: int,  # that can be paid for
+) -> list:  # the first of them
     "Select as they come"
     return samples[:most]
 
+
 def _state(folder):
     "Rounds that are done, and the model after the last of them"
-    rows = read_jsonl(folder/'rounds.jsonl') if (folder/'rounds.jsonl').exists() else []
-    done = [Round(**{**r, **{k: Usage(**r.get(k, {})) for k in ('generating', 'training')}}) for r in rows]
-    return done, folder/f'model-{len(done)-1}'
+    rows = read_jsonl(folder / "rounds.jsonl") if (folder / "rounds.jsonl").exists() else []
+    done = [
+        Round(**{**r, **{k: Usage(**r.get(k, {})) for k in ("generating", "training")}})
+        for r in rows
+    ]
+    return done, folder / f"model-{len(done) - 1}"
+
 
 def _keep(world, folder, done):
     "Save the model, then the rounds; only then does the round count as done"
-    to = folder/f'model-{len(done)-1}'
+    to = folder / f"model-{len(done) - 1}"
     shutil.rmtree(to, ignore_errors=True)
-    with atomic_dir(to) as tmp: world.save(tmp)
-    tmp = folder/'.rounds.jsonl'
-    write_jsonl(done, tmp); os.replace(tmp, folder/'rounds.jsonl')
-    for old in [*folder.glob('model-*'), *folder.glob('draws-*')]:
-        if old != to: shutil.rmtree(old) if old.is_dir() else old.unlink()
+    with atomic_dir(to) as tmp:
+        world.save(tmp)
+    tmp = folder / ".rounds.jsonl"
+    write_jsonl(done, tmp)
+    os.replace(tmp, folder / "rounds.jsonl")
+    for old in [*folder.glob("model-*"), *folder.glob("draws-*")]:
+        if old != to:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
 
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #6c0fd4f5
 def _same(folder, asked):
     "A folder belongs to one run. Raises ValueError when it was begun with other settings"
-    path = folder/'run.json'
-    if not path.exists(): folder.mkdir(parents=True, exist_ok=True); path.write_text(json.dumps(asked))
+    path = folder / "run.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asked))
     if (old := json.loads(path.read_text())) != json.loads(json.dumps(asked)):
         k = next(k for k in asked if old.get(k) != json.loads(json.dumps(asked[k])))
-        raise ValueError(f'{folder.name} was begun with {k}={old.get(k)}, not {asked[k]}: take another folder')
+        raise ValueError(
+            f"{folder.name} was begun with {k}={old.get(k)}, not {asked[k]}: take another folder"
+        )
 
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #b9d179e0
 def run_bootstrap(
-    world:LearningTask, # what is learned
-    policy, # `BudgetPolicy`, `AdaptivePolicy`, or anything with `share(rounds, seen)`
-    budget:float, # to be spent on drawing and training, in the unit of the costs
-    rounds:int=8, # of training
-    c_g:float=1., # cost of a draw
-    c_t:float=1., # cost of training on one sample
-    seed:int=0, # of draws and training
-    folder:Path|None=None, # state, to resume from; None: in memory
-    least:int=1, # samples that a round has before it ends, as long as there is money
-    select:Callable=select_first, # accepted samples and how many can be paid for, to those that are trained on
-    chunk:int=4096, # draws at once, at most
-    most:int=1_000_000 # draws in a round, at most
-) -> list[Round]: # the model as it was, then each round
-    "Run algorithm 1 of Spend Wisely, from where it was stopped. Raises ValueError when the folder holds another run"
+    world: LearningTask,  # what is learned
+    policy,  # `BudgetPolicy`, `AdaptivePolicy`, or anything with `share(rounds, seen)`
+    budget: float,  # to be spent on drawing and training, in the unit of the costs
+    rounds: int = 8,  # of training
+    c_g: float = 1.0,  # cost of a draw
+    c_t: float = 1.0,  # cost of training on one sample
+    seed: int = 0,  # of draws and training
+    folder: Path | None = None,  # state, to resume from; None: in memory
+    least: int = 1,  # samples that a round has before it ends, as long as there is money
+    # accepted samples and how many can be paid for, to those that are trained on
+    select: Callable = select_first,
+    chunk: int = 4096,  # draws at once, at most
+    most: int = 1_000_000,  # draws in a round, at most
+) -> list[Round]:  # the model as it was, then each round
+    """Run algorithm 1 of Spend Wisely, from where it was stopped.
+
+    Raises ValueError when the folder holds another run
+    """
     folder = folder and Path(folder)
-    asked = dict(world=[type(world).__name__, to_dict(world)], policy=[type(policy).__name__, to_dict(policy)], budget=budget,
-        rounds=rounds, c_g=c_g, c_t=c_t, seed=seed, least=least, select=select.__name__, chunk=chunk, most=most)
-    if folder: _same(folder, asked)
+    asked = dict(
+        world=[type(world).__name__, to_dict(world)],
+        policy=[type(policy).__name__, to_dict(policy)],
+        budget=budget,
+        rounds=rounds,
+        c_g=c_g,
+        c_t=c_t,
+        seed=seed,
+        least=least,
+        select=select.__name__,
+        chunk=chunk,
+        most=most,
+    )
+    if folder:
+        _same(folder, asked)
     done, at = _state(folder) if folder else ([], None)
-    if len(done) == rounds+1: return done
-    if done and at: world.load(at)
+    if len(done) == rounds + 1:
+        return done
+    if done and at:
+        world.load(at)
     else:
-        world.start(); done = [Round(0, scores=world.evaluate())]
-        if folder: _keep(world, folder, done)
+        world.start()
+        done = [Round(0, scores=world.evaluate())]
+        if folder:
+            _keep(world, folder, done)
     while len(done) <= rounds:
-        done.append(_round(world, policy, budget, rounds, least, c_g, c_t, seed, select, chunk, most, folder, done))
-        if folder: _keep(world, folder, done)
+        done.append(
+            _round(
+                world,
+                policy,
+                budget,
+                rounds,
+                least,
+                c_g,
+                c_t,
+                seed,
+                select,
+                chunk,
+                most,
+                folder,
+                done,
+            )
+        )
+        if folder:
+            _keep(world, folder, done)
     return done
 
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #076f3787
 def _round(world, policy, budget, rounds, least, c_g, c_t, seed, select, chunk, most, folder, done):
     t, spent = len(done), done[-1].spent
-    money = (budget-spent)*policy.share(rounds, done[1:])
-    draws = _Draws(folder and folder/f'draws-{t}.jsonl')
-    money, drawn, kept, generating = _draw(world, money, budget-spent, least, c_g, c_t, _seed(seed, t), chunk, most, draws)
-    pays = int((money-c_g*drawn)/c_t+1e-9) if c_t else len(kept)
+    money = (budget - spent) * policy.share(rounds, done[1:])
+    draws = _Draws(folder and folder / f"draws-{t}.jsonl")
+    money, drawn, kept, generating = _draw(
+        world, money, budget - spent, least, c_g, c_t, _seed(seed, t), chunk, most, draws
+    )
+    pays = int((money - c_g * drawn) / c_t + 1e-9) if c_t else len(kept)
     chosen = select(kept, max(0, pays))
-    training = world.update(chosen, _seed(seed, t, 'update')) if chosen else Usage()
-    cost = c_g*drawn+c_t*len(chosen)
-    return Round(t, drawn, len(kept), len(chosen), cost, spent+cost, world.evaluate(), generating, training)
+    training = world.update(chosen, _seed(seed, t, "update")) if chosen else Usage()
+    cost = c_g * drawn + c_t * len(chosen)
+    return Round(
+        t, drawn, len(kept), len(chosen), cost, spent + cost, world.evaluate(), generating, training
+    )
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #4219e007
 def _code(world):
-    import inspect, sys
-    names = [m for m in (type(world).__module__, run_bootstrap.__module__) if m != '__main__']
+    import inspect
+    import sys
+
+    names = [m for m in (type(world).__module__, run_bootstrap.__module__) if m != "__main__"]
     return content_key([inspect.getsource(sys.modules[m]) for m in names], 12)
+
 
 def _one(job):
     "One policy on one seed, as rows"
     world, policy, kw, folder, code = job
-    name = content_key([type(world).__name__, to_dict(world), type(policy).__name__, to_dict(policy), kw, code], 16)
-    done = run_bootstrap(world, policy, seed=world.seed, folder=folder and Path(folder)/name, **kw)
+    name = content_key(
+        [type(world).__name__, to_dict(world), type(policy).__name__, to_dict(policy), kw, code], 16
+    )
+    done = run_bootstrap(
+        world, policy, seed=world.seed, folder=folder and Path(folder) / name, **kw
+    )
     score = next(iter(done[0].scores))
-    return [dict(policy=policy.name, seed=world.seed, round=r.round, spent=r.spent, drawn=r.drawn, accepted=r.accepted,
-        trained=r.trained, seconds=r.generating.seconds+r.training.seconds, score=r.scores[score]) for r in done]
+    return [
+        dict(
+            policy=policy.name,
+            seed=world.seed,
+            round=r.round,
+            spent=r.spent,
+            drawn=r.drawn,
+            accepted=r.accepted,
+            trained=r.trained,
+            seconds=r.generating.seconds + r.training.seconds,
+            score=r.scores[score],
+        )
+        for r in done
+    ]
 
-def _begin(world): world.start()
 
+def _begin(world):
+    world.start()
+
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #8712b8bc
 def compare_policies(
-    world:LearningTask, # what is learned; its seed is replaced
-    policies:list, # to compare
-    seeds:list[int], # of task, first model, draws and training
-    folder:Path|None=None, # where runs are kept; None: nowhere
-    jobs:int=1, # processes
-    **kw # for `run_bootstrap`: budget, rounds, c_g, c_t, chunk
-) -> list[dict]: # a row a policy, seed and round
+    world: LearningTask,  # what is learned; its seed is replaced
+    policies: list,  # to compare
+    seeds: list[int],  # of task, first model, draws and training
+    folder: Path | None = None,  # where runs are kept; None: nowhere
+    jobs: int = 1,  # processes
+    **kw,  # for `run_bootstrap`: budget, rounds, c_g, c_t, chunk
+) -> list[dict]:  # a row a policy, seed and round
     "Every policy on every seed, at equal total cost"
-    code = _code(world) if folder else ''
-    todo = [(replace(world, seed=s), p, kw, folder and str(folder), code) for s in seeds for p in policies]
-    if jobs > 1: pmap(_begin, [replace(world, seed=s) for s in seeds], jobs, desc='first models')
+    code = _code(world) if folder else ""
+    todo = [
+        (replace(world, seed=s), p, kw, folder and str(folder), code)
+        for s in seeds
+        for p in policies
+    ]
+    if jobs > 1:
+        pmap(_begin, [replace(world, seed=s) for s in seeds], jobs, desc="first models")
     return [r for rows in pmap(_one, todo, jobs, desc=type(world).__name__) for r in rows]
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #86d30df3
 def final_scores(
-    rows:list[dict] # of `compare_policies`
-) -> dict: # policy -> seed -> score after the last round
+    rows: list[dict],  # of `compare_policies`
+) -> dict:  # policy -> seed -> score after the last round
     "Where each run ended"
-    last, out = max(r['round'] for r in rows), {}
+    last, out = max(r["round"] for r in rows), {}
     for r in rows:
-        if r['round'] == last: out.setdefault(r['policy'], {})[r['seed']] = r['score']
+        if r["round"] == last:
+            out.setdefault(r["policy"], {})[r["seed"]] = r["score"]
     return out
 
+
 def policy_differences(
-    rows:list[dict], # of `compare_policies`
-    base:str='constant' # policy that the others are compared with
-) -> list[dict]: # a row a policy: mean score, and the paired difference as value, lo, hi, n
+    rows: list[dict],  # of `compare_policies`
+    base: str = "constant",  # policy that the others are compared with
+) -> list[dict]:  # a row a policy: mean score, and the paired difference as value, lo, hi, n
     "Paired differences from one policy at the end, with intervals over seeds"
     ends = final_scores(rows)
-    def diff(p): return paired_difference([ends[p][s] for s in ends[base]], list(ends[base].values()))
-    def better(v): return sum(v[s] > ends[base][s] for s in v)
-    return [dict(policy=p, score=sum(v.values())/len(v), **diff(p).row(), better=better(v)) for p,v in ends.items() if p != base]
 
+    def diff(p):
+        return paired_difference([ends[p][s] for s in ends[base]], list(ends[base].values()))
+
+    def better(v):
+        return sum(v[s] > ends[base][s] for s in v)
+
+    return [
+        dict(policy=p, score=sum(v.values()) / len(v), **diff(p).row(), better=better(v))
+        for p, v in ends.items()
+        if p != base
+    ]
+
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #38c0c8fd
 def score_curve(
-    rows:list[dict] # of `compare_policies`
-) -> list[dict]: # a row a policy and round: score as value, lo, hi, n; money spent so far
+    rows: list[dict],  # of `compare_policies`
+) -> list[dict]:  # a row a policy and round: score as value, lo, hi, n; money spent so far
     "Score against money, with intervals over seeds"
     groups = {}
-    for r in rows: groups.setdefault((r['policy'], r['round']), []).append(r)
-    def mean(rs): return dict(spent=sum(r['spent'] for r in rs)/len(rs), **bootstrap([r['score'] for r in rs]).row())
-    return [dict(policy=p, round=t, **mean(rs)) for (p,t),rs in groups.items()]
+    for r in rows:
+        groups.setdefault((r["policy"], r["round"]), []).append(r)
+
+    def mean(rs):
+        return dict(
+            spent=sum(r["spent"] for r in rs) / len(rs), **bootstrap([r["score"] for r in rs]).row()
+        )
+
+    return [dict(policy=p, round=t, **mean(rs)) for (p, t), rs in groups.items()]
+
 
 def choose_growth_rate(
-    world:LearningTask, # what is learned
-    rates:list[float], # growth from a round to the next
-    seeds:list[int], # none of those that are reported
-    **kw # for `compare_policies`
-) -> tuple[float, list[dict]]: # (the growth whose mean final score is best, rows of the race)
+    world: LearningTask,  # what is learned
+    rates: list[float],  # growth from a round to the next
+    seeds: list[int],  # none of those that are reported
+    **kw,  # for `compare_policies`
+) -> tuple[float, list[dict]]:  # (the growth whose mean final score is best, rows of the race)
     "Choose the growth rate of an exponential policy"
     policies = {BudgetPolicy(rate=u).name: u for u in rates}
     rows = compare_policies(world, [BudgetPolicy(rate=u) for u in rates], seeds, **kw)
-    ends = {p: sum(v.values())/len(v) for p,v in final_scores(rows).items()}
+    ends = {p: sum(v.values()) / len(v) for p, v in final_scores(rows).items()}
     return policies[max(ends, key=ends.get)], rows

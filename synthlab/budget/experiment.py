@@ -11,186 +11,330 @@ __all__ = ['toy_rows', 'advantage_rows', 'price_rows', 'flaw_rows', 'PolicyCompa
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .bootstrap import LearningTask, choose_growth_rate, compare_policies, policy_differences, score_curve
+from synthlab.budget.bootstrap import (
+    LearningTask,
+    choose_growth_rate,
+    compare_policies,
+    policy_differences,
+    score_curve,
+)
 from .learners import AdditionTask, DenoisingTask, PuzzleTask
-from .schedules import AdaptivePolicy, BudgetPolicy, CONSTANT, LINEAR, whole_samples
-from .theory import Gaussian, fit_to_budget, gap_estimates, optimal_schedule, plateau, reward_gap, simulate_samples
+from .schedules import CONSTANT, LINEAR, AdaptivePolicy, BudgetPolicy, whole_samples
+from synthlab.budget.theory import (
+    Gaussian,
+    fit_to_budget,
+    gap_estimates,
+    optimal_schedule,
+    plateau,
+    reward_gap,
+    simulate_samples,
+)
 from ..core.stats import Estimate
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #ad1a7841
 def toy_rows(
-    kappas=(1., 2., 4.), # how lenient the verifier is
-    n0:int=10, # samples of the first round
-    most:int=1000, # samples in all
-    start:float=18**.5 # distance of the first model from the best
-) -> list[dict]: # kappa, policy, round, spent, value; and the plateau of the constant policy
+    kappas=(1.0, 2.0, 4.0),  # how lenient the verifier is
+    n0: int = 10,  # samples of the first round
+    most: int = 1000,  # samples in all
+    start: float = 18**0.5,  # distance of the first model from the best
+) -> list[dict]:  # kappa, policy, round, spent, value; and the plateau of the constant policy
     "Gap against samples for constant, linear and exponential policies that begin alike"
     out = []
     for k in kappas:
         w = Gaussian(kappa=k, start=start)
-        for name,p in dict(constant=CONSTANT, linear=LINEAR, exponential=BudgetPolicy(rate=w.rho-1)).items():
-            n = [n0*q for q in p.shape(200)]
+        for name, p in dict(
+            constant=CONSTANT, linear=LINEAR, exponential=BudgetPolicy(rate=w.rho - 1)
+        ).items():
+            n = [n0 * q for q in p.shape(200)]
             for T in range(1, 201):
-                if sum(n[:T]) > most: break
-                about = dict(kappa=f'kappa={k:g}, growth {w.rho:.3g}', policy=name, plateau=plateau(w, n0))
-                out.append(dict(about, round=T, spent=sum(n[:T]), value=float(reward_gap(w, n[:T])), lo=None, hi=None))
+                if sum(n[:T]) > most:
+                    break
+                about = dict(
+                    kappa=f"kappa={k:g}, growth {w.rho:.3g}", policy=name, plateau=plateau(w, n0)
+                )
+                out.append(
+                    dict(
+                        about,
+                        round=T,
+                        spent=sum(n[:T]),
+                        value=float(reward_gap(w, n[:T])),
+                        lo=None,
+                        hi=None,
+                    )
+                )
     return out
 
+# %% ../../nbs/lib/budget/06_experiment.ipynb #587fd280
 def advantage_rows(
-    kappas=(1., 2., 4.), # how lenient the verifier is
-    rounds=range(2, 41, 2) # of training
-) -> list[dict]: # growth, rounds, value: noise of constant over noise of the optimum; limit: its asymptote
+    kappas=(1.0, 2.0, 4.0),  # how lenient the verifier is
+    rounds=range(2, 41, 2),  # of training
+) -> list[
+    dict
+]:  # growth, rounds, value: noise of constant over noise of the optimum; limit: its asymptote
     "How many times less noise the optimal schedule leaves than a constant one, for the same budget"
     out = []
     for k in kappas:
         w = Gaussian(kappa=k)
         for T in rounds:
-            const, best = (w.moments(fit_to_budget(w, q, 1000.))[1][-1] for q in ([1.]*T, [w.rho**t for t in range(T)]))
-            about = dict(growth=f'growth {w.rho:.3g}', rounds=T, limit=T*(w.rho-1)/(w.rho+1))
-            out.append(dict(about, value=float(const/best), lo=None, hi=None))
+            const, best = (
+                w.moments(fit_to_budget(w, q, 1000.0))[1][-1]
+                for q in ([1.0] * T, [w.rho**t for t in range(T)])
+            )
+            about = dict(
+                growth=f"growth {w.rho:.3g}", rounds=T, limit=T * (w.rho - 1) / (w.rho + 1)
+            )
+            out.append(dict(about, value=float(const / best), lo=None, hi=None))
     return out
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #e023081a
 def price_rows(
-    c_gs=(0., 1., 5., 20.), # cost of a draw; training on a sample costs 1
-    rounds:int=20, # of training
-    start:float=50**.5, # distance of the first model from the best
-    times:float=1.35 # budget, in what three samples in each round cost
-) -> list[dict]: # c_g, policy, value: gap; lost: relative to the optimum
+    c_gs=(0.0, 1.0, 5.0, 20.0),  # cost of a draw; training on a sample costs 1
+    rounds: int = 20,  # of training
+    start: float = 50**0.5,  # distance of the first model from the best
+    times: float = 1.35,  # budget, in what three samples in each round cost
+) -> list[dict]:  # c_g, policy, value: gap; lost: relative to the optimum
     "Gap of policies at equal expected cost, by the price of a draw"
     from synthlab.budget.theory import expected_cost
+
     w, out = Gaussian(start=start), []
     for c in c_gs:
-        C = times*float(expected_cost(w, [3.]*rounds, c))
-        made = {p.name: fit_to_budget(w, p.shape(rounds), C, c, least=1.) for p in (CONSTANT, LINEAR, BudgetPolicy(rate=w.rho-1))}
-        made['optimum with prices'] = optimal_schedule(w, rounds, C, c)
-        best = float(reward_gap(w, made['optimum with prices']))
-        got = {k: float(reward_gap(w, n)) for k,n in made.items()}
-        out += [dict(c_g=c, budget=C, policy=k, value=v, lost=v/best, lo=None, hi=None) for k,v in got.items()]
+        C = times * float(expected_cost(w, [3.0] * rounds, c))
+        made = {
+            p.name: fit_to_budget(w, p.shape(rounds), C, c, least=1.0)
+            for p in (CONSTANT, LINEAR, BudgetPolicy(rate=w.rho - 1))
+        }
+        made["optimum with prices"] = optimal_schedule(w, rounds, C, c)
+        best = float(reward_gap(w, made["optimum with prices"]))
+        got = {k: float(reward_gap(w, n)) for k, n in made.items()}
+        out += [
+            dict(c_g=c, budget=C, policy=k, value=v, lost=v / best, lo=None, hi=None)
+            for k, v in got.items()
+        ]
     return out
 
+# %% ../../nbs/lib/budget/06_experiment.ipynb #3b1a11df
 def flaw_rows(
-    budget:int=1000, # samples in all
-    rounds:int=15, # of training
-    runs:int=300, # simulated
-    flaws:dict|None=None # name -> arguments of `simulate_samples`; None: false accepts, false rejects and finite pools
-) -> list[dict]: # flaw, policy, value, lo, hi, n
+    budget: int = 1000,  # samples in all
+    rounds: int = 15,  # of training
+    runs: int = 300,  # simulated
+    flaws: dict
+    # name -> arguments of `simulate_samples`; None: false accepts, false rejects and finite pools
+    | None = None,
+) -> list[dict]:  # flaw, policy, value, lo, hi, n
     "Gap of policies when the verifier errs or prompts run out, by simulation"
     w, out = Gaussian(), []
-    flaws = flaws or {'none': {}, '5 % false accepts': dict(false_accept=.05), '20 % false accepts': dict(false_accept=.2),
-        '30 % false rejects': dict(false_reject=.3), '200 prompts': dict(pool=200), '50 prompts': dict(pool=50)}
-    for name,kw in flaws.items():
-        for p in (CONSTANT, LINEAR, BudgetPolicy(rate=w.rho-1)):
-            out.append(dict(flaw=name, policy=p.name, **gap_estimates(w, simulate_samples(w, whole_samples(p.shape(rounds), budget), runs, **kw))[-1].row()))
+    flaws = flaws or {
+        "none": {},
+        "5 % false accepts": dict(false_accept=0.05),
+        "20 % false accepts": dict(false_accept=0.2),
+        "30 % false rejects": dict(false_reject=0.3),
+        "200 prompts": dict(pool=200),
+        "50 prompts": dict(pool=50),
+    }
+    for name, kw in flaws.items():
+        for p in (CONSTANT, LINEAR, BudgetPolicy(rate=w.rho - 1)):
+            out.append(
+                dict(
+                    flaw=name,
+                    policy=p.name,
+                    **gap_estimates(
+                        w, simulate_samples(w, whole_samples(p.shape(rounds), budget), runs, **kw)
+                    )[-1].row(),
+                )
+            )
     return out
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #ad14221b
 @dataclass
 class PolicyComparison:
     "A race under several conditions"
-    rows: list = field(default_factory=list) # of `compare_policies`, with the condition
-    tried: list = field(default_factory=list) # of `choose_growth_rate`, with the condition
-    rate: dict = field(default_factory=dict) # condition -> growth chosen
 
-    def curves(self): return [dict(condition=c, **r) for c,rs in self._by().items() for r in score_curve(rs)]
-    def paired(self): return [dict(condition=c, growth=self.rate[c], **r) for c,rs in self._by().items() for r in policy_differences(rs)]
+    rows: list = field(default_factory=list)  # of `compare_policies`, with the condition
+    tried: list = field(default_factory=list)  # of `choose_growth_rate`, with the condition
+    rate: dict = field(default_factory=dict)  # condition -> growth chosen
+
+    def curves(self):
+        return [dict(condition=c, **r) for c, rs in self._by().items() for r in score_curve(rs)]
+
+    def paired(self):
+        return [
+            dict(condition=c, growth=self.rate[c], **r)
+            for c, rs in self._by().items()
+            for r in policy_differences(rs)
+        ]
+
     def _by(self):
         out = {}
-        for r in self.rows: out.setdefault(r['condition'], []).append({k: v for k,v in r.items() if k != 'condition'})
+        for r in self.rows:
+            out.setdefault(r["condition"], []).append(
+                {k: v for k, v in r.items() if k != "condition"}
+            )
         return out
 
+# %% ../../nbs/lib/budget/06_experiment.ipynb #ad45f23d
 def compare_in_conditions(
-    conditions:dict, # name -> (world, c_t)
-    budget:float, # of each run
-    rounds:int, # of training
-    seeds:int, # reported: 0, 1, …
-    tune:int, # seeds to choose the growth rate on: 1000, 1001, …; 0: the first of the rates
-    rates:list, # growth rates to choose from
-    folder:Path|None=None, # where runs are kept
-    jobs:int=1, # processes
-    c_g:float=1., # cost of a draw
-    policies:str='constant linear exponential adaptive' # to race
-) -> PolicyComparison: # rows and rates
+    conditions: dict,  # name -> (world, c_t)
+    budget: float,  # of each run
+    rounds: int,  # of training
+    seeds: int,  # reported: 0, 1, …
+    tune: int,  # seeds to choose the growth rate on: 1000, 1001, …; 0: the first of the rates
+    rates: list,  # growth rates to choose from
+    folder: Path | None = None,  # where runs are kept
+    jobs: int = 1,  # processes
+    c_g: float = 1.0,  # cost of a draw
+    policies: str = "constant linear exponential adaptive",  # to race
+) -> PolicyComparison:  # rows and rates
     "Race policies under each condition; runs that are already in the folder are not run again"
     out = PolicyComparison()
-    for name,(world,c_t) in conditions.items():
+    for name, (world, c_t) in conditions.items():
         kw = dict(budget=budget, rounds=rounds, c_g=c_g, c_t=c_t, folder=folder, jobs=jobs)
-        rate, tried = choose_growth_rate(world, rates, range(1000, 1000+tune), **kw) if tune else (rates[0], [])
+        rate, tried = (
+            choose_growth_rate(world, rates, range(1000, 1000 + tune), **kw)
+            if tune
+            else (rates[0], [])
+        )
         four = [CONSTANT, LINEAR, ExponentialPolicy(rate=rate), AdaptivePolicy(c_g, c_t, rate)]
         out.rate[name] = rate
         out.tried += [dict(r, condition=name) for r in tried]
         chosen = [p for p in four if p.name in policies.split()]
-        out.rows += [dict(r, condition=name) for r in compare_policies(world, chosen, range(seeds), **kw)]
+        out.rows += [
+            dict(r, condition=name) for r in compare_policies(world, chosen, range(seeds), **kw)
+        ]
     return out
+
 
 class ExponentialPolicy(BudgetPolicy):
     "The exponential policy whatever its rate, under one name"
+
     @property
-    def name(self): return 'exponential'
+    def name(self):
+        return "exponential"
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #f5a7c737
-_sizes = dict(tiny=dict(digits=(1,), hidden=32, layers=1, pretrain=600, begin=.2, test=500),
-    small=dict(digits=(2,), hidden=64, pretrain=1500, test=2000), full={})
-_kinds = dict(converged={}, hasty=dict(epochs=1, warm=0), noisy=dict(false_accept=.1), mixed={})
+_sizes = dict(
+    tiny=dict(digits=(1,), hidden=32, layers=1, pretrain=600, begin=0.2, test=500),
+    small=dict(digits=(2,), hidden=64, pretrain=1500, test=2000),
+    full={},
+)
+_kinds = dict(converged={}, hasty=dict(epochs=1, warm=0), noisy=dict(false_accept=0.1), mixed={})
+
 
 def addition_conditions(
-    size:str, # tiny, small or full
-    names:str # of converged, hasty, noisy and mixed, separated by spaces
-) -> dict[str, tuple[LearningTask, float]]: # name -> (world, cost of training on a sample, in draws)
+    size: str,  # tiny, small or full
+    names: str,  # of converged, hasty, noisy and mixed, separated by spaces
+) -> dict[
+    str, tuple[LearningTask, float]
+]:  # name -> (world, cost of training on a sample, in draws)
     "Conditions of the addition world. Raises ValueError for another name"
     if size not in _sizes or [n for n in names.split() if n not in _kinds]:
-        raise ValueError(f'addition comes in {", ".join(_sizes)} and {", ".join(_kinds)}; got {size!r}, {names!r}')
+        raise ValueError(
+            f"addition comes in {', '.join(_sizes)} and {', '.join(_kinds)}; got {size!r}, "
+            f"{names!r}"
+        )
     out = {}
     for n in names.split():
         w = AdditionTask(**{**_sizes[size], **_kinds[n]})
-        if n == 'mixed': w = replace(w, digits=tuple(range(max(1, w.width-1), w.width+2)))
-        out[f'addition, {n}'] = w, 3.*w.epochs
+        if n == "mixed":
+            w = replace(w, digits=tuple(range(max(1, w.width - 1), w.width + 2)))
+        out[f"addition, {n}"] = w, 3.0 * w.epochs
     return out
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #b97d66ac
-_image_sizes = dict(tiny=dict(hidden=64, pretrain=150, epochs=10, gain=1.), small=dict(hidden=96, pretrain=300, gain=2.), full={})
-_image_kinds = {'digits, noise 0.4': dict(noise=.4, gain=3.), 'digits, noise 0.25': dict(noise=.25, gain=1.5)}
+_image_sizes = dict(
+    tiny=dict(hidden=64, pretrain=150, epochs=10, gain=1.0),
+    small=dict(hidden=96, pretrain=300, gain=2.0),
+    full={},
+)
+_image_kinds = {
+    "digits, noise 0.4": dict(noise=0.4, gain=3.0),
+    "digits, noise 0.25": dict(noise=0.25, gain=1.5),
+}
+
 
 def image_conditions(
-    size:str # tiny or small, which have one level of noise, or full
-) -> dict[str, tuple[LearningTask, float]]: # name -> (world, cost of training on a sample, in draws)
+    size: str,  # tiny or small, which have one level of noise, or full
+) -> dict[
+    str, tuple[LearningTask, float]
+]:  # name -> (world, cost of training on a sample, in draws)
     "Conditions of the denoising world. Raises ValueError for another size"
-    if size not in _image_sizes: raise ValueError(f'denoising comes in {", ".join(_image_sizes)}; got {size!r}')
-    made = {k: DenoisingTask(**{**kw, **_image_sizes[size]}) for k,kw in list(_image_kinds.items())[:2 if size == 'full' else 1]}
-    return {k: (w, w.c_t) for k,w in made.items()}
+    if size not in _image_sizes:
+        raise ValueError(f"denoising comes in {', '.join(_image_sizes)}; got {size!r}")
+    made = {
+        k: DenoisingTask(**{**kw, **_image_sizes[size]})
+        for k, kw in list(_image_kinds.items())[: 2 if size == "full" else 1]
+    }
+    return {k: (w, w.c_t) for k, w in made.items()}
 
+# %% ../../nbs/lib/budget/06_experiment.ipynb #380208a9
 def problem_conditions(
-    model:str # `smollm2`, or a chat model for a GPU as `HF` takes it
-) -> dict[str, tuple[LearningTask, float]]: # name -> (world, cost of training on a sample, in draws)
-    "Sums of one digit with one worked example for the embedded model, of four to six terms for any other"
-    if model == 'smollm2': return {'problems, smollm2': (PuzzleTask(shots=1, test=16), 2.)}
+    model: str,  # `smollm2`, or a chat model for a GPU as `HF` takes it
+) -> dict[
+    str, tuple[LearningTask, float]
+]:  # name -> (world, cost of training on a sample, in draws)
+    """Sums of one digit with one worked example for the embedded model, of four to six terms for
+    any other
+    """
+    if model == "smollm2":
+        return {"problems, smollm2": (PuzzleTask(shots=1, test=16), 2.0)}
     hard = dict(min_terms=4, max_terms=6, min_digits=2, max_digits=3)
-    return {f'problems, {model.split("/")[-1]}': (PuzzleTask(model=model, config=hard, maxtok=16, batch=32, lr=2e-4, test=500), 2.)}
+    return {
+        f"problems, {model.split('/')[-1]}": (
+            PuzzleTask(model=model, config=hard, maxtok=16, batch=32, lr=2e-4, test=500),
+            2.0,
+        )
+    }
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #403f09e7
-_image = dict(cols=('denoising, s=10 (PSNR)', 'denoising, s=20 (PSNR)'), rows={'pre-trained': [(40.92, 36.96)],
-    'constant': [(42.75, 38.91), (43.15, 39.45), (44.18, 39.91)], 'linear': [(43.90, 39.90), (44.23, 40.08), (44.64, 40.26)],
-    'exponential': [(44.84, 40.14)]})
-_math = dict(cols=('GSM-symbolic (%)', 'p1 (%)', 'p2 (%)'), rows={'pre-trained': [(55.60, 34.98, 15.72)],
-    'constant': [(60.28, 38.50, 16.93), (60.16, 39.68, 17.73), (64.04, 41.66, 18.81)],
-    'linear': [(62.54, 38.88, 17.01), (61.96, 39.94, 17.29), (64.24, 40.84, 19.17)], 'exponential': [(65.66, 47.26, 20.65)]})
+_image = dict(
+    cols=("denoising, s=10 (PSNR)", "denoising, s=20 (PSNR)"),
+    rows={
+        "pre-trained": [(40.92, 36.96)],
+        "constant": [(42.75, 38.91), (43.15, 39.45), (44.18, 39.91)],
+        "linear": [(43.90, 39.90), (44.23, 40.08), (44.64, 40.26)],
+        "exponential": [(44.84, 40.14)],
+    },
+)
+_math = dict(
+    cols=("GSM-symbolic (%)", "p1 (%)", "p2 (%)"),
+    rows={
+        "pre-trained": [(55.60, 34.98, 15.72)],
+        "constant": [(60.28, 38.50, 16.93), (60.16, 39.68, 17.73), (64.04, 41.66, 18.81)],
+        "linear": [(62.54, 38.88, 17.01), (61.96, 39.94, 17.29), (64.24, 40.84, 19.17)],
+        "exponential": [(65.66, 47.26, 20.65)],
+    },
+)
 
-def published_rows() -> list[dict]: # a row a policy; the best of its settings for each column
+
+def published_rows() -> list[dict]:  # a row a policy; the best of its settings for each column
     "Table 2 of Spend Wisely (arXiv 2501.18962): one run each, published"
-    def best(t, p): return {c: max(v[i] for v in t['rows'][p]) for i,c in enumerate(t['cols'])}
-    return [dict(policy=p, **best(_image, p), **best(_math, p)) for p in _image['rows']]
 
+    def best(t, p):
+        return {c: max(v[i] for v in t["rows"][p]) for i, c in enumerate(t["cols"])}
+
+    return [dict(policy=p, **best(_image, p), **best(_math, p)) for p in _image["rows"]]
+
+# %% ../../nbs/lib/budget/06_experiment.ipynb #c2cd789a
 def published_comparison(
-    races:list # `PolicyComparison`, each with its conditions
-) -> list[dict]: # a row a policy: published columns, labelled, then ours with intervals over seeds
+    races: list,  # `PolicyComparison`, each with its conditions
+) -> list[dict]:  # a row a policy: published columns, labelled, then ours with intervals over seeds
     "Table 2 with what our models reached at the end of their budgets"
-    def labelled(r): return {k if k == 'policy' else f'published: {k}': v for k,v in r.items()}
-    rows = {r['policy']: labelled(r) for r in published_rows()}
+
+    def labelled(r):
+        return {k if k == "policy" else f"published: {k}": v for k, v in r.items()}
+
+    rows = {r["policy"]: labelled(r) for r in published_rows()}
     for r in (r for race in races for r in race.curves()):
-        last = max(x['round'] for race in races for x in race.curves() if x['condition'] == r['condition'])
-        if r['round'] == last: at = r['policy']
-        elif (r['round'], r['policy']) == (0, 'constant'): at = 'pre-trained'
-        else: continue
-        rows.setdefault(at, dict(policy=at))[f'ours: {r["condition"]}'] = str(Estimate(r['value'], r['lo'], r['hi'], r['n']))
+        last = max(
+            x["round"] for race in races for x in race.curves() if x["condition"] == r["condition"]
+        )
+        if r["round"] == last:
+            at = r["policy"]
+        elif (r["round"], r["policy"]) == (0, "constant"):
+            at = "pre-trained"
+        else:
+            continue
+        rows.setdefault(at, dict(policy=at))[f"ours: {r['condition']}"] = str(
+            Estimate(r["value"], r["lo"], r["hi"], r["n"])
+        )
     cols = list(dict.fromkeys(c for r in rows.values() for c in r))
-    return [{c: r.get(c, '') for c in cols} for r in rows.values()]
+    return [{c: r.get(c, "") for c in cols} for r in rows.values()]

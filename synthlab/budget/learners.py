@@ -17,77 +17,112 @@ from ..core.types import Message, Usage, content_key
 from ..models.hub import atomic_dir, cache_dir, quiet_transformers
 
 # %% ../../nbs/lib/budget/05_learners.ipynb #14601e19
-CHARS = '0123456789+='
+CHARS = "0123456789+="
+
 
 def draw_problems(
-    n:int, # problems
-    rng, # numpy generator
-    digits:tuple=(3,), # lengths of the numbers, one drawn for each problem
-): # (n, 2) whole numbers
+    n: int,  # problems
+    rng,  # numpy generator
+    digits: tuple = (3,),  # lengths of the numbers, one drawn for each problem
+):  # (n, 2) whole numbers
     "Draw problems, a number of digits first, then both numbers below that power of ten"
     import numpy as np
-    top = 10**rng.choice(np.array(digits), n)
-    return (rng.random((n, 2))*top[:,None]).astype(int)
+
+    top = 10 ** rng.choice(np.array(digits), n)
+    return (rng.random((n, 2)) * top[:, None]).astype(int)
+
 
 def encode_problems(
-    ab, # (n, 2) whole numbers
-    width:int # digits of the longest number
-): # (n, 2*width+2) token ids of `a+b=`
+    ab,  # (n, 2) whole numbers
+    width: int,  # digits of the longest number
+):  # (n, 2*width+2) token ids of `a+b=`
     "Problems as token ids"
     import numpy as np
-    n = len(ab)
-    def num(x, w): return x[:,None]//10**np.arange(w)[::-1] % 10
-    return np.concatenate([num(ab[:,0], width), np.full((n, 1), 10), num(ab[:,1], width), np.full((n, 1), 11)], 1)
 
+    n = len(ab)
+
+    def num(x, w):
+        return x[:, None] // 10 ** np.arange(w)[::-1] % 10
+
+    return np.concatenate(
+        [num(ab[:, 0], width), np.full((n, 1), 10), num(ab[:, 1], width), np.full((n, 1), 11)], 1
+    )
+
+# %% ../../nbs/lib/budget/05_learners.ipynb #c381e88f
 def encode_answers(
-    ab, # (n, 2) whole numbers
-    width:int # digits of the longest number
-): # (n, width+1) token ids
+    ab,  # (n, 2) whole numbers
+    width: int,  # digits of the longest number
+):  # (n, width+1) token ids
     "Right answers as token ids"
     import numpy as np
-    return ab.sum(1)[:,None]//10**np.arange(width+1)[::-1] % 10
+
+    return ab.sum(1)[:, None] // 10 ** np.arange(width + 1)[::-1] % 10
 
 # %% ../../nbs/lib/budget/05_learners.ipynb #90b4d445
 def small_llama(
-    width:int, # digits of the longest number
-    hidden:int=96, # size of the residual stream
-    layers:int=2 # blocks
-): # transformers' LlamaForCausalLM, random weights from torch's generator
+    width: int,  # digits of the longest number
+    hidden: int = 96,  # size of the residual stream
+    layers: int = 2,  # blocks
+):  # transformers' LlamaForCausalLM, random weights from torch's generator
     "A small Llama"
     from transformers import LlamaConfig, LlamaForCausalLM
-    cfg = LlamaConfig(vocab_size=13, hidden_size=hidden, intermediate_size=256, num_hidden_layers=layers, num_attention_heads=4,
-        max_position_embeddings=3*width+4, tie_word_embeddings=True, use_cache=False, bos_token_id=None, eos_token_id=None)
+
+    cfg = LlamaConfig(
+        vocab_size=13,
+        hidden_size=hidden,
+        intermediate_size=256,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=3 * width + 4,
+        tie_word_embeddings=True,
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
     return LlamaForCausalLM(cfg)
+
 
 @contextmanager
 def use_one_thread():
     "Small tensors gain nothing from a second thread, and lose on a busy machine"
     import torch
+
     n = torch.get_num_threads()
     torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n)
 
+# %% ../../nbs/lib/budget/05_learners.ipynb #701966a0
 @use_one_thread()
 def _steps(model, ids, ask, epochs, batch, lr, warm, gen, decay=True):
     "Train on whole texts, loss on the answers: AdamW, linear warm-up, linear decay to nothing"
     import torch
-    opt = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=.01)
-    per = -(-len(ids)//batch); total, step = epochs*per, 0
+
+    opt = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
+    per = -(-len(ids) // batch)
+    total, step = epochs * per, 0
     model.train()
     for _ in range(epochs):
         order = torch.randperm(len(ids), generator=gen)
         for i in range(per):
-            x = ids[order[i*batch:(i+1)*batch]]
-            for g in opt.param_groups: g['lr'] = lr*min(1., (step+1)/(warm+1))*(1-decay*step/total)
-            logits = model(x[:,:-1]).logits[:,ask-1:]
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), x[:,ask:].flatten())
-            opt.zero_grad(); loss.backward(); opt.step(); step += 1
+            x = ids[order[i * batch : (i + 1) * batch]]
+            for g in opt.param_groups:
+                g["lr"] = lr * min(1.0, (step + 1) / (warm + 1)) * (1 - decay * step / total)
+            logits = model(x[:, :-1]).logits[:, ask - 1 :]
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), x[:, ask:].flatten())
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            step += 1
 
+# %% ../../nbs/lib/budget/05_learners.ipynb #f06d3fef
 @use_one_thread()
 def _answer(model, prompts, size, gen, batch=2048):
     "Token ids of prompts and sampled answers, digit by digit, at temperature 1"
     import torch
+
     out = []
     model.eval()
     with torch.inference_mode():
@@ -95,189 +130,296 @@ def _answer(model, prompts, size, gen, batch=2048):
             new, past = x, None
             for _ in range(size):
                 got = model(new, past_key_values=past, use_cache=True, logits_to_keep=1)
-                noise = torch.rand((len(x), 10), generator=gen).clamp(1e-9, 1-1e-7)
-                new, past = (got.logits[:,-1,:10]-torch.log(-torch.log(noise))).argmax(-1, keepdim=True), got.past_key_values
+                noise = torch.rand((len(x), 10), generator=gen).clamp(1e-9, 1 - 1e-7)
+                new, past = (
+                    (got.logits[:, -1, :10] - torch.log(-torch.log(noise))).argmax(
+                        -1, keepdim=True
+                    ),
+                    got.past_key_values,
+                )
                 x = torch.cat([x, new], 1)
             out.append(x)
     return torch.cat(out)
 
+# %% ../../nbs/lib/budget/05_learners.ipynb #7eed8d14
 @use_one_thread()
 def _judge(model, ids, ask, batch=2048):
-    "Of texts with right answers: the chance that the model samples the answer, and whether it is the greedy one"
+    """Of texts with right answers: the chance that the model samples the answer, and whether it is
+    the greedy one
+    """
     import torch
+
     chance, greedy = [], []
     model.eval()
     with torch.inference_mode():
         for x in ids.split(batch):
-            logp = model(x[:,:-1]).logits[:,ask-1:,:10].log_softmax(-1)
-            want = x[:,ask:]
-            chance.append(logp.gather(-1, want[...,None])[...,0].sum(1).exp()); greedy.append((logp.argmax(-1) == want).all(1))
+            logp = model(x[:, :-1]).logits[:, ask - 1 :, :10].log_softmax(-1)
+            want = x[:, ask:]
+            chance.append(logp.gather(-1, want[..., None])[..., 0].sum(1).exp())
+            greedy.append((logp.argmax(-1) == want).all(1))
     return torch.cat(chance).double(), torch.cat(greedy)
 
 # %% ../../nbs/lib/budget/05_learners.ipynb #40ce2956
 @dataclass
 class AdditionTask:
-    "Sums with an exact verifier and a small Llama. Fields are settings; `seed` decides the first model and the test problems"
-    digits:tuple=(3,) # lengths of the numbers; several: mixed difficulty
-    epochs:int=4 # of training in each round
-    warm:int=10 # steps of warm-up in each round; 0: none
-    lr:float=1e-3 # highest learning rate
-    batch:int=64 # samples a step
-    false_accept:float=0. # chance that the verifier accepts a wrong answer
-    pretrain:int=4000 # right examples for the first model
-    begin:float=.25 # reward at which the first model stops learning from them
-    hidden:int=96 # size of the model
-    layers:int=2 # of the model
-    test:int=4000 # problems for evaluation
-    seed:int=0 # of the first model and the test problems
+    """Sums with an exact verifier and a small Llama.
+
+    Fields are settings; `seed` decides the first model and the test problems
+    """
+
+    digits: tuple = (3,)  # lengths of the numbers; several: mixed difficulty
+    epochs: int = 4  # of training in each round
+    warm: int = 10  # steps of warm-up in each round; 0: none
+    lr: float = 1e-3  # highest learning rate
+    batch: int = 64  # samples a step
+    false_accept: float = 0.0  # chance that the verifier accepts a wrong answer
+    pretrain: int = 4000  # right examples for the first model
+    begin: float = 0.25  # reward at which the first model stops learning from them
+    hidden: int = 96  # size of the model
+    layers: int = 2  # of the model
+    test: int = 4000  # problems for evaluation
+    seed: int = 0  # of the first model and the test problems
 
     @property
-    def width(self): return max(self.digits)
+    def width(self):
+        return max(self.digits)
+
     @property
-    def ask(self): return 2*self.width+2
+    def ask(self):
+        return 2 * self.width + 2
+
     def _gen(self, seed):
         import torch
+
         return torch.Generator().manual_seed(seed)
+
     def _rng(self, *key):
         import numpy as np
-        return np.random.default_rng(int(content_key(['addition', *key], 12), 16))
+
+        return np.random.default_rng(int(content_key(["addition", *key], 12), 16))
 
     def start(self):
         import torch
-        spec = {k: getattr(self, k) for k in ('digits', 'pretrain', 'begin', 'hidden', 'layers', 'seed')}
-        at = cache_dir()/'addition'/content_key([spec, 1], 16)
+
+        spec = {
+            k: getattr(self, k) for k in ("digits", "pretrain", "begin", "hidden", "layers", "seed")
+        }
+        at = cache_dir() / "addition" / content_key([spec, 1], 16)
         if not at.exists():
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed); self.model = small_llama(self.width, self.hidden, self.layers)
+                torch.manual_seed(self.seed)
+                self.model = small_llama(self.width, self.hidden, self.layers)
             self._pretrain()
-            with atomic_dir(at) as tmp: self.save(tmp)
+            with atomic_dir(at) as tmp:
+                self.save(tmp)
         self.load(at)
 
     def _pretrain(self, most=60):
-        sets = (('train', self.pretrain), ('check', 500))
-        ids, check = (self._right(draw_problems(n, self._rng(k, self.seed), self.digits)) for k,n in sets)
+        sets = (("train", self.pretrain), ("check", 500))
+        ids, check = (
+            self._right(draw_problems(n, self._rng(k, self.seed), self.digits)) for k, n in sets
+        )
         gen = self._gen(self.seed)
         for i in range(most):
-            _steps(self.model, ids, self.ask, 1, 64, 1e-3, 50*(i == 0), gen, decay=False)
-            if float(_judge(self.model, check, self.ask)[0].mean()) >= self.begin: return
-        raise ValueError(f'the first model does not reach a reward of {self.begin} in {most} epochs')
+            _steps(self.model, ids, self.ask, 1, 64, 1e-3, 50 * (i == 0), gen, decay=False)
+            if float(_judge(self.model, check, self.ask)[0].mean()) >= self.begin:
+                return
+        raise ValueError(
+            f"the first model does not reach a reward of {self.begin} in {most} epochs"
+        )
 
     def _right(self, ab):
-        import numpy as np, torch
-        return torch.as_tensor(np.concatenate([encode_problems(ab, self.width), encode_answers(ab, self.width)], 1))
+        import numpy as np
+        import torch
 
-    def generate(self, n, seed): # n samples from a seed
+        return torch.as_tensor(
+            np.concatenate([encode_problems(ab, self.width), encode_answers(ab, self.width)], 1)
+        )
+
+    def generate(self, n, seed):  # n samples from a seed
         "Draw samples"
         import time
-        start = time.perf_counter()
-        prompts = encode_problems(draw_problems(n, self._rng('ask', seed), self.digits), self.width)
-        out = _answer(self.model, prompts, self.width+1, self._gen(seed)).tolist()
-        return out, Usage(inp=n*self.ask, out=n*(self.width+1), seconds=time.perf_counter()-start)
 
-    def verify(self, samples, seed): # samples, and a seed for errors
+        start = time.perf_counter()
+        prompts = encode_problems(draw_problems(n, self._rng("ask", seed), self.digits), self.width)
+        out = _answer(self.model, prompts, self.width + 1, self._gen(seed)).tolist()
+        return out, Usage(
+            inp=n * self.ask, out=n * (self.width + 1), seconds=time.perf_counter() - start
+        )
+
+    def verify(self, samples, seed):  # samples, and a seed for errors
         "Which samples to accept"
         import numpy as np
-        x = np.array(samples); w = self.width; ten = 10**np.arange(w)[::-1]
-        right = (x[:,:w]*ten).sum(1)+(x[:,w+1:2*w+1]*ten).sum(1) == (x[:,self.ask:]*10**np.arange(w+1)[::-1]).sum(1)
-        return (right | (self._rng('verify', seed).random(len(x)) < self.false_accept)).tolist()
 
-    def update(self, samples, seed): # accepted samples, and a seed for their order
+        x = np.array(samples)
+        w = self.width
+        ten = 10 ** np.arange(w)[::-1]
+        right = (x[:, :w] * ten).sum(1) + (x[:, w + 1 : 2 * w + 1] * ten).sum(1) == (
+            x[:, self.ask :] * 10 ** np.arange(w + 1)[::-1]
+        ).sum(1)
+        return (right | (self._rng("verify", seed).random(len(x)) < self.false_accept)).tolist()
+
+    def update(self, samples, seed):  # accepted samples, and a seed for their order
         "Train on accepted samples"
-        import time, torch
+        import time
+
+        import torch
+
         start = time.perf_counter()
-        _steps(self.model, torch.tensor(samples), self.ask, self.epochs, self.batch, self.lr, self.warm, self._gen(seed))
-        return Usage(inp=self.epochs*len(samples)*(self.ask+self.width+1), seconds=time.perf_counter()-start)
+        _steps(
+            self.model,
+            torch.tensor(samples),
+            self.ask,
+            self.epochs,
+            self.batch,
+            self.lr,
+            self.warm,
+            self._gen(seed),
+        )
+        return Usage(
+            inp=self.epochs * len(samples) * (self.ask + self.width + 1),
+            seconds=time.perf_counter() - start,
+        )
 
     def evaluate(self):
-        ab = draw_problems(self.test, self._rng('test', self.seed), self.digits)
+        ab = draw_problems(self.test, self._rng("test", self.seed), self.digits)
         chance, greedy = _judge(self.model, self._right(ab), self.ask)
         size = [len(str(max(r))) for r in ab.tolist()]
-        def mean(d): return float(chance[[s == d for s in size]].mean())
-        parts = {f'{d} digits': mean(d) for d in sorted(set(size))} if len(self.digits) > 1 else {}
+
+        def mean(d):
+            return float(chance[[s == d for s in size]].mean())
+
+        parts = {f"{d} digits": mean(d) for d in sorted(set(size))} if len(self.digits) > 1 else {}
         return dict(reward=float(chance.mean()), greedy=float(greedy.double().mean()), **parts)
 
-    def save(self, folder): # folder, empty
+    def save(self, folder):  # folder, empty
         "Write the model"
         from safetensors.torch import save_file
-        save_file({k: v for k,v in self.model.state_dict().items() if k != 'lm_head.weight'}, folder/'model.safetensors')
-    def load(self, folder): # folder that was saved to
+
+        save_file(
+            {k: v for k, v in self.model.state_dict().items() if k != "lm_head.weight"},
+            folder / "model.safetensors",
+        )
+
+    def load(self, folder):  # folder that was saved to
         "Read the model"
         from safetensors.torch import load_file
+
         self.model = small_llama(self.width, self.hidden, self.layers)
-        self.model.load_state_dict(load_file(folder/'model.safetensors'), strict=False)
+        self.model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
 
 # %% ../../nbs/lib/budget/05_learners.ipynb #c4b96f62
-def missing_requirement() -> str: # one line with the command that installs it; '' when nothing is missing
+def missing_requirement() -> (
+    str
+):  # one line with the command that installs it; '' when nothing is missing
     "What these problems lack on this machine"
-    if find_spec('reasoning_gym'): return ''
+    if find_spec("reasoning_gym"):
+        return ""
     return "reasoning-gym is not installed: uv pip install 'reasoning-gym>=0.1.25,<0.2'"
 
+# %% ../../nbs/lib/budget/05_learners.ipynb #8d88348a
 @dataclass
 class PuzzleTask:
-    "A reasoning-gym dataset and a chat model with a LoRA adapter. Raises ValueError where reasoning-gym is not installed"
-    dataset:str='chain_sum' # as reasoning-gym names it
-    config:dict = field(default_factory=dict) # of the dataset; empty: sums of two numbers of one digit
-    model:str='smollm2' # as `HF` takes it
-    shots:int=3 # worked examples when drawing and evaluating
-    rank:int=16 # of the adapter
-    epochs:int=2 # of training in each round
-    lr:float=5e-4 # learning rate
-    batch:int=8 # samples a step
-    maxtok:int=8 # tokens of an answer
-    test:int=64 # problems for evaluation
-    seed:int=0 # of the adapter and the test problems
+    """A reasoning-gym dataset and a chat model with a LoRA adapter.
 
-    def problems(self, n, key): # how many, and what decides them
+    Raises ValueError where reasoning-gym is not installed
+    """
+
+    dataset: str = "chain_sum"  # as reasoning-gym names it
+    config: dict = field(
+        default_factory=dict
+    )  # of the dataset; empty: sums of two numbers of one digit
+    model: str = "smollm2"  # as `HF` takes it
+    shots: int = 3  # worked examples when drawing and evaluating
+    rank: int = 16  # of the adapter
+    epochs: int = 2  # of training in each round
+    lr: float = 5e-4  # learning rate
+    batch: int = 8  # samples a step
+    maxtok: int = 8  # tokens of an answer
+    test: int = 64  # problems for evaluation
+    seed: int = 0  # of the adapter and the test problems
+
+    def problems(self, n, key):  # how many, and what decides them
         "Fresh problems"
         import warnings
-        if why := missing_requirement(): raise ValueError(why)
-        with warnings.catch_warnings(): warnings.simplefilter('ignore'); import reasoning_gym
+
+        if why := missing_requirement():
+            raise ValueError(why)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import reasoning_gym
         easy = dict(min_terms=2, max_terms=2, min_digits=1, max_digits=1)
-        config = self.config or (easy if self.dataset == 'chain_sum' else {})
-        data = reasoning_gym.create_dataset(self.dataset, size=n, seed=int(content_key(['puzzles', *key], 7), 16), **config)
+        config = self.config or (easy if self.dataset == "chain_sum" else {})
+        data = reasoning_gym.create_dataset(
+            self.dataset, size=n, seed=int(content_key(["puzzles", *key], 7), 16), **config
+        )
         return list(data), data
 
     def _chat(self, question):
-        own, _ = self.problems(self.shots, ['shots', 0]) if self.shots else ([], None)
-        said = [(e['question'], str(e['answer'])) for e in own]
-        return [m for q,a in said for m in (Message('user', q), Message('assistant', a))]+[Message('user', question)]
+        own, _ = self.problems(self.shots, ["shots", 0]) if self.shots else ([], None)
+        said = [(e["question"], str(e["answer"])) for e in own]
+        return [m for q, a in said for m in (Message("user", q), Message("assistant", a))] + [
+            Message("user", question)
+        ]
 
     def start(self):
-        import peft, torch
-        from synthlab.models.local import HF
-        self.problems(1, ['check'])
-        self.hf = HF(self.model)
-        cfg = peft.LoraConfig(r=self.rank, lora_alpha=2*self.rank, target_modules='all-linear', task_type='CAUSAL_LM')
-        with torch.random.fork_rng(), quiet_transformers():
-            torch.manual_seed(self.seed); self.net = peft.get_peft_model(self.hf._shared['net'], cfg)
-        self.hf._shared['net'] = self.net.eval()
+        import peft
+        import torch
 
-    def generate(self, n, seed): # n samples from a seed
+        from synthlab.models.local import HF
+
+        self.problems(1, ["check"])
+        self.hf = HF(self.model)
+        cfg = peft.LoraConfig(
+            r=self.rank,
+            lora_alpha=2 * self.rank,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+        with torch.random.fork_rng(), quiet_transformers():
+            torch.manual_seed(self.seed)
+            self.net = peft.get_peft_model(self.hf._shared["net"], cfg)
+        self.hf._shared["net"] = self.net.eval()
+
+    def generate(self, n, seed):  # n samples from a seed
         "Draw samples"
-        asked, _ = self.problems(n, ['ask', seed])
-        said = self.hf([self._chat(e['question']) for e in asked], temp=1., maxtok=self.maxtok, seed=[seed+i for i in range(n)])
-        rows = [[seed, n, i, e['question'], r[0].text] for i,(e,r) in enumerate(zip(asked, said))]
+        asked, _ = self.problems(n, ["ask", seed])
+        said = self.hf(
+            [self._chat(e["question"]) for e in asked],
+            temp=1.0,
+            maxtok=self.maxtok,
+            seed=[seed + i for i in range(n)],
+        )
+        rows = [[seed, n, i, e["question"], r[0].text] for i, (e, r) in enumerate(zip(asked, said))]
         return rows, sum((r[0].usage for r in said), Usage())
 
     def _score(self, rows):
-        made = {k: self.problems(k[1], ['ask', k[0]]) for k in {(r[0], r[1]) for r in rows}}
+        made = {k: self.problems(k[1], ["ask", k[0]]) for k in {(r[0], r[1]) for r in rows}}
+
         def one(s, n, i, _, text):
             entries, data = made[s, n]
             return data.score_answer(text.strip(), entries[i]) >= 1
+
         return [bool(one(*r)) for r in rows]
-    def verify(self, samples, seed): # samples, and a seed for errors
+
+    def verify(self, samples, seed):  # samples, and a seed for errors
         "Which samples to accept"
         return self._score(samples)
 
     def _ids(self, question, text):
-        ask = self.hf.prompter.ids([Message('user', question)])
-        return ask, self.hf.tok(text.strip(), add_special_tokens=False)['input_ids']+[self.hf.tok.eos_token_id]
+        ask = self.hf.prompter.ids([Message("user", question)])
+        return ask, self.hf.tok(text.strip(), add_special_tokens=False)["input_ids"] + [
+            self.hf.tok.eos_token_id
+        ]
 
-    def update(self, samples, seed): # accepted samples, and a seed for their order
+    def update(self, samples, seed):  # accepted samples, and a seed for their order
         "Train on accepted samples"
-        import time, torch
+        import time
+
+        import torch
+
         start, gen, tokens = time.perf_counter(), torch.Generator().manual_seed(seed), 0
-        rows = [self._ids(q, t) for *_,q,t in samples]
+        rows = [self._ids(q, t) for *_, q, t in samples]
         opt = torch.optim.AdamW([p for p in self.net.parameters() if p.requires_grad], lr=self.lr)
         self.net.train()
         with torch.random.fork_rng():
@@ -286,181 +428,267 @@ class PuzzleTask:
                 for part in torch.randperm(len(rows), generator=gen).split(self.batch):
                     tokens += self._step([rows[i] for i in part], opt)
         self.net.eval()
-        return Usage(inp=tokens, seconds=time.perf_counter()-start)
+        return Usage(inp=tokens, seconds=time.perf_counter() - start)
 
     def _step(self, rows, opt):
         import torch
-        width = max(len(a)+len(b) for a,b in rows)
-        def pad(f, fill): return torch.tensor([f(a, b)+[fill]*(width-len(a)-len(b)) for a,b in rows], device=self.hf.device)
-        ids, mask = pad(lambda a, b: a+b, self.hf.pad), pad(lambda a, b: [1]*len(a+b), 0)
-        labels = pad(lambda a, b: [-100]*len(a)+b, -100)
+
+        width = max(len(a) + len(b) for a, b in rows)
+
+        def pad(f, fill):
+            return torch.tensor(
+                [f(a, b) + [fill] * (width - len(a) - len(b)) for a, b in rows],
+                device=self.hf.device,
+            )
+
+        ids, mask = pad(lambda a, b: a + b, self.hf.pad), pad(lambda a, b: [1] * len(a + b), 0)
+        labels = pad(lambda a, b: [-100] * len(a) + b, -100)
         loss = self.net(input_ids=ids, attention_mask=mask, labels=labels).loss
-        opt.zero_grad(); loss.backward(); opt.step()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
         return int(mask.sum())
 
     def evaluate(self):
-        asked, data = self.problems(self.test, ['test', self.seed])
-        said = self.hf([self._chat(e['question']) for e in asked], maxtok=self.maxtok)
-        return dict(accuracy=sum(data.score_answer(r[0].text.strip(), e) >= 1 for r,e in zip(said, asked))/len(asked))
+        asked, data = self.problems(self.test, ["test", self.seed])
+        said = self.hf([self._chat(e["question"]) for e in asked], maxtok=self.maxtok)
+        return dict(
+            accuracy=sum(data.score_answer(r[0].text.strip(), e) >= 1 for r, e in zip(said, asked))
+            / len(asked)
+        )
 
-    def save(self, folder): # folder, empty
+    def save(self, folder):  # folder, empty
         "Write the model"
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
-        save_file({k: v.contiguous() for k,v in get_peft_model_state_dict(self.net).items()}, folder/'adapter.safetensors')
-    def load(self, folder): # folder that was saved to
+
+        save_file(
+            {k: v.contiguous() for k, v in get_peft_model_state_dict(self.net).items()},
+            folder / "adapter.safetensors",
+        )
+
+    def load(self, folder):  # folder that was saved to
         "Read the model"
         from peft import set_peft_model_state_dict
         from safetensors.torch import load_file
-        if not hasattr(self, 'net'): self.start()
-        set_peft_model_state_dict(self.net, load_file(folder/'adapter.safetensors'))
+
+        if not hasattr(self, "net"):
+            self.start()
+        set_peft_model_state_dict(self.net, load_file(folder / "adapter.safetensors"))
 
 # %% ../../nbs/lib/budget/05_learners.ipynb #3223604a
 DIFFUSION_STEPS = 40
 
+
 @lru_cache
-def load_digit_images() -> tuple: # (to pre-train on, prompts, to evaluate on), each (n, 64)
+def load_digit_images() -> tuple:  # (to pre-train on, prompts, to evaluate on), each (n, 64)
     "scikit-learn's digits in a fixed order"
     import numpy as np
     from sklearn.datasets import load_digits
-    x = load_digits().data/8-1
-    x = x[np.random.default_rng(0).permutation(len(x))].astype('float32')
+
+    x = load_digits().data / 8 - 1
+    x = x[np.random.default_rng(0).permutation(len(x))].astype("float32")
     return x[:300], x[300:1300], x[1300:]
 
-def signal_schedule(): # (STEPS+1,) share of variance that is signal, step 0 first
+
+def signal_schedule():  # (STEPS+1,) share of variance that is signal, step 0 first
     "The cosine schedule"
     import torch
-    f = torch.cos((torch.arange(DIFFUSION_STEPS+1)/DIFFUSION_STEPS+.008)/1.008*torch.pi/2)**2
-    return (f/f[0]).clamp(1e-4, 1.)
+
+    f = (
+        torch.cos(
+            (torch.arange(DIFFUSION_STEPS + 1) / DIFFUSION_STEPS + 0.008) / 1.008 * torch.pi / 2
+        )
+        ** 2
+    )
+    return (f / f[0]).clamp(1e-4, 1.0)
+
 
 def psnr(
-    a, # images (n, 64)
-    b # images (n, 64)
-): # (n,), dB
+    a,  # images (n, 64)
+    b,  # images (n, 64)
+):  # (n,), dB
     "Peak signal-to-noise ratio for pixels in [-1, 1]"
-    return 10*(4/((a-b)**2).mean(-1).clamp(min=1e-8)).log10()
+    return 10 * (4 / ((a - b) ** 2).mean(-1).clamp(min=1e-8)).log10()
 
+# %% ../../nbs/lib/budget/05_learners.ipynb #3bab6c39
 def noise_predictor(
-    hidden:int=192 # units of a layer
-): # torch module of (image, step) to noise
+    hidden: int = 192,  # units of a layer
+):  # torch module of (image, step) to noise
     "A network that tells the noise in an image"
     import torch
     from torch import nn
+
     class Eps(nn.Module):
         def __init__(self):
             super().__init__()
-            self.t = nn.Embedding(DIFFUSION_STEPS+1, hidden)
+            self.t = nn.Embedding(DIFFUSION_STEPS + 1, hidden)
             self.a, self.out = nn.Linear(64, hidden), nn.Linear(hidden, 64)
             self.b, self.c = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
-        def forward(self, x, t): # images, steps
-            h = torch.nn.functional.silu(self.a(x)+self.t(t))
-            for f in (self.b, self.c): h = h+torch.nn.functional.silu(f(h))
+
+        def forward(self, x, t):  # images, steps
+            h = torch.nn.functional.silu(self.a(x) + self.t(t))
+            for f in (self.b, self.c):
+                h = h + torch.nn.functional.silu(f(h))
             return self.out(h)
+
     return Eps()
 
 # %% ../../nbs/lib/budget/05_learners.ipynb #405b7eec
 @dataclass
 class DenoisingTask:
     "Digits, a small diffusion model, and a verifier that knows the clean image"
-    noise:float=.4 # standard deviation added to pixels in [-1, 1]
-    gain:float=3. # dB over the noisy image from which an attempt is accepted
-    epochs:int=20 # of training in each round
-    lr:float=1e-3 # highest learning rate
-    batch:int=128 # samples a step
-    pretrain:int=600 # steps of the first model
-    hidden:int=192 # size of the model
-    seed:int=0 # of the first model and the noise on test images
+
+    noise: float = 0.4  # standard deviation added to pixels in [-1, 1]
+    gain: float = 3.0  # dB over the noisy image from which an attempt is accepted
+    epochs: int = 20  # of training in each round
+    lr: float = 1e-3  # highest learning rate
+    batch: int = 128  # samples a step
+    pretrain: int = 600  # steps of the first model
+    hidden: int = 192  # size of the model
+    seed: int = 0  # of the first model and the noise on test images
 
     def _gen(self, *key):
         import torch
-        return torch.Generator().manual_seed(int(content_key(['denoise', *key], 8), 16))
+
+        return torch.Generator().manual_seed(int(content_key(["denoise", *key], 8), 16))
+
     @property
     def level(self):
         a = signal_schedule()
-        return int(((1-a).sqrt()/a.sqrt()-self.noise).abs().argmin())
+        return int(((1 - a).sqrt() / a.sqrt() - self.noise).abs().argmin())
+
     @property
     def c_t(self):
-        "Cost of training on a sample, in draws: an epoch counts as three evaluations of the network, a draw as one a step"
-        return 3*self.epochs/self.level
+        """Cost of training on a sample, in draws: an epoch counts as three evaluations of the
+        network, a draw as one a step
+        """
+        return 3 * self.epochs / self.level
 
     def start(self):
         import torch
-        at = cache_dir()/'denoise'/content_key([self.pretrain, self.hidden, self.seed, 1], 16)
+
+        at = cache_dir() / "denoise" / content_key([self.pretrain, self.hidden, self.seed, 1], 16)
         if not at.exists():
-            with torch.random.fork_rng(devices=[]): torch.manual_seed(self.seed); self.model = noise_predictor(self.hidden)
-            x, gen = torch.tensor(load_digit_images()[0]), self._gen('pretrain', self.seed)
-            batches = (x[torch.randint(len(x), (128,), generator=gen)] for _ in range(self.pretrain))
-            self._fit(((b, *self._noised(b, DIFFUSION_STEPS, gen)) for b in batches), self.pretrain, 2e-3)
-            with atomic_dir(at) as tmp: self.save(tmp)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                self.model = noise_predictor(self.hidden)
+            x, gen = torch.tensor(load_digit_images()[0]), self._gen("pretrain", self.seed)
+            batches = (
+                x[torch.randint(len(x), (128,), generator=gen)] for _ in range(self.pretrain)
+            )
+            self._fit(
+                ((b, *self._noised(b, DIFFUSION_STEPS, gen)) for b in batches), self.pretrain, 2e-3
+            )
+            with atomic_dir(at) as tmp:
+                self.save(tmp)
         self.load(at)
 
     def _noised(self, x, top, gen):
         import torch
-        t = torch.randint(1, top+1, (len(x),), generator=gen); a = signal_schedule()[t][:,None]
-        return a.sqrt()*x+(1-a).sqrt()*torch.randn(x.shape, generator=gen), t
+
+        t = torch.randint(1, top + 1, (len(x),), generator=gen)
+        a = signal_schedule()[t][:, None]
+        return a.sqrt() * x + (1 - a).sqrt() * torch.randn(x.shape, generator=gen), t
 
     @use_one_thread()
     def _fit(self, batches, total, lr):
         import torch
-        opt = torch.optim.AdamW(self.model.parameters(), lr=lr); a = signal_schedule()
-        for i,(x,xt,t) in enumerate(batches):
-            for g in opt.param_groups: g['lr'] = lr*min(1., (i+1)/11)*(1-i/total)
-            at = a[t][:,None]
-            loss = ((self.model(xt, t)-(xt-at.sqrt()*x)/(1-at).sqrt())**2).mean()
-            opt.zero_grad(); loss.backward(); opt.step()
+
+        opt = torch.optim.AdamW(self.model.parameters(), lr=lr)
+        a = signal_schedule()
+        for i, (x, xt, t) in enumerate(batches):
+            for g in opt.param_groups:
+                g["lr"] = lr * min(1.0, (i + 1) / 11) * (1 - i / total)
+            at = a[t][:, None]
+            loss = ((self.model(xt, t) - (xt - at.sqrt() * x) / (1 - at).sqrt()) ** 2).mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
 
     @use_one_thread()
     def _attempt(self, y, gen):
         "Walk back from noisy images, at random"
         import torch
-        a, x = signal_schedule(), y*signal_schedule()[self.level].sqrt()
+
+        a, x = signal_schedule(), y * signal_schedule()[self.level].sqrt()
         with torch.inference_mode():
             for t in range(self.level, 0, -1):
                 eps = self.model(x, torch.full((len(x),), t))
-                clean = ((x-(1-a[t]).sqrt()*eps)/a[t].sqrt()).clamp(-1, 1)
-                step = 1-a[t]/a[t-1]
-                mean = (a[t-1].sqrt()*step*clean+(a[t]/a[t-1]).sqrt()*(1-a[t-1])*x)/(1-a[t])
-                x = mean+((1-a[t-1])/(1-a[t])*step).sqrt()*torch.randn(x.shape, generator=gen)
+                clean = ((x - (1 - a[t]).sqrt() * eps) / a[t].sqrt()).clamp(-1, 1)
+                step = 1 - a[t] / a[t - 1]
+                mean = (
+                    a[t - 1].sqrt() * step * clean + (a[t] / a[t - 1]).sqrt() * (1 - a[t - 1]) * x
+                ) / (1 - a[t])
+                x = mean + ((1 - a[t - 1]) / (1 - a[t]) * step).sqrt() * torch.randn(
+                    x.shape, generator=gen
+                )
         return x
 
-    def generate(self, n, seed): # n samples from a seed
+    def generate(self, n, seed):  # n samples from a seed
         "Draw samples"
-        import time, torch
-        begun, gen, clean = time.perf_counter(), self._gen('ask', seed), torch.tensor(load_digit_images()[1])
-        i = torch.randint(len(clean), (n,), generator=gen)
-        y = clean[i]+self.noise*torch.randn((n, 64), generator=gen)
-        x = self._attempt(y, gen)
-        rows = torch.cat([i[:,None].float(), psnr(y, clean[i])[:,None]*1000, x*10000], 1)
-        return rows.round().int().tolist(), Usage(seconds=time.perf_counter()-begun)
+        import time
 
-    def verify(self, samples, seed): # samples, and a seed for errors
+        import torch
+
+        begun, gen, clean = (
+            time.perf_counter(),
+            self._gen("ask", seed),
+            torch.tensor(load_digit_images()[1]),
+        )
+        i = torch.randint(len(clean), (n,), generator=gen)
+        y = clean[i] + self.noise * torch.randn((n, 64), generator=gen)
+        x = self._attempt(y, gen)
+        rows = torch.cat([i[:, None].float(), psnr(y, clean[i])[:, None] * 1000, x * 10000], 1)
+        return rows.round().int().tolist(), Usage(seconds=time.perf_counter() - begun)
+
+    def verify(self, samples, seed):  # samples, and a seed for errors
         "Which samples to accept"
         import torch
-        rows = torch.tensor(samples); clean = torch.tensor(load_digit_images()[1])[rows[:,0]]
-        return (psnr(rows[:,2:]/10000, clean) >= rows[:,1]/1000+self.gain).tolist()
 
-    def update(self, samples, seed): # accepted samples, and a seed for their order
+        rows = torch.tensor(samples)
+        clean = torch.tensor(load_digit_images()[1])[rows[:, 0]]
+        return (psnr(rows[:, 2:] / 10000, clean) >= rows[:, 1] / 1000 + self.gain).tolist()
+
+    def update(self, samples, seed):  # accepted samples, and a seed for their order
         "Train on accepted samples"
-        import time, torch
-        begun, gen, x = time.perf_counter(), self._gen('update', seed), torch.tensor(samples)[:,2:]/10000
+        import time
+
+        import torch
+
+        begun, gen, x = (
+            time.perf_counter(),
+            self._gen("update", seed),
+            torch.tensor(samples)[:, 2:] / 10000,
+        )
+
         def batches():
             for _ in range(self.epochs):
                 for part in torch.randperm(len(x), generator=gen).split(self.batch):
                     yield x[part], *self._noised(x[part], self.level, gen)
-        self._fit(batches(), self.epochs*-(-len(x)//self.batch), self.lr)
-        return Usage(seconds=time.perf_counter()-begun)
+
+        self._fit(batches(), self.epochs * -(-len(x) // self.batch), self.lr)
+        return Usage(seconds=time.perf_counter() - begun)
 
     def evaluate(self):
         import torch
-        clean, gen = torch.tensor(load_digit_images()[2]), self._gen('test', self.seed)
-        y = clean+self.noise*torch.randn(clean.shape, generator=gen)
-        return dict(psnr=float(psnr(self._attempt(y, gen), clean).mean()), noisy=float(psnr(y, clean).mean()))
 
-    def save(self, folder): # folder, empty
+        clean, gen = torch.tensor(load_digit_images()[2]), self._gen("test", self.seed)
+        y = clean + self.noise * torch.randn(clean.shape, generator=gen)
+        return dict(
+            psnr=float(psnr(self._attempt(y, gen), clean).mean()),
+            noisy=float(psnr(y, clean).mean()),
+        )
+
+    def save(self, folder):  # folder, empty
         "Write the model"
         from safetensors.torch import save_file
-        save_file(self.model.state_dict(), folder/'model.safetensors')
-    def load(self, folder): # folder that was saved to
+
+        save_file(self.model.state_dict(), folder / "model.safetensors")
+
+    def load(self, folder):  # folder that was saved to
         "Read the model"
         from safetensors.torch import load_file
-        self.model = noise_predictor(self.hidden); self.model.load_state_dict(load_file(folder/'model.safetensors'))
+
+        self.model = noise_predictor(self.hidden)
+        self.model.load_state_dict(load_file(folder / "model.safetensors"))

@@ -11,328 +11,548 @@ import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .schedules import BudgetPolicy, CONSTANT, LINEAR, forecast_acceptance, whole_samples
-from .theory import Gaussian, fit_to_budget, meets_theorem_3_1, optimal_schedule, reward_gap, sample_prices
+from synthlab.budget.schedules import (
+    CONSTANT,
+    LINEAR,
+    BudgetPolicy,
+    forecast_acceptance,
+    whole_samples,
+)
+from synthlab.budget.theory import (
+    Gaussian,
+    fit_to_budget,
+    meets_theorem_3_1,
+    optimal_schedule,
+    reward_gap,
+    sample_prices,
+)
 from ..core.display import long_table, table
 from ..core.settings import cost as money
 from ..core.types import Usage, fold_text, read_jsonl
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #9d33f3da
-COST_UNITS = ('seconds', 'tokens', 'flops', 'usd')
+COST_UNITS = ("seconds", "tokens", "flops", "usd")
+
 
 def _in_unit(u, unit, params, per_token, model):
-    if unit == 'seconds': return u.seconds
-    if unit == 'tokens': return u.inp+u.out
-    if unit == 'flops': return per_token*params*(u.inp+u.out)
+    if unit == "seconds":
+        return u.seconds
+    if unit == "tokens":
+        return u.inp + u.out
+    if unit == "flops":
+        return per_token * params * (u.inp + u.out)
     usd = money(u, model)
-    if usd is None: raise ValueError(f'no price for {model!r} in settings.ini [prices]: give one, or another unit')
+    if usd is None:
+        raise ValueError(
+            f"no price for {model!r} in settings.ini [prices]: give one, or another unit"
+        )
     return usd
 
+# %% ../../nbs/lib/budget/03_planner.ipynb #8a9a021e
 def unit_costs(
-    generated:Usage, # of all draws
-    draws:int, # how many
-    trained:Usage, # of all training
-    samples:int, # trained samples, each counted once however many epochs
-    unit:str='seconds', # seconds, tokens, flops or usd
-    params:float=0, # parameters of the model, for flops: 2 a token to generate, 6 to train (Kaplan et al. 2020)
-    model:str='' # as in the price table, for usd
-) -> tuple[float, float]: # (cost of a draw, cost of a trained sample)
-    "Unit costs from what was used. Raises ValueError for another unit, a missing price or size, or when nothing was done"
-    if unit not in COST_UNITS: raise ValueError(f'unit is one of {", ".join(COST_UNITS)}; got {unit!r}')
-    if unit == 'flops' and not params: raise ValueError('flops need the number of parameters: give params')
-    if not draws or not samples: raise ValueError('unit costs need at least one draw and one trained sample')
-    return _in_unit(generated, unit, params, 2, model)/draws, _in_unit(trained, unit, params, 6, model)/samples
+    generated: Usage,  # of all draws
+    draws: int,  # how many
+    trained: Usage,  # of all training
+    samples: int,  # trained samples, each counted once however many epochs
+    unit: str = "seconds",  # seconds, tokens, flops or usd
+    # parameters of the model, for flops: 2 a token to generate, 6 to train (Kaplan et al. 2020)
+    params: float = 0,
+    model: str = "",  # as in the price table, for usd
+) -> tuple[float, float]:  # (cost of a draw, cost of a trained sample)
+    """Unit costs from what was used.
+
+    Raises ValueError for another unit, a missing price or size, or when nothing was done
+    """
+    if unit not in COST_UNITS:
+        raise ValueError(f"unit is one of {', '.join(COST_UNITS)}; got {unit!r}")
+    if unit == "flops" and not params:
+        raise ValueError("flops need the number of parameters: give params")
+    if not draws or not samples:
+        raise ValueError("unit costs need at least one draw and one trained sample")
+    return _in_unit(generated, unit, params, 2, model) / draws, _in_unit(
+        trained, unit, params, 6, model
+    ) / samples
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #f2f7d834
 @dataclass
 class AcceptanceCurve:
     "Acceptance over rounds as the theory has it: log a = log best - drop ρ^(-2t)"
-    growth:float=math.nan # ρ; NaN: the pilot does not tell
-    best:float=math.nan # where acceptance ends
-    drop:float=math.nan # how far below that it starts, in logs
-    off:float=math.nan # largest distance from the pilot, in its standard errors where counts were given
 
-    def at(self, t): # round, from 0
+    growth: float = math.nan  # ρ; NaN: the pilot does not tell
+    best: float = math.nan  # where acceptance ends
+    drop: float = math.nan  # how far below that it starts, in logs
+    off: float = (
+        math.nan
+    )  # largest distance from the pilot, in its standard errors where counts were given
+
+    def at(self, t):  # round, from 0
         "Acceptance of a round"
-        return self.best*math.exp(-self.drop*self.growth**(-2*t))
+        return self.best * math.exp(-self.drop * self.growth ** (-2 * t))
+
 
 def acceptance_rates(
-    rows # acceptance rates in order, or rounds with `drawn` and `accepted`
-) -> tuple: # (rates, draws of each round; None for bare rates)
+    rows,  # acceptance rates in order, or rounds with `drawn` and `accepted`
+) -> tuple:  # (rates, draws of each round; None for bare rates)
     "Acceptance of each round of a pilot. Raises ValueError when a rate is none"
-    def get(r, k): return r[k] if isinstance(r, dict) else getattr(r, k)
-    bare = [isinstance(r, (int, float)) for r in rows]
-    if any(bare) and not all(bare): raise ValueError('a pilot is either rates, or rounds with drawn and accepted')
-    n = None if all(bare) else [max(1, get(r, 'drawn')) for r in rows]
-    a = [float(r) for r in rows] if n is None else [get(r, 'accepted')/k for r,k in zip(rows, n)]
-    if not a or min(a) < 0 or max(a) > 1 or max(a) == 0:
-        raise ValueError(f'acceptance rates are between 0 and 1, not all 0; got {a}')
-    return [max(x, .5/(n[i] if n else 1e4)) for i,x in enumerate(a)], n
 
+    def get(r, k):
+        return r[k] if isinstance(r, dict) else getattr(r, k)
+
+    bare = [isinstance(r, (int, float)) for r in rows]
+    if any(bare) and not all(bare):
+        raise ValueError("a pilot is either rates, or rounds with drawn and accepted")
+    n = None if all(bare) else [max(1, get(r, "drawn")) for r in rows]
+    a = [float(r) for r in rows] if n is None else [get(r, "accepted") / k for r, k in zip(rows, n)]
+    if not a or min(a) < 0 or max(a) > 1 or max(a) == 0:
+        raise ValueError(f"acceptance rates are between 0 and 1, not all 0; got {a}")
+    return [max(x, 0.5 / (n[i] if n else 1e4)) for i, x in enumerate(a)], n
+
+# %% ../../nbs/lib/budget/03_planner.ipynb #025b413f
 def _line(x, y, w):
     "Weighted least squares of y on -x, the intercept at most 0: (intercept, drop)"
-    W, X, Y = sum(w), sum(a*b for a,b in zip(w, x)), sum(a*b for a,b in zip(w, y))
-    xx = sum(a*b*b for a,b in zip(w, x)); xy = sum(a*b*c for a,b,c in zip(w, x, y))
-    drop = (X*Y/W-xy)/max(xx-X*X/W, 1e-12)
-    top = (Y+drop*X)/W
-    return (top, drop) if top <= 0 else (0., -xy/xx)
+    W, X, Y = sum(w), sum(a * b for a, b in zip(w, x)), sum(a * b for a, b in zip(w, y))
+    xx = sum(a * b * b for a, b in zip(w, x))
+    xy = sum(a * b * c for a, b, c in zip(w, x, y))
+    drop = (X * Y / W - xy) / max(xx - X * X / W, 1e-12)
+    top = (Y + drop * X) / W
+    return (top, drop) if top <= 0 else (0.0, -xy / xx)
+
 
 def fit_pilot(
-    pilot # acceptance rates in order, or rounds with `drawn` and `accepted`
-) -> AcceptanceCurve: # growth is NaN when there are fewer than three rounds or acceptance does not rise
-    "Fit the theory's curve of acceptance to a pilot; the noise of the pilot's own training is left out"
+    pilot,  # acceptance rates in order, or rounds with `drawn` and `accepted`
+) -> (
+    AcceptanceCurve
+):  # growth is NaN when there are fewer than three rounds or acceptance does not rise
+    """Fit the theory's curve of acceptance to a pilot; the noise of the pilot's own training is
+    left out
+    """
     a, n = acceptance_rates(pilot)
-    w = [k*p/max(1-p, 1e-3) for k,p in zip(n or [1]*len(a), a)]
+    w = [k * p / max(1 - p, 1e-3) for k, p in zip(n or [1] * len(a), a)]
     y, found = [math.log(p) for p in a], []
     for i in range(5, 98) if len(a) > 2 else ():
-        x = [(i/100)**t for t in range(len(a))]
+        x = [(i / 100) ** t for t in range(len(a))]
         top, drop = _line(x, y, w)
-        found.append((sum(v*(q-top+drop*b)**2 for v,q,b in zip(w, y, x)), i, top, drop))
-    if not found or (best := min(found))[3] <= .02: return AcceptanceCurve()
-    c = AcceptanceCurve((best[1]/100)**-.5, math.exp(best[2]), best[3])
-    se = [math.sqrt(p*(1-p)/k) if n else .02 for p,k in zip(a, n or [1]*len(a))]
-    return replace(c, off=max(abs(c.at(t)-p)/max(s, 1e-9) for t,(p,s) in enumerate(zip(a, se))))
+        found.append((sum(v * (q - top + drop * b) ** 2 for v, q, b in zip(w, y, x)), i, top, drop))
+    if not found or (best := min(found))[3] <= 0.02:
+        return AcceptanceCurve()
+    c = AcceptanceCurve((best[1] / 100) ** -0.5, math.exp(best[2]), best[3])
+    se = [math.sqrt(p * (1 - p) / k) if n else 0.02 for p, k in zip(a, n or [1] * len(a))]
+    return replace(
+        c, off=max(abs(c.at(t) - p) / max(s, 1e-9) for t, (p, s) in enumerate(zip(a, se)))
+    )
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #cc84ca67
 def read_pilot(
-    text:str # `0.13,0.21,0.29`, or a JSONL file of rounds with `drawn` and `accepted`
-) -> list: # as `fit_pilot` takes it
-    "A pilot as a person gives it. Raises ValueError when it is neither numbers nor a file of rounds"
-    try: return [float(x) for x in str(text).split(',')]
-    except ValueError: pass
-    if not Path(text).is_file(): raise ValueError(f'{text}: neither rates such as 0.13,0.21 nor a file')
+    text: str,  # `0.13,0.21,0.29`, or a JSONL file of rounds with `drawn` and `accepted`
+) -> list:  # as `fit_pilot` takes it
+    """A pilot as a person gives it.
+
+    Raises ValueError when it is neither numbers nor a file of rounds
+    """
+    try:
+        return [float(x) for x in str(text).split(",")]
+    except ValueError:
+        pass
+    if not Path(text).is_file():
+        raise ValueError(f"{text}: neither rates such as 0.13,0.21 nor a file")
     rows = list(read_jsonl(text))
-    if not rows or not all(isinstance(r, dict) and {'drawn', 'accepted'} <= r.keys() for r in rows):
-        raise ValueError(f'{text}: every line needs drawn and accepted')
+    if not rows or not all(isinstance(r, dict) and {"drawn", "accepted"} <= r.keys() for r in rows):
+        raise ValueError(f"{text}: every line needs drawn and accepted")
     return rows
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #ea7198c8
 @dataclass
 class PlanModel:
     "What a plan is judged by"
-    rounds:int # of training
-    c_g:float # cost of a draw
-    c_t:float # cost of training on a sample
-    rho:float # growth
-    rates:list = field(default_factory=list) # expected acceptance of each round; empty in a Gaussian world
-    world:Gaussian|None = None # where there is one
 
-    def prices(self, n): # samples of each round
+    rounds: int  # of training
+    c_g: float  # cost of a draw
+    c_t: float  # cost of training on a sample
+    rho: float  # growth
+    rates: list = field(
+        default_factory=list
+    )  # expected acceptance of each round; empty in a Gaussian world
+    world: Gaussian | None = None  # where there is one
+
+    def prices(self, n):  # samples of each round
         "Price of a trained sample in each round"
-        if self.world: return [float(p) for p in sample_prices(self.world, n, self.c_g, self.c_t)]
-        return [self.c_t+self.c_g/a for a in self.rates]
-    def cost(self, n): # samples of each round
+        if self.world:
+            return [float(p) for p in sample_prices(self.world, n, self.c_g, self.c_t)]
+        return [self.c_t + self.c_g / a for a in self.rates]
+
+    def cost(self, n):  # samples of each round
         "Expected cost of a schedule"
-        return math.fsum(k*p for k,p in zip(n, self.prices(n)))
-    def noise(self, n): # samples of each round
+        return math.fsum(k * p for k, p in zip(n, self.prices(n)))
+
+    def noise(self, n):  # samples of each round
         "Noise left in the final model, up to a factor"
-        return sum(self.rho**(-2*(self.rounds-1-t))/k for t,k in enumerate(n))
-    def gap(self, n): # samples of each round
+        return sum(self.rho ** (-2 * (self.rounds - 1 - t)) / k for t, k in enumerate(n))
+
+    def gap(self, n):  # samples of each round
         "Gap to the best reward"
         return float(reward_gap(self.world, n)) if self.world else math.nan
-    def loss(self, n): # samples of each round
+
+    def loss(self, n):  # samples of each round
         "What a plan minimises"
         return self.gap(n) if self.world else self.noise(n)
-    def acceptance(self, n): # samples of each round
+
+    def acceptance(self, n):  # samples of each round
         "Expected acceptance in each round"
-        if not self.world: return list(self.rates)
+        if not self.world:
+            return list(self.rates)
         m, var = self.world.moments(n)
         return [float(r) for r in self.world.reward(m, var)[:-1]]
 
-    def scaled(self, shape, budget): # relative samples, and what there is to spend
+    def scaled(self, shape, budget):  # relative samples, and what there is to spend
         "Real-valued samples that cost the budget, at least one a round"
-        if self.world: return list(fit_to_budget(self.world, shape, budget, self.c_g, self.c_t, 1.))
+        if self.world:
+            return list(fit_to_budget(self.world, shape, budget, self.c_g, self.c_t, 1.0))
         return _at_least(shape, budget, self.prices(None))
-    def best(self, budget): # what there is to spend
-        "The optimum in real numbers"
-        if self.world: return list(optimal_schedule(self.world, self.rounds, budget, self.c_g, self.c_t, 1.))
-        return self.scaled([self.rho**t/p**.5 for t,p in enumerate(self.prices(None))], budget)
 
-    def whole(self, shape, budget): # relative samples, and what there is to spend
+    def best(self, budget):  # what there is to spend
+        "The optimum in real numbers"
+        if self.world:
+            return list(optimal_schedule(self.world, self.rounds, budget, self.c_g, self.c_t, 1.0))
+        return self.scaled([self.rho**t / p**0.5 for t, p in enumerate(self.prices(None))], budget)
+
+    def whole(self, shape, budget):  # relative samples, and what there is to spend
         "The shape in whole samples whose expected cost stays within the budget"
         real, left = self.scaled(shape, budget), budget
         for _ in range(60):
             n = whole_samples(real, max(left, math.fsum(self.prices(real))), self.prices(real))
-            if (c := self.cost(n)) <= budget: break
-            left *= .9999*budget/c
+            if (c := self.cost(n)) <= budget:
+                break
+            left *= 0.9999 * budget / c
         if self.cost(n) > budget:
-            raise ValueError(f'a budget of {budget:g} is too tight for whole samples in {self.rounds} rounds')
+            raise ValueError(
+                f"a budget of {budget:g} is too tight for whole samples in {self.rounds} rounds"
+            )
         while True:
-            more = [n[:t]+[n[t]+1]+n[t+1:] for t in range(len(n))]
+            more = [n[:t] + [n[t] + 1] + n[t + 1 :] for t in range(len(n))]
             ok = [m for m in more if self.cost(m) <= budget]
-            if not ok or (new := min(ok, key=self.loss)) and self.loss(new) >= self.loss(n): return n
+            if not ok or (new := min(ok, key=self.loss)) and self.loss(new) >= self.loss(n):
+                return n
             n = new
 
+# %% ../../nbs/lib/budget/03_planner.ipynb #f06c144a
 def _at_least(shape, budget, price):
-    if sum(price) > budget: raise ValueError(f'a budget of {budget:g} does not pay one sample in each round: {sum(price):g}')
-    lo, hi = 0., budget/min(p*q for p,q in zip(price, shape))
+    if sum(price) > budget:
+        raise ValueError(
+            f"a budget of {budget:g} does not pay one sample in each round: {sum(price):g}"
+        )
+    lo, hi = 0.0, budget / min(p * q for p, q in zip(price, shape))
     for _ in range(200):
-        k = (lo+hi)/2
-        lo, hi = (k, hi) if math.fsum(p*max(1., k*q) for p,q in zip(price, shape)) <= budget else (lo, k)
-    return [max(1., lo*q) for q in shape]
+        k = (lo + hi) / 2
+        lo, hi = (
+            (k, hi)
+            if math.fsum(p * max(1.0, k * q) for p, q in zip(price, shape)) <= budget
+            else (lo, k)
+        )
+    return [max(1.0, lo * q) for q in shape]
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #e3a9c224
 @dataclass
 class Schedule:
     "How much of a budget to spend in each round, what to expect, and how far to trust it"
-    model:PlanModel # what it was judged by
-    n:list # samples to train on in each round
-    budget:float # given
-    others:dict = field(default_factory=dict) # name -> samples of each round of the policies it was compared with
-    warnings:list = field(default_factory=list) # assumptions that fail, one sentence each
+
+    model: PlanModel  # what it was judged by
+    n: list  # samples to train on in each round
+    budget: float  # given
+    others: dict = field(
+        default_factory=dict
+    )  # name -> samples of each round of the policies it was compared with
+    warnings: list = field(default_factory=list)  # assumptions that fail, one sentence each
 
     @property
-    def cost(self): return self.model.cost(self.n)
-    @property
-    def growth(self): return self.model.rho
+    def cost(self):
+        return self.model.cost(self.n)
 
-    def rows(self) -> list[dict]: # a row a round
+    @property
+    def growth(self):
+        return self.model.rho
+
+    def rows(self) -> list[dict]:  # a row a round
         "Samples, draws, acceptance and cost by round"
-        a, p, spent, out = self.model.acceptance(self.n), self.model.prices(self.n), 0., []
-        for t,k in enumerate(self.n):
-            spent += k*p[t]
-            draws = k*(p[t]-self.model.c_t)/self.model.c_g if self.model.c_g else k/a[t]
-            out.append(dict(round=t+1, samples=k, draws=round(draws), acceptance=a[t], price=p[t], cost=k*p[t], spent=spent))
+        a, p, spent, out = self.model.acceptance(self.n), self.model.prices(self.n), 0.0, []
+        for t, k in enumerate(self.n):
+            spent += k * p[t]
+            draws = k * (p[t] - self.model.c_t) / self.model.c_g if self.model.c_g else k / a[t]
+            out.append(
+                dict(
+                    round=t + 1,
+                    samples=k,
+                    draws=round(draws),
+                    acceptance=a[t],
+                    price=p[t],
+                    cost=k * p[t],
+                    spent=spent,
+                )
+            )
         return out
 
-    def compared(self) -> list[dict]: # a row a policy, the plan first
-        "The plan beside fixed policies that cost the same; noise relative to the plan, gap NaN where the reward is not known"
+    def compared(self) -> list[dict]:  # a row a policy, the plan first
+        """The plan beside fixed policies that cost the same; noise relative to the plan, gap NaN
+        where the reward is not known
+        """
         own = self.model.noise(self.n)
-        return [dict(policy=k, first=n[0], last=n[-1], samples=sum(n), cost=self.model.cost(n), noise=self.model.noise(n)/own,
-            gap=self.model.gap(n)) for k,n in {'plan': self.n, **self.others}.items()]
+        return [
+            dict(
+                policy=k,
+                first=n[0],
+                last=n[-1],
+                samples=sum(n),
+                cost=self.model.cost(n),
+                noise=self.model.noise(n) / own,
+                gap=self.model.gap(n),
+            )
+            for k, n in {"plan": self.n, **self.others}.items()
+        ]
 
-    def told(self) -> dict: # for JSON; NaN as None
+    def told(self) -> dict:  # for JSON; NaN as None
         "The plan as plain data"
         rows = dict(rounds=self.rows(), compared=self.compared(), sensitivity=self.sensitivity())
-        rows = {k: [{a: None if v != v else v for a,v in r.items()} for r in rs] for k,rs in rows.items()}
-        return dict(budget=self.budget, cost=self.cost, growth=self.growth, **rows, warnings=self.warnings)
+        rows = {
+            k: [{a: None if v != v else v for a, v in r.items()} for r in rs]
+            for k, rs in rows.items()
+        }
+        return dict(
+            budget=self.budget, cost=self.cost, growth=self.growth, **rows, warnings=self.warnings
+        )
 
     def __str__(self):
-        parts = [_text(self.rows()), 'compared at the same cost', _text(self.compared()),
-            'if an input is wrong', _text(self.sensitivity())]
-        return '\n\n'.join(p for p in parts+[f'note: {s}' for s in self.warnings])
+        parts = [
+            _text(self.rows()),
+            "compared at the same cost",
+            _text(self.compared()),
+            "if an input is wrong",
+            _text(self.sensitivity()),
+        ]
+        return "\n\n".join(p for p in parts + [f"note: {s}" for s in self.warnings])
 
     def _repr_html_(self):
-        head = f'<b>{len(self.n)} rounds</b> · {self.cost:,.0f} of {self.budget:,.0f} spent · growth {self.growth:.3g}'
-        parts = [('compared at the same cost', self.compared()), ('if an input is wrong', self.sensitivity())]
-        folded = ''.join(f'<details><summary>{t}</summary>{table(rows).data}</details>' for t,rows in parts)
-        notes = ''.join(f'<p>note: {fold_text(s)}</p>' for s in self.warnings)
-        return f'<div>{head}</div>{long_table(self.rows(), first=12)}{folded}{notes}'
+        head = (
+            f"<b>{len(self.n)} rounds</b> · {self.cost:,.0f} of {self.budget:,.0f} spent · "
+            f"growth {self.growth:.3g}"
+        )
+        parts = [
+            ("compared at the same cost", self.compared()),
+            ("if an input is wrong", self.sensitivity()),
+        ]
+        folded = "".join(
+            f"<details><summary>{t}</summary>{table(rows).data}</details>" for t, rows in parts
+        )
+        notes = "".join(f"<p>note: {fold_text(s)}</p>" for s in self.warnings)
+        return f"<div>{head}</div>{long_table(self.rows(), first=12)}{folded}{notes}"
 
-    def figure(self): # Figure
+    def figure(self):  # Figure
         "Samples and money by round, beside a constant policy"
         import matplotlib.pyplot as plt
+
         from synthlab.core.plot import lines, plot_style
-        with plot_style(): fig, axs = plt.subplots(1, 2, figsize=(9.6, 3.1))
-        both = {'plan': self, 'constant': replace(self, n=self.others['constant'])}
-        rows = [dict(r, policy=k) for k,s in both.items() for r in s.rows()]
-        lines(rows, 'round', 'samples', hue='policy', ax=axs[0], title='Samples to train on', ylabel='samples')
-        lines(rows, 'round', 'spent', hue='policy', ax=axs[1], title='Money spent', ylabel='cost, cumulative')
+
+        with plot_style():
+            fig, axs = plt.subplots(1, 2, figsize=(9.6, 3.1))
+        both = {"plan": self, "constant": replace(self, n=self.others["constant"])}
+        rows = [dict(r, policy=k) for k, s in both.items() for r in s.rows()]
+        lines(
+            rows,
+            "round",
+            "samples",
+            hue="policy",
+            ax=axs[0],
+            title="Samples to train on",
+            ylabel="samples",
+        )
+        lines(
+            rows,
+            "round",
+            "spent",
+            hue="policy",
+            ax=axs[1],
+            title="Money spent",
+            ylabel="cost, cumulative",
+        )
         return fig
 
+# %% ../../nbs/lib/budget/03_planner.ipynb #e1988ad9
 def _text(rows):
     "Rows as an aligned plain table"
+
     def cell(v):
-        if isinstance(v, str): return v
-        return '–' if v != v else f'{v:,.0f}' if abs(v) >= 1000 else f'{v:.4g}'
+        if isinstance(v, str):
+            return v
+        return "–" if v != v else f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.4g}"
+
     cols = list(rows[0]) if rows else []
     table = [cols, *([cell(r[c]) for c in cols] for r in rows)]
     wide = [max(map(len, c)) for c in zip(*table)]
-    return '\n'.join('  '.join(s.rjust(w) for s,w in zip(r, wide)) for r in table)
+    return "\n".join("  ".join(s.rjust(w) for s, w in zip(r, wide)) for r in table)
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #8ca30496
 def _variants(m):
     "The model with one input changed: (input, change, model)"
-    for k in ('c_g', 'c_t'):
-        if getattr(m, k): yield from ((k, f'×{f:g}', replace(m, **{k: getattr(m, k)*f})) for f in (.5, 2.))
+    for k in ("c_g", "c_t"):
+        if getattr(m, k):
+            yield from ((k, f"×{f:g}", replace(m, **{k: getattr(m, k) * f})) for f in (0.5, 2.0))
     if not m.world:
-        for f in (.5, 2.):
-            yield 'growth - 1', f'×{f:g}', replace(m, rho=1+f*(m.rho-1))
-            yield 'acceptance', f'odds ×{f:g}', replace(m, rates=[f*a/(1-a+f*a) for a in m.rates])
+        for f in (0.5, 2.0):
+            yield "growth - 1", f"×{f:g}", replace(m, rho=1 + f * (m.rho - 1))
+            yield (
+                "acceptance",
+                f"odds ×{f:g}",
+                replace(m, rates=[f * a / (1 - a + f * a) for a in m.rates]),
+            )
         return
-    for k in ('sigma', 'kappa', 'start'):
-        for f in (.8, 1.25):
-            w = replace(m.world, **{k: getattr(m.world, k)*f})
-            yield k, f'×{f:g}', replace(m, world=w, rho=w.rho)
+    for k in ("sigma", "kappa", "start"):
+        for f in (0.8, 1.25):
+            w = replace(m.world, **{k: getattr(m.world, k) * f})
+            yield k, f"×{f:g}", replace(m, world=w, rho=w.rho)
+
 
 def _redone(m, other, budget):
     "What is lost by planning for another model: first and last round, loss"
-    try: n = m.scaled(other.best(budget), budget)
-    except ValueError: return (math.nan,)*3
-    return round(n[0], 1), round(n[-1], 1), m.loss(n)/m.loss(m.best(budget))-1
+    try:
+        n = m.scaled(other.best(budget), budget)
+    except ValueError:
+        return (math.nan,) * 3
+    return round(n[0], 1), round(n[-1], 1), m.loss(n) / m.loss(m.best(budget)) - 1
+
 
 def _sensitivity(
-    self:Schedule # a plan
-) -> list[dict]: # input, change, first and last round, loss relative to the plan
+    self: Schedule,  # a plan
+) -> list[dict]:  # input, change, first and last round, loss relative to the plan
     "What it would cost to have planned with a wrong input"
-    found = ((k, c, _redone(self.model, o, self.budget)) for k,c,o in _variants(self.model))
-    return [dict(input=k, change=c, first=a, last=b, loss=l) for k,c,(a,b,l) in found]
+    found = ((k, c, _redone(self.model, o, self.budget)) for k, c, o in _variants(self.model))
+    return [dict(input=k, change=c, first=a, last=b, loss=l) for k, c, (a, b, l) in found]
+
 
 Schedule.sensitivity = _sensitivity
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #985dd212
-MIN_ROUND_SAMPLES = 30 # samples in a round below which a warning is due: a judgement, not a result
-DEFAULT_GROWTH = 1.25 # growth assumed when nothing tells
+MIN_ROUND_SAMPLES = 30  # samples in a round below which a warning is due: a judgement, not a result
+DEFAULT_GROWTH = 1.25  # growth assumed when nothing tells
+
 
 def _of_theory(m):
     if m.world and not meets_theorem_3_1(m.world, m.rounds):
-        least = math.ceil(math.log(m.world.start/m.world.s**.5)/math.log(m.rho))
-        yield f'the start is too far for {m.rounds} rounds: theorem 3.1 needs {least}, before that less noise is no better'
+        least = math.ceil(math.log(m.world.start / m.world.s**0.5) / math.log(m.rho))
+        yield (
+            f"the start is too far for {m.rounds} rounds: theorem 3.1 needs {least}, before "
+            "that less noise is no better"
+        )
 
+# %% ../../nbs/lib/budget/03_planner.ipynb #619699cf
 def _of_pilot(m, given, curve, rates, n):
-    if m.world: return
+    if m.world:
+        return
     if not given and math.isnan(curve.growth):
-        yield f'the pilot shows no growth rate (three rising rounds are needed): {DEFAULT_GROWTH} is assumed'
-    falls = [t for t in range(1, len(rates)) if rates[t-1]-rates[t] > 2*math.sqrt(.25*(1/n[t]+1/n[t-1]) if n else 0)]
-    if falls: yield f'acceptance falls after round {falls[0]}: training does not improve the model, and no schedule mends that'
-    if curve.off > 3: yield f'the curve of theory misses the pilot by {curve.off:.1f} standard errors: growth is unreliable'
-    if len(rates) == 1: yield f'acceptance is taken to stay at {rates[0]:.3g}: give a pilot'
-    elif len(rates) < m.rounds: yield f'acceptance from round {len(rates)+1} on is extrapolated'
+        yield (
+            "the pilot shows no growth rate (three rising rounds are needed): "
+            f"{DEFAULT_GROWTH} is assumed"
+        )
+    falls = [
+        t
+        for t in range(1, len(rates))
+        if rates[t - 1] - rates[t] > 2 * math.sqrt(0.25 * (1 / n[t] + 1 / n[t - 1]) if n else 0)
+    ]
+    if falls:
+        yield (
+            f"acceptance falls after round {falls[0]}: training does not improve the model, "
+            "and no schedule mends that"
+        )
+    if curve.off > 3:
+        yield (
+            f"the curve of theory misses the pilot by {curve.off:.1f} standard errors: "
+            "growth is unreliable"
+        )
+    if len(rates) == 1:
+        yield f"acceptance is taken to stay at {rates[0]:.3g}: give a pilot"
+    elif len(rates) < m.rounds:
+        yield f"acceptance from round {len(rates) + 1} on is extrapolated"
 
+# %% ../../nbs/lib/budget/03_planner.ipynb #afbd67f9
 def _of_size(m, n, pool):
     if min(n) < MIN_ROUND_SAMPLES:
-        yield f'round {n.index(min(n))+1} trains on {min(n)} samples: with so few a real model may get worse first'
-    draws = [k*(p-m.c_t)/m.c_g if m.c_g else k/a for k,p,a in zip(n, m.prices(n), m.acceptance(n))]
+        yield (
+            f"round {n.index(min(n)) + 1} trains on {min(n)} samples: with so few a real "
+            "model may get worse first"
+        )
+    draws = [
+        k * (p - m.c_t) / m.c_g if m.c_g else k / a
+        for k, p, a in zip(n, m.prices(n), m.acceptance(n))
+    ]
     if pool and max(draws) > pool:
-        yield f'a round draws {max(draws):.0f} times from {pool} prompts: repeated prompts teach less than theory counts'
+        yield (
+            f"a round draws {max(draws):.0f} times from {pool} prompts: repeated prompts "
+            "teach less than theory counts"
+        )
+
 
 def _of_verifier(m, n, false_accept):
     a = m.acceptance(n)[0]
-    wrong = false_accept*(1-a)/max(a, 1e-12) if false_accept < a else 1.
-    if false_accept and wrong > .05:
-        yield f'about {min(wrong, 1):.0%} of what is accepted in the first round is wrong: theory has no such verifier'
+    wrong = false_accept * (1 - a) / max(a, 1e-12) if false_accept < a else 1.0
+    if false_accept and wrong > 0.05:
+        yield (
+            f"about {min(wrong, 1):.0%} of what is accepted in the first round is wrong: "
+            "theory has no such verifier"
+        )
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #cdc635e3
 def _rates(acceptance, curve, rounds):
     "Acceptance of each round to come: as given, then along the curve or a damped trend"
     a = list(acceptance)[:rounds]
-    if len(a) == rounds: return a
-    if curve.growth == curve.growth: return a+[curve.at(t) for t in range(len(a), rounds)]
-    return a+forecast_acceptance(a, rounds-len(a))
+    if len(a) == rounds:
+        return a
+    if curve.growth == curve.growth:
+        return a + [curve.at(t) for t in range(len(a), rounds)]
+    return a + forecast_acceptance(a, rounds - len(a))
 
+# %% ../../nbs/lib/budget/03_planner.ipynb #37730edf
 def plan(
-    budget:float, # to be spent on drawing and training, in the unit of the two costs
-    c_generate:float=1., # cost of a draw
-    c_train:float=1., # cost of training on one sample
-    acceptance=.5, # a rate, rates by round, a pilot (rounds with `drawn` and `accepted`), or a `Gaussian` world
-    rounds:int=8, # of training
-    growth:float|None=None, # ρ, how fast early noise is forgotten; None: as the pilot shows
-    pool:int=0, # prompts there are; 0: plenty
-    false_accept:float=0. # chance that the verifier accepts a wrong sample, where known
-) -> Schedule: # whole samples; its expected cost is within the budget
-    "The schedule that leaves least noise for the budget. Raises ValueError when inputs make no sense or pay too little"
-    if rounds < 1 or c_generate < 0 or c_train < 0 or c_generate+c_train == 0 or (growth is not None and growth <= 1):
-        raise ValueError('a plan needs rounds >= 1, costs >= 0 of which one is positive, and a growth rate above 1')
+    budget: float,  # to be spent on drawing and training, in the unit of the two costs
+    c_generate: float = 1.0,  # cost of a draw
+    c_train: float = 1.0,  # cost of training on one sample
+    # a rate, rates by round, a pilot (rounds with `drawn` and `accepted`), or a `Gaussian` world
+    acceptance=0.5,
+    rounds: int = 8,  # of training
+    growth: float | None = None,  # ρ, how fast early noise is forgotten; None: as the pilot shows
+    pool: int = 0,  # prompts there are; 0: plenty
+    false_accept: float = 0.0,  # chance that the verifier accepts a wrong sample, where known
+) -> Schedule:  # whole samples; its expected cost is within the budget
+    """The schedule that leaves least noise for the budget.
+
+    Raises ValueError when inputs make no sense or pay too little
+    """
+    if (
+        rounds < 1
+        or c_generate < 0
+        or c_train < 0
+        or c_generate + c_train == 0
+        or (growth is not None and growth <= 1)
+    ):
+        raise ValueError(
+            "a plan needs rounds >= 1, costs >= 0 of which one is positive, and a growth rate "
+            "above 1"
+        )
     if isinstance(acceptance, Gaussian):
         curve, rates, n = AcceptanceCurve(acceptance.rho), [], None
         m = PlanModel(rounds, c_generate, c_train, acceptance.rho, world=acceptance)
     else:
-        rates, n = acceptance_rates([acceptance] if isinstance(acceptance, (int, float)) else list(acceptance))
+        rates, n = acceptance_rates(
+            [acceptance] if isinstance(acceptance, (int, float)) else list(acceptance)
+        )
         curve = fit_pilot(acceptance) if len(rates) > 1 else AcceptanceCurve()
         rho = growth or (curve.growth if curve.growth == curve.growth else DEFAULT_GROWTH)
         m = PlanModel(rounds, c_generate, c_train, rho, _rates(rates, curve, rounds))
-    others = {p.name: m.whole(p.shape(rounds), budget) for p in (CONSTANT, LINEAR, BudgetPolicy('exponential', m.rho-1))}
+    others = {
+        p.name: m.whole(p.shape(rounds), budget)
+        for p in (CONSTANT, LINEAR, BudgetPolicy("exponential", m.rho - 1))
+    }
     best = min([m.whole(m.best(budget), budget), *others.values()], key=m.loss)
-    notes = [*_of_theory(m), *_of_pilot(m, growth, curve, rates, n), *_of_size(m, best, pool),
-        *_of_verifier(m, best, false_accept)]
+    notes = [
+        *_of_theory(m),
+        *_of_pilot(m, growth, curve, rates, n),
+        *_of_size(m, best, pool),
+        *_of_verifier(m, best, false_accept),
+    ]
     return Schedule(m, best, budget, others, notes)

@@ -13,103 +13,152 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class BudgetPolicy:
     "A fixed shape: relative samples of each round. Raises ValueError for another kind"
-    kind:str='exponential' # constant, polynomial or exponential
-    rate:float=.25 # polynomial: the exponent; exponential: the growth u from a round to the next
+
+    kind: str = "exponential"  # constant, polynomial or exponential
+    rate: float = (
+        0.25  # polynomial: the exponent; exponential: the growth u from a round to the next
+    )
 
     def __post_init__(self):
-        if self.kind not in SHAPES: raise ValueError(f'kind is one of {", ".join(SHAPES)}; got {self.kind!r}')
-        if self.kind == 'exponential' and self.rate <= -1: raise ValueError(f'growth is above -1, got {self.rate}')
+        if self.kind not in SHAPES:
+            raise ValueError(f"kind is one of {', '.join(SHAPES)}; got {self.kind!r}")
+        if self.kind == "exponential" and self.rate <= -1:
+            raise ValueError(f"growth is above -1, got {self.rate}")
+
     @property
     def name(self):
-        plain = {('polynomial', 1.): 'linear'}
-        return 'constant' if self.kind == 'constant' else plain.get((self.kind, self.rate), f'{self.kind} {self.rate:.3g}')
+        plain = {("polynomial", 1.0): "linear"}
+        return (
+            "constant"
+            if self.kind == "constant"
+            else plain.get((self.kind, self.rate), f"{self.kind} {self.rate:.3g}")
+        )
 
-    def shape(self,
-        rounds:int, # of training
-        seen=() # what the rounds so far were like; a fixed shape does not look
-    ) -> list[float]: # relative samples of each round
+    def shape(
+        self,
+        rounds: int,  # of training
+        seen=(),  # what the rounds so far were like; a fixed shape does not look
+    ) -> list[float]:  # relative samples of each round
         "How rounds compare"
         return [SHAPES[self.kind](t, self.rate) for t in range(rounds)]
 
-    def share(self,
-        rounds:int, # of training, in all
-        seen=() # rounds so far
-    ) -> float: # of the money that is left
+    def share(
+        self,
+        rounds: int,  # of training, in all
+        seen=(),  # rounds so far
+    ) -> float:  # of the money that is left
         "How much of what is left goes into the next round; the last takes all"
-        q = self.shape(rounds, seen)[len(seen):]
-        return q[0]/sum(q)
+        q = self.shape(rounds, seen)[len(seen) :]
+        return q[0] / sum(q)
 
-SHAPES = dict(constant=lambda t, a: 1., polynomial=lambda t, a: (1.+t)**a, exponential=lambda t, u: (1.+u)**t)
-CONSTANT, LINEAR = BudgetPolicy('constant'), BudgetPolicy('polynomial', 1.)
+# %% ../../nbs/lib/budget/02_schedules.ipynb #05b6e6e3
+SHAPES = dict(
+    constant=lambda t, a: 1.0,
+    polynomial=lambda t, a: (1.0 + t) ** a,
+    exponential=lambda t, u: (1.0 + u) ** t,
+)
+CONSTANT, LINEAR = BudgetPolicy("constant"), BudgetPolicy("polynomial", 1.0)
 
 # %% ../../nbs/lib/budget/02_schedules.ipynb #13454a8e
-def _logit(p): p = min(max(p, 1e-4), 1-1e-4); return math.log(p/(1-p))
+def _logit(p):
+    p = min(max(p, 1e-4), 1 - 1e-4)
+    return math.log(p / (1 - p))
+
 
 def forecast_acceptance(
-    rates, # acceptance of the rounds so far; at least one
-    ahead:int # rounds to come
-) -> list[float]: # their expected acceptance
-    "Acceptance continued along a damped line in logits (Gardner and McKenzie's damped trend, with a factor of a half)"
+    rates,  # acceptance of the rounds so far; at least one
+    ahead: int,  # rounds to come
+) -> list[float]:  # their expected acceptance
+    """Acceptance continued along a damped line in logits (Gardner and McKenzie's damped trend, with
+    a factor of a half)
+    """
     y = [_logit(r) for r in rates]
-    mid = (len(y)-1)/2
-    var = sum((i-mid)**2 for i in range(len(y)))
-    slope = sum((i-mid)*v for i,v in enumerate(y))/var if var else 0.
-    return [1/(1+math.exp(-(y[-1]+slope*(1-.5**(k+1))))) for k in range(ahead)]
+    mid = (len(y) - 1) / 2
+    var = sum((i - mid) ** 2 for i in range(len(y)))
+    slope = sum((i - mid) * v for i, v in enumerate(y)) / var if var else 0.0
+    return [1 / (1 + math.exp(-(y[-1] + slope * (1 - 0.5 ** (k + 1))))) for k in range(ahead)]
 
+# %% ../../nbs/lib/budget/02_schedules.ipynb #06839eb9
 @dataclass(frozen=True)
 class AdaptivePolicy:
     "Plans anew before each round, from the acceptance seen so far"
-    c_g:float=1. # cost of a draw
-    c_t:float=1. # cost of training on a sample
-    rate:float=.25 # growth from a round to the next, as for an exponential policy
-    name:str='adaptive' # for tables
 
-    def share(self,
-        rounds:int, # of training, in all
-        seen=() # rounds so far, each with `drawn` and `accepted`
-    ) -> float: # of the money that is left
+    c_g: float = 1.0  # cost of a draw
+    c_t: float = 1.0  # cost of training on a sample
+    rate: float = 0.25  # growth from a round to the next, as for an exponential policy
+    name: str = "adaptive"  # for tables
+
+    def share(
+        self,
+        rounds: int,  # of training, in all
+        seen=(),  # rounds so far, each with `drawn` and `accepted`
+    ) -> float:  # of the money that is left
         "How much of what is left goes into the next round"
-        rates = [r.accepted/r.drawn for r in seen if r.drawn]
-        left = rounds-len(seen)
-        price = [self.c_t+self.c_g/p for p in forecast_acceptance(rates, left)] if rates else [1.]*left
-        money = [(1+self.rate)**t*w**.5 for t,w in enumerate(price)]
-        return money[0]/sum(money)
+        rates = [r.accepted / r.drawn for r in seen if r.drawn]
+        left = rounds - len(seen)
+        price = (
+            [self.c_t + self.c_g / p for p in forecast_acceptance(rates, left)]
+            if rates
+            else [1.0] * left
+        )
+        money = [(1 + self.rate) ** t * w**0.5 for t, w in enumerate(price)]
+        return money[0] / sum(money)
 
 # %% ../../nbs/lib/budget/02_schedules.ipynb #fd22853d
 def _scaled(q, budget, price, least):
     "The shape scaled so that it costs the budget, no round below `least`"
-    lo, hi = 0., budget/min(w*x for w,x in zip(price, q) if w*x > 0)
+    lo, hi = 0.0, budget / min(w * x for w, x in zip(price, q) if w * x > 0)
     for _ in range(200):
-        mid = (lo+hi)/2
-        if sum(w*max(least, mid*x) for w,x in zip(price, q)) <= budget: lo = mid
-        else: hi = mid
-    return [max(least, lo*x) for x in q]
+        mid = (lo + hi) / 2
+        if sum(w * max(least, mid * x) for w, x in zip(price, q)) <= budget:
+            lo = mid
+        else:
+            hi = mid
+    return [max(least, lo * x) for x in q]
+
 
 def whole_samples(
-    shape, # relative samples of each round, none negative
-    budget:float, # to be spent
-    price=1., # of a sample: one number, or one for each round
-    least:int=1 # samples that no round goes below
-) -> list[int]: # samples of each round
-    "A schedule in whole samples for a budget. Raises ValueError when the budget does not pay for `least` in each round"
+    shape,  # relative samples of each round, none negative
+    budget: float,  # to be spent
+    price=1.0,  # of a sample: one number, or one for each round
+    least: int = 1,  # samples that no round goes below
+) -> list[int]:  # samples of each round
+    """A schedule in whole samples for a budget.
+
+    Raises ValueError when the budget does not pay for `least` in each round
+    """
     q = [float(x) for x in shape]
-    price = [float(price)]*len(q) if isinstance(price, (int, float)) else [float(w) for w in price]
+    price = (
+        [float(price)] * len(q) if isinstance(price, (int, float)) else [float(w) for w in price]
+    )
     if not q or min(q) < 0 or max(q) <= 0 or min(price) <= 0 or len(price) != len(q):
-        raise ValueError('a schedule needs a shape with some positive and no negative entry, and a positive price for each')
-    if least*sum(price) > budget:
-        raise ValueError(f'a budget of {budget:g} does not pay {least} samples in each round, which cost {least*sum(price):g}')
+        raise ValueError(
+            "a schedule needs a shape with some positive and no negative entry, and a positive "
+            "price for each"
+        )
+    if least * sum(price) > budget:
+        raise ValueError(
+            f"a budget of {budget:g} does not pay {least} samples in each round, which cost "
+            f"{least * sum(price):g}"
+        )
     real = _scaled(q, budget, price, least)
-    n = [max(least, math.floor(x+1e-9)) for x in real]
+    n = [max(least, math.floor(x + 1e-9)) for x in real]
     return _give(n, real, budget, price)
 
-def _cost(n, price): return math.fsum(k*w for k,w in zip(n, price))
+# %% ../../nbs/lib/budget/02_schedules.ipynb #a648a7dd
+def _cost(n, price):
+    return math.fsum(k * w for k, w in zip(n, price))
+
 
 def _give(n, real, budget, price):
     "Spend what rounding down has left; take back where it rounded up too much"
-    while _cost(n, price) > budget: n[max(range(len(n)), key=lambda t: n[t]-real[t])] -= 1
-    for t in sorted(range(len(n)), key=lambda t: (n[t]-real[t], -t)):
-        if _cost(n, price)+price[t] <= budget: n[t] += 1
+    while _cost(n, price) > budget:
+        n[max(range(len(n)), key=lambda t: n[t] - real[t])] -= 1
+    for t in sorted(range(len(n)), key=lambda t: (n[t] - real[t], -t)):
+        if _cost(n, price) + price[t] <= budget:
+            n[t] += 1
     t = min(range(len(n)), key=lambda t: (price[t], -t))
-    n[t] += max(0, int((budget-_cost(n, price))//price[t]))
-    if _cost(n, price) > budget: n[t] -= 1
+    n[t] += max(0, int((budget - _cost(n, price)) // price[t]))
+    if _cost(n, price) > budget:
+        n[t] -= 1
     return n

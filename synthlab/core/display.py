@@ -13,57 +13,76 @@ from .types import fold_text
 
 # %% ../../nbs/lib/core/07_display.ipynb #bb0c2c15
 def small_png(
-    fig, # matplotlib Figure
-    dpi:int=150 # dots an inch
-) -> bytes: # PNG
+    fig,  # matplotlib Figure
+    dpi: int = 150,  # dots an inch
+) -> bytes:  # PNG
     "A figure as an indexed PNG"
     from io import BytesIO
+
     from PIL import Image
+
     raw, out = BytesIO(), BytesIO()
-    fig.savefig(raw, format='png', dpi=dpi, bbox_inches='tight')
-    few = Image.open(raw).convert('RGB').quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(out, 'PNG', optimize=True)
+    fig.savefig(raw, format="png", dpi=dpi, bbox_inches="tight")
+    few = (
+        Image.open(raw)
+        .convert("RGB")
+        .quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    )
+    few.save(out, "PNG", optimize=True)
     return out.getvalue()
 
+
 def inline_figures(
-    dpi:int=150 # dots an inch: fewer where a notebook has many figures
+    dpi: int = 150,  # dots an inch: fewer where a notebook has many figures
 ) -> None:
     "Show figures in this notebook by `small_png`; does nothing outside IPython"
     import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
     from IPython import get_ipython
-    plt.close(plt.figure()) # loads the backend, which registers formats of its own
-    if ip := get_ipython(): ip.display_formatter.formatters['image/png'].for_type(Figure, partial(small_png, dpi=dpi))
+    from matplotlib.figure import Figure
+
+    plt.close(plt.figure())  # loads the backend, which registers formats of its own
+    if ip := get_ipython():
+        ip.display_formatter.formatters["image/png"].for_type(Figure, partial(small_png, dpi=dpi))
 
 # %% ../../nbs/lib/core/07_display.ipynb #4552e696
 def _cell(v, digits):
     "A value as a table cell"
-    if v is None or v != v: return '<td>–</td>'
+    if v is None or v != v:
+        return "<td>–</td>"
     num = isinstance(v, (int, float)) and not isinstance(v, bool)
-    text = f'{v:.{digits}f}' if isinstance(v, float) else f'{v:,}' if num else fold_text(str(v), 600)
-    return f'<td style="text-align:right">{text}</td>' if num else f'<td style="text-align:left">{text}</td>'
+    text = (
+        f"{v:.{digits}f}" if isinstance(v, float) else f"{v:,}" if num else fold_text(str(v), 600)
+    )
+    return (
+        f'<td style="text-align:right">{text}</td>'
+        if num
+        else f'<td style="text-align:left">{text}</td>'
+    )
+
 
 def table(
-    rows, # dicts, one a line
-    digits:int=2 # after the point, for numbers that are not whole by type
-): # HTML object
+    rows,  # dicts, one a line
+    digits: int = 2,  # after the point, for numbers that are not whole by type
+):  # HTML object
     "Rows as a plain table with a column for every key, in order of appearance"
     from IPython.display import HTML
+
     rows = list(rows)
     cols = list(dict.fromkeys(k for r in rows for k in r))
-    head = ''.join(f'<th>{escape(str(c).replace("_", " "))}</th>' for c in cols)
-    body = ''.join('<tr>'+''.join(_cell(r.get(c), digits) for c in cols)+'</tr>' for r in rows)
-    return HTML(f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    head = "".join(f"<th>{escape(str(c).replace('_', ' '))}</th>" for c in cols)
+    body = "".join("<tr>" + "".join(_cell(r.get(c), digits) for c in cols) + "</tr>" for r in rows)
+    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
+# %% ../../nbs/lib/core/07_display.ipynb #d47d380d
 def long_table(
-    rows, # the first ones at least, as for `table`
-    of:int=0, # rows in all; 0: those given
-    first:int=10, # shown at once
-    digits:int=2 # as for `table`
-) -> str: # HTML
+    rows,  # the first ones at least, as for `table`
+    of: int = 0,  # rows in all; 0: those given
+    first: int = 10,  # shown at once
+    digits: int = 2,  # as for `table`
+) -> str:  # HTML
     "The first rows as a table, the rest of those given folded away"
     rows = list(rows)
-    rest, unseen = rows[first:], max(of-len(rows), 0)
-    said = f'{len(rest):,} more rows'+f', {unseen:,} are not shown'*bool(unseen)
-    more = f'<details><summary>{said}</summary>{table(rest, digits).data}</details>' if rest else ''
-    return table(rows[:first], digits).data+more
+    rest, unseen = rows[first:], max(of - len(rows), 0)
+    said = f"{len(rest):,} more rows" + f", {unseen:,} are not shown" * bool(unseen)
+    more = f"<details><summary>{said}</summary>{table(rest, digits).data}</details>" if rest else ""
+    return table(rows[:first], digits).data + more

@@ -10,122 +10,166 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
 
 from .settings import settings
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #92ad12c9
 def log(
-    line:str # without newline
+    line: str,  # without newline
 ):
     "A line with its time in the run's log; dropped when there is no run"
-    if not (folder := os.environ.get('SYNTHLAB_RUN_DIR')): return
-    line = f'{time.strftime("%Y-%m-%dT%H:%M:%S")} {line}\n'
-    with open(Path(folder)/'run.log', 'a', encoding='utf8') as f: f.write(line)
+    if not (folder := os.environ.get("SYNTHLAB_RUN_DIR")):
+        return
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {line}\n"
+    with open(Path(folder) / "run.log", "a", encoding="utf8") as f:
+        f.write(line)
+
 
 def _logged(xs, desc, total, every):
-    start = last = time.monotonic(); i = 0
-    for i,x in enumerate(xs, 1):
+    start = last = time.monotonic()
+    i = 0
+    for i, x in enumerate(xs, 1):
         yield x
-        if (now := time.monotonic())-last >= every:
+        if (now := time.monotonic()) - last >= every:
             last = now
-            log(f'{desc} {i}' + (f'/{total}' if total else '') + f', {now-start:.0f} s')
-    log(f'{desc} {i} done, {time.monotonic()-start:.1f} s')
+            log(f"{desc} {i}" + (f"/{total}" if total else "") + f", {now - start:.0f} s")
+    log(f"{desc} {i} done, {time.monotonic() - start:.1f} s")
 
-def is_interactive() -> bool: # a notebook kernel outside a run, or a terminal
+
+def is_interactive() -> bool:  # a notebook kernel outside a run, or a terminal
     "Whether a person is looking"
-    if os.environ.get('IN_TEST') or os.environ.get('SYNTHLAB_RUN_DIR'): return False
-    return 'ipykernel' in sys.modules or sys.stderr.isatty()
+    if os.environ.get("IN_TEST") or os.environ.get("SYNTHLAB_RUN_DIR"):
+        return False
+    return "ipykernel" in sys.modules or sys.stderr.isatty()
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #afb7368a
 def progress(
-    xs:Iterable, # what is worked through
-    desc:str='', # in words
-    total:int|None=None, # how many, when `xs` cannot say
-    every:float=5. # seconds between log lines
-) -> Iterator: # the same items
+    xs: Iterable,  # what is worked through
+    desc: str = "",  # in words
+    total: int | None = None,  # how many, when `xs` cannot say
+    every: float = 5.0,  # seconds between log lines
+) -> Iterator:  # the same items
     "Work through items and say how far: a bar that removes itself, or lines in the run's log"
-    total = len(xs) if total is None and hasattr(xs, '__len__') else total
-    if not is_interactive(): return _logged(xs, desc, total, every)
+    total = len(xs) if total is None and hasattr(xs, "__len__") else total
+    if not is_interactive():
+        return _logged(xs, desc, total, every)
     from tqdm.auto import tqdm
+
     return iter(tqdm(xs, desc=desc, total=total, leave=False))
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #e04fc821
 class _Call:
-    "`f` on a numbered item; what it raises is returned, so that it can be raised where it is understood"
-    def __init__(self, f, desc): self.f, self.desc = f, desc
+    """`f` on a numbered item; what it raises is returned, so that it can be raised where it is
+    understood
+    """
+
+    def __init__(self, f, desc):
+        self.f, self.desc = f, desc
+
     def __call__(self, i, x):
         start = time.time()
-        try: return True, self.f(x)
-        except Exception as e: return False, _noted(e, f'{self.desc or "pmap"}: item {i}, {x!r:.200}')
+        try:
+            return True, self.f(x)
+        except Exception as e:
+            return False, _noted(e, f"{self.desc or 'pmap'}: item {i}, {x!r:.200}")
         finally:
-            if time.time()-start > 1: _trim()
+            if time.time() - start > 1:
+                _trim()
+
 
 def _trim():
-    "Give freed memory back. joblib replaces a worker that has grown by 300 MB, and the new one has to load its model again"
-    import ctypes
-    if sys.platform == 'linux' and (trim := getattr(ctypes.CDLL(None), 'malloc_trim', None)): trim(0)
+    """Give freed memory back.
 
+    joblib replaces a worker that has grown by 300 MB, and the new one has to load its model again
+    """
+    import ctypes
+
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
+
+# %% ../../nbs/lib/core/03_parallel.ipynb #dc2574bd
 def _noted(e, note):
     "The exception with a note of which item it was, fit to travel between processes"
     import pickle
-    e.add_note(note)
-    try: pickle.loads(pickle.dumps(e)); return e
-    except Exception: e = RuntimeError(f'{type(e).__name__}: {e}'); e.add_note(note); return e
 
-def usable_cores() -> int: # that this process may use
+    e.add_note(note)
+    try:
+        pickle.loads(pickle.dumps(e))
+        return e
+    except Exception:
+        e = RuntimeError(f"{type(e).__name__}: {e}")
+        e.add_note(note)
+        return e
+
+
+def usable_cores() -> int:  # that this process may use
     "Usable CPU cores"
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #73078823
 def _ray(jobs):
     "Ray, connected: to the cluster that RAY_ADDRESS names, or to one started here"
-    try: import ray
-    except ImportError: raise ValueError("engine='ray' needs Ray: install the extra `ray`") from None
-    n = None if os.environ.get('RAY_ADDRESS') else jobs
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("engine='ray' needs Ray: install the extra `ray`") from None
+    n = None if os.environ.get("RAY_ADDRESS") else jobs
     if not ray.is_initialized():
-        ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level='ERROR')
+        ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     return ray
 
-def _chunk(call, pairs): return [call(i, x) for i,x in pairs]
+
+def _chunk(call, pairs):
+    return [call(i, x) for i, x in pairs]
+
 
 def _on_ray(call, xs, jobs):
     "(ok, value) of each call, in order"
     ray = _ray(jobs)
-    cpus = max(1, int(ray.cluster_resources().get('CPU', 1)))
-    size = max(1, min(50, len(xs)//(4*cpus)))
+    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    size = max(1, min(50, len(xs) // (4 * cpus)))
     run, call, flight = ray.remote(num_cpus=1, max_retries=RETRIES)(_chunk), ray.put(call), deque()
     pairs = list(enumerate(xs))
     for i in range(0, len(pairs), size):
-        flight.append(run.remote(call, pairs[i:i+size]))
-        if len(flight) >= 4*cpus: yield from ray.get(flight.popleft())
-    while flight: yield from ray.get(flight.popleft())
+        flight.append(run.remote(call, pairs[i : i + size]))
+        if len(flight) >= 4 * cpus:
+            yield from ray.get(flight.popleft())
+    while flight:
+        yield from ray.get(flight.popleft())
 
-RETRIES = 5 # of a task whose worker died: more lost nodes than that and the work is at fault
+
+RETRIES = 5  # of a task whose worker died: more lost nodes than that and the work is at fault
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #68c81e2e
 def _results(call, xs, jobs, engine):
     "(ok, value) of each call, in order"
-    if engine == 'ray': return _on_ray(call, xs, jobs)
-    if jobs == 1: return map(call, range(len(xs)), xs)
+    if engine == "ray":
+        return _on_ray(call, xs, jobs)
+    if jobs == 1:
+        return map(call, range(len(xs)), xs)
     from joblib import Parallel, delayed
-    work = [delayed(call)(i, x) for i,x in enumerate(xs)]
-    return Parallel(n_jobs=min(jobs, max(len(xs), 1)), return_as='generator')(work)
+
+    work = [delayed(call)(i, x) for i, x in enumerate(xs)]
+    return Parallel(n_jobs=min(jobs, max(len(xs), 1)), return_as="generator")(work)
+
 
 def pmap(
-    f:Callable, # of one item
-    xs:Iterable, # items
-    jobs:int|None=None, # processes; None: the setting `core.parallel`, or one per core
-    engine:str='', # `local` processes or a `ray` cluster; '': the setting `engine`
-    desc:str='' # in words, for progress and errors
-) -> list: # results, in the order of `xs`
+    f: Callable,  # of one item
+    xs: Iterable,  # items
+    jobs: int | None = None,  # processes; None: the setting `core.parallel`, or one per core
+    engine: str = "",  # `local` processes or a `ray` cluster; '': the setting `engine`
+    desc: str = "",  # in words, for progress and errors
+) -> list:  # results, in the order of `xs`
     "`f` of each item, in parallel. What `f` raises is raised with a note of which item it was"
     engine = engine or settings().engine
-    if engine not in ('local', 'ray'): raise ValueError(f"engine is 'local' or 'ray', not {engine!r}")
+    if engine not in ("local", "ray"):
+        raise ValueError(f"engine is 'local' or 'ray', not {engine!r}")
     xs, out, jobs = list(xs), [], jobs or settings().jobs or usable_cores()
     results = _results(_Call(f, desc), xs, jobs, engine)
-    for ok,r in progress(results, desc or getattr(f, '__name__', 'pmap'), len(xs)):
-        if not ok: raise r
+    for ok, r in progress(results, desc or getattr(f, "__name__", "pmap"), len(xs)):
+        if not ok:
+            raise r
         out.append(r)
     return out

@@ -12,359 +12,617 @@ from contextlib import contextmanager
 from textwrap import wrap
 
 # %% ../../nbs/lib/core/06_plot.ipynb #91339167
-PALETTE = ['#2a78d6', '#e59400', '#0b7a5b', '#c65b9c', '#7d3c0f', '#6cc3ee', '#4b3a9b']
-REST_COLOR, TEXT_COLOR, MUTED_COLOR, GRID_COLOR = '#a9a79f', '#1f1f1d', '#63625d', '#e4e3df'
+PALETTE = ["#2a78d6", "#e59400", "#0b7a5b", "#c65b9c", "#7d3c0f", "#6cc3ee", "#4b3a9b"]
+REST_COLOR, TEXT_COLOR, MUTED_COLOR, GRID_COLOR = "#a9a79f", "#1f1f1d", "#63625d", "#e4e3df"
 
-_rc = {'figure.facecolor': 'white', 'axes.facecolor': 'white', 'savefig.facecolor': 'white', 'figure.dpi': 92,
-    'savefig.dpi': 160, 'figure.constrained_layout.use': True, 'font.family': ['DejaVu Sans'], 'font.size': 10,
-    'text.color': TEXT_COLOR, 'axes.labelcolor': MUTED_COLOR, 'axes.edgecolor': REST_COLOR, 'axes.linewidth': .8, 'xtick.color': MUTED_COLOR,
-    'ytick.color': MUTED_COLOR, 'xtick.labelcolor': TEXT_COLOR, 'ytick.labelcolor': TEXT_COLOR, 'xtick.labelsize': 9, 'ytick.labelsize': 9,
-    'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'axes.axisbelow': True, 'grid.color': GRID_COLOR,
-    'grid.linewidth': .6, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
-    'axes.titlepad': 10, 'legend.frameon': False, 'legend.fontsize': 9}
+_rc = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 92,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": TEXT_COLOR,
+    "axes.labelcolor": MUTED_COLOR,
+    "axes.edgecolor": REST_COLOR,
+    "axes.linewidth": 0.8,
+    "xtick.color": MUTED_COLOR,
+    "ytick.color": MUTED_COLOR,
+    "xtick.labelcolor": TEXT_COLOR,
+    "ytick.labelcolor": TEXT_COLOR,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID_COLOR,
+    "grid.linewidth": 0.6,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
 
+# %% ../../nbs/lib/core/06_plot.ipynb #e5446dd4
 @contextmanager
 def plot_style():
-    "Figures made within have the house style; touches no other setting, as matplotlib's own `rc_context` would"
+    """Figures made within have the house style; touches no other setting, as matplotlib's own
+    `rc_context` would
+    """
     import matplotlib as mpl
+
     old = {k: mpl.rcParams[k] for k in _rc}
     mpl.rcParams.update(_rc)
-    try: yield
-    finally: mpl.rcParams.update(old)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(old)
+
 
 def series_colors(
-    names # series, in order
-) -> dict: # series -> colour
+    names,  # series, in order
+) -> dict:  # series -> colour
     "A colour for each series; the eighth and later are grey"
-    return {n: PALETTE[i] if i < len(PALETTE) else REST_COLOR for i,n in enumerate(dict.fromkeys(names))}
+    return {
+        n: PALETTE[i] if i < len(PALETTE) else REST_COLOR
+        for i, n in enumerate(dict.fromkeys(names))
+    }
 
 # %% ../../nbs/lib/core/06_plot.ipynb #62ea97a7
-def _num(v): return math.nan if v is None else float(v)
-def _uniq(rows, key): return list(dict.fromkeys(r[key] for r in rows))
+def _num(v):
+    return math.nan if v is None else float(v)
 
-def _axes(ax, height=3.):
+
+def _uniq(rows, key):
+    return list(dict.fromkeys(r[key] for r in rows))
+
+
+def _axes(ax, height=3.0):
     import matplotlib.pyplot as plt
+
     return ax if ax is not None else plt.subplots(figsize=(5.8, height))[1]
+
 
 def _need(rows, *keys):
     "Rows as a list. Raises ValueError naming the column that a row lacks"
     rows = list(rows)
-    lacking = [(k,r) for r in rows for k in keys if k is not None and k not in r]
-    if lacking: raise ValueError(f'rows need the column {lacking[0][0]!r}; this one has {list(lacking[0][1])}')
+    lacking = [(k, r) for r in rows for k in keys if k is not None and k not in r]
+    if lacking:
+        raise ValueError(
+            f"rows need the column {lacking[0][0]!r}; this one has {list(lacking[0][1])}"
+        )
     return rows
 
+# %% ../../nbs/lib/core/06_plot.ipynb #b8b333a8
 def _finish(ax, title, xlabel, ylabel, empty=False):
-    ax.set_title(title); ax.set_xlabel(xlabel); ax.set_ylabel(ylabel)
+    ax.set_title(title)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
     if empty:
         ax.set(xticks=[], yticks=[])
-        ax.text(.5, .5, 'no rows to show', transform=ax.transAxes, ha='center', va='center', color=MUTED_COLOR)
+        ax.text(
+            0.5,
+            0.5,
+            "no rows to show",
+            transform=ax.transAxes,
+            ha="center",
+            va="center",
+            color=MUTED_COLOR,
+        )
     return ax
+
 
 def _legend(ax, handles):
     "A legend above the plot, in as many columns as fit beside the names on the left"
-    if not handles: return
+    if not handles:
+        return
     names = max((t.get_window_extent().width for t in ax.get_yticklabels()), default=0)
     for cols in range(len(handles), 0, -1):
-        box = ax.legend(handles=handles, loc='lower left', bbox_to_anchor=(-.01, .99), ncols=cols, borderaxespad=0,
-            handlelength=1, handletextpad=.5, columnspacing=1.2)
-        if box.get_window_extent().width < .93*ax.figure.bbox.width-names: break
-    ax.set_title(ax.get_title('left'), pad=10+15*math.ceil(len(handles)/cols))
+        box = ax.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(-0.01, 0.99),
+            ncols=cols,
+            borderaxespad=0,
+            handlelength=1,
+            handletextpad=0.5,
+            columnspacing=1.2,
+        )
+        if box.get_window_extent().width < 0.93 * ax.figure.bbox.width - names:
+            break
+    ax.set_title(ax.get_title("left"), pad=10 + 15 * math.ceil(len(handles) / cols))
 
+# %% ../../nbs/lib/core/06_plot.ipynb #f9270f4e
 def _key(color, name):
     import matplotlib.patches as mp
+
     return mp.Patch(color=color, label=str(name))
 
-_hollow = dict(marker='D', markerfacecolor='white', markeredgecolor=TEXT_COLOR, markeredgewidth=1.1, linestyle='none',
-    markersize=5.5)
+
+_hollow = dict(
+    marker="D",
+    markerfacecolor="white",
+    markeredgecolor=TEXT_COLOR,
+    markeredgewidth=1.1,
+    linestyle="none",
+    markersize=5.5,
+)
+
 
 def _published():
     import matplotlib.lines as ml
-    return ml.Line2D([], [], label='published', **_hollow)
+
+    return ml.Line2D([], [], label="published", **_hollow)
 
 # %% ../../nbs/lib/core/06_plot.ipynb #1a80ce93
-def _slots(rows, x, hue, width=.8):
+def _slots(rows, x, hue, width=0.8):
     "Categories, the middle of each (category, series) slot that has a row, and the width of a slot"
     cats, series = _uniq(rows, x), _uniq(rows, hue) if hue else [None]
     have = {(r[x], r[hue] if hue else None) for r in rows}
-    own = {c: [s for s in series if (c,s) in have] for c in cats}
-    w = width/max(map(len, own.values()), default=1)
-    return cats, {(c,s): i+(j-(len(own[c])-1)/2)*w for i,c in enumerate(cats) for j,s in enumerate(own[c])}, w
+    own = {c: [s for s in series if (c, s) in have] for c in cats}
+    w = width / max(map(len, own.values()), default=1)
+    return (
+        cats,
+        {
+            (c, s): i + (j - (len(own[c]) - 1) / 2) * w
+            for i, c in enumerate(cats)
+            for j, s in enumerate(own[c])
+        },
+        w,
+    )
+
 
 def _lines(s, width):
     "A name on several lines, broken at spaces and underscores"
-    lines = wrap(str(s).replace('_', '_ '), width, break_on_hyphens=False)
-    return '\n'.join(l.replace('_ ', '_') for l in lines) or str(s)
+    lines = wrap(str(s).replace("_", "_ "), width, break_on_hyphens=False)
+    return "\n".join(l.replace("_ ", "_") for l in lines) or str(s)
+
 
 def _ticks(ax, rows, x, cats, flip):
     "Category names on the axis, with n where a category has one n"
-    ns = {c: {r['n'] for r in rows if r[x] == c and 'n' in r} for c in cats}
-    sep = '  ' if flip else '\n'
-    word = max((len(w) for c in cats for w in str(c).replace('_', '_ ').split()), default=0)
-    name = lambda c: _lines(c, 26 if flip else 14 if len(cats) < 7 else min(14, max(9, word)))
-    names = [f'{name(c)}{sep}n={next(iter(ns[c]))}' if len(ns[c]) == 1 else name(c) for c in cats]
-    (ax.set_yticks if flip else ax.set_xticks)(range(len(cats)), names)
-    ax.grid(False, axis='y' if flip else 'x')
-    if flip: ax.set_ylim(len(cats)-.45, -.55)
-    else: ax.set_xlim(-.55, len(cats)-.45)
+    ns = {c: {r["n"] for r in rows if r[x] == c and "n" in r} for c in cats}
+    sep = "  " if flip else "\n"
+    word = max((len(w) for c in cats for w in str(c).replace("_", "_ ").split()), default=0)
 
+    def name(c):
+        return _lines(c, 26 if flip else 14 if len(cats) < 7 else min(14, max(9, word)))
+
+    names = [f"{name(c)}{sep}n={next(iter(ns[c]))}" if len(ns[c]) == 1 else name(c) for c in cats]
+    (ax.set_yticks if flip else ax.set_xticks)(range(len(cats)), names)
+    ax.grid(False, axis="y" if flip else "x")
+    if flip:
+        ax.set_ylim(len(cats) - 0.45, -0.55)
+    else:
+        ax.set_xlim(-0.55, len(cats) - 0.45)
+
+# %% ../../nbs/lib/core/06_plot.ipynb #b610a9f7
 def _whisker(ax, at, lo, hi, flip, color=TEXT_COLOR):
     if not (math.isnan(lo) or math.isnan(hi)):
         (ax.hlines if flip else ax.vlines)(at, lo, hi, color=color, lw=1.3, zorder=3)
 
+
 def _say(ax, at, v, text, flip, color=TEXT_COLOR):
     "Words just beyond a value"
-    ax.annotate(text, (v, at) if flip else (at, v), (5, 0) if flip else (0, 3), textcoords='offset points', color=color,
-        fontsize=8, ha='left' if flip else 'center', va='center' if flip else 'bottom', annotation_clip=False)
+    ax.annotate(
+        text,
+        (v, at) if flip else (at, v),
+        (5, 0) if flip else (0, 3),
+        textcoords="offset points",
+        color=color,
+        fontsize=8,
+        ha="left" if flip else "center",
+        va="center" if flip else "bottom",
+        annotation_clip=False,
+    )
+
 
 def _colors(rows, hue, given=None):
     "Series that occur -> colour; those with a given colour first"
-    if not hue: return {None: PALETTE[0]}
+    if not hue:
+        return {None: PALETTE[0]}
     have = series_colors(_uniq(rows, hue))
-    return {s: c for s,c in (given or {}).items() if s in have} | {s: c for s,c in have.items() if s not in (given or {})}
+    return {s: c for s, c in (given or {}).items() if s in have} | {
+        s: c for s, c in have.items() if s not in (given or {})
+    }
+
 
 def _one_bar(ax, at, w, r, cols, color, flip, fmt):
     v, lo, hi = (_num(r.get(c)) for c in cols)
-    if math.isnan(v): return _say(ax, at, 0, 'not scored', flip, MUTED_COLOR)
-    (ax.barh if flip else ax.bar)(at, v, w*.86, color=color, zorder=2)
+    if math.isnan(v):
+        return _say(ax, at, 0, "not scored", flip, MUTED_COLOR)
+    (ax.barh if flip else ax.bar)(at, v, w * 0.86, color=color, zorder=2)
     _whisker(ax, at, lo, hi, flip)
     _say(ax, at, max(v, 0 if math.isnan(hi) else hi), format(v, fmt), flip)
 
+# %% ../../nbs/lib/core/06_plot.ipynb #803468b6
 def _mark_ref(ax, ref, pos, x, y, hue, flip):
-    "Published values as hollow marks; those without a slot of ours are left out. Returns how many were drawn"
+    """Published values as hollow marks; those without a slot of ours are left out.
+
+    Returns how many were drawn
+    """
     at = [(pos[k], _num(r[y])) for r in ref if (k := (r[x], r[hue] if hue else None)) in pos]
-    for a,v in at: ax.plot(*((v,a) if flip else (a,v)), zorder=4, **_hollow)
+    for a, v in at:
+        ax.plot(*((v, a) if flip else (a, v)), zorder=4, **_hollow)
     return len(at)
 
+# %% ../../nbs/lib/core/06_plot.ipynb #efba91fc
 def bars(
-    rows, # dicts, one a bar
-    x:str, # column of the categories, drawn in order of appearance
-    y:str='value', # column of the bar's height
-    lo:str='lo', # column of the interval's lower end
-    hi:str='hi', # and of its upper end
-    hue:str=None, # column of the series
-    ref=(), # published rows with the same columns, drawn hollow
-    flip:bool=None, # horizontal bars; None: when the names are long
-    fmt:str='.2f', # of the written values
-    colors:dict=None, # series -> colour, in the legend's order; None: the palette
-    ax=None, # Axes to draw on
-    title:str='', xlabel:str='', ylabel:str='', # words
-    ylim=None # ends of the value axis
-): # Axes
+    rows,  # dicts, one a bar
+    x: str,  # column of the categories, drawn in order of appearance
+    y: str = "value",  # column of the bar's height
+    lo: str = "lo",  # column of the interval's lower end
+    hi: str = "hi",  # and of its upper end
+    hue: str = None,  # column of the series
+    ref=(),  # published rows with the same columns, drawn hollow
+    flip: bool = None,  # horizontal bars; None: when the names are long
+    fmt: str = ".2f",  # of the written values
+    colors: dict = None,  # series -> colour, in the legend's order; None: the palette
+    ax=None,  # Axes to draw on
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",  # words
+    ylim=None,  # ends of the value axis
+):  # Axes
     "Bars with intervals. Raises ValueError when a row lacks a column"
     rows, ref = _need(rows, x, y, hue), _need(ref, x, y, hue)
     cats, pos, w = _slots(rows, x, hue)
-    if flip is None: flip = sum(max(len(p) for p in f'{c}'.split('\n')) for c in cats) > 56
+    if flip is None:
+        flip = sum(max(len(p) for p in f"{c}".split("\n")) for c in cats) > 56
     with plot_style():
-        ax = _axes(ax, max(2.4, 1.2+.26*len(pos)+.1*len(cats)) if flip else 3.)
+        ax = _axes(ax, max(2.4, 1.2 + 0.26 * len(pos) + 0.1 * len(cats)) if flip else 3.0)
         color = _colors(rows, hue, colors)
         for r in rows:
             s = r[hue] if hue else None
-            _one_bar(ax, pos[r[x],s], w, r, (y,lo,hi), color[s], flip, fmt)
-        _ticks(ax, rows, x, cats, flip); _finish(ax, title, xlabel, ylabel, not rows)
-        if ylim: (ax.set_xlim if flip else ax.set_ylim)(*ylim)
+            _one_bar(ax, pos[r[x], s], w, r, (y, lo, hi), color[s], flip, fmt)
+        _ticks(ax, rows, x, cats, flip)
+        _finish(ax, title, xlabel, ylabel, not rows)
+        if ylim:
+            (ax.set_xlim if flip else ax.set_ylim)(*ylim)
         n = _mark_ref(ax, ref, pos, x, y, hue, flip)
-        _legend(ax, [_key(color[s], s) for s in color if hue and len(color) > 1]+[_published()]*(n > 0))
+        _legend(
+            ax,
+            [_key(color[s], s) for s in color if hue and len(color) > 1] + [_published()] * (n > 0),
+        )
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #d5a4dbe8
 def _spread(ys, gap):
     "The given heights moved apart to at least `gap`, order kept, staying around where they were"
     order, out = sorted(range(len(ys)), key=lambda i: ys[i]), list(ys)
-    for a,b in zip(order, order[1:]): out[b] = max(out[b], out[a]+gap)
-    over = sum(o-y for o,y in zip(out, ys))/max(1, len(ys))
-    return [o-over for o in out]
+    for a, b in zip(order, order[1:]):
+        out[b] = max(out[b], out[a] + gap)
+    over = sum(o - y for o, y in zip(out, ys)) / max(1, len(ys))
+    return [o - over for o in out]
 
-def _short(name, n=26): return str(name) if len(str(name)) <= n else f'{str(name)[:n-1]}…'
+
+def _short(name, n=26):
+    return str(name) if len(str(name)) <= n else f"{str(name)[: n - 1]}…"
+
 
 def _end_labels(ax, ends):
     "Names of series at the right end of their lines: (x, y, name, colour)"
     lo, hi = ax.get_ylim()
-    points = 72*ax.get_position().height*ax.figure.get_figheight()
-    at = _spread([y for _,y,_,_ in ends], (hi-lo)*12/points)
-    right = max((x for x,*_ in ends), default=0)
-    for (x,y,name,color),new in zip(ends, at):
-        ax.annotate(_short(name), (right, new), (8, 0), textcoords='offset points', color=color, fontsize=9, va='center',
-            annotation_clip=False)
+    points = 72 * ax.get_position().height * ax.figure.get_figheight()
+    at = _spread([y for _, y, _, _ in ends], (hi - lo) * 12 / points)
+    right = max((x for x, *_ in ends), default=0)
+    for (x, y, name, color), new in zip(ends, at):
+        ax.annotate(
+            _short(name),
+            (right, new),
+            (8, 0),
+            textcoords="offset points",
+            color=color,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
+        )
 
+# %% ../../nbs/lib/core/06_plot.ipynb #f79b17ae
 def _curve(ax, rs, x, y, lo, hi, color, shift):
-    "One line; its intervals as a band, or as whiskers when there are too many bands (`shift` moves it aside)"
+    """One line; its intervals as a band, or as whiskers when there are too many bands (`shift`
+    moves it aside)
+    """
     rs = [r for r in rs if not math.isnan(_num(r[y]))]
-    xs, ys = [r[x]+(shift or 0) for r in rs], [_num(r[y]) for r in rs]
+    xs, ys = [r[x] + (shift or 0) for r in rs], [_num(r[y]) for r in rs]
     ends = [(_num(r.get(lo)), _num(r.get(hi))) for r in rs]
-    if len(rs) > 1 and shift is None: ax.fill_between(xs, *zip(*ends), color=color, alpha=.13, lw=0)
-    else: [_whisker(ax, at, *e, False, color) for at,e in zip(xs, ends)]
-    ax.plot(xs, ys, color=color, lw=1.8, marker='o', ms=4.5, zorder=3, clip_on=False)
+    if len(rs) > 1 and shift is None:
+        ax.fill_between(xs, *zip(*ends), color=color, alpha=0.13, lw=0)
+    else:
+        [_whisker(ax, at, *e, False, color) for at, e in zip(xs, ends)]
+    ax.plot(xs, ys, color=color, lw=1.8, marker="o", ms=4.5, zorder=3, clip_on=False)
     return (xs[-1], ys[-1]) if rs else None
 
-def _int_ticks(ax, xs):
-    if not (xs := sorted(set(xs))): return
-    wide, near = xs[-1]-xs[0], min((b-a for a,b in zip(xs, xs[1:])), default=1)
-    if near >= wide/20 and all(float(v).is_integer() for v in xs): ax.set_xticks(xs) # nearer ones would overlap
-    ax.set_xlim(xs[0]-(wide or 1)*.05, xs[-1]+(wide or 1)*.05)
 
+def _int_ticks(ax, xs):
+    if not (xs := sorted(set(xs))):
+        return
+    wide, near = xs[-1] - xs[0], min((b - a for a, b in zip(xs, xs[1:])), default=1)
+    if near >= wide / 20 and all(float(v).is_integer() for v in xs):
+        ax.set_xticks(xs)  # nearer ones would overlap
+    ax.set_xlim(xs[0] - (wide or 1) * 0.05, xs[-1] + (wide or 1) * 0.05)
+
+# %% ../../nbs/lib/core/06_plot.ipynb #6c0f3459
 def lines(
-    rows, # dicts, one a point
-    x:str, # column of a number
-    y:str='value', # column of the height
-    lo:str='lo', # column of the interval's lower end
-    hi:str='hi', # and of its upper end
-    hue:str=None, # column of the series
-    ref=(), # published rows with the same columns, drawn hollow in the colour of their series
-    ax=None, # Axes to draw on
-    title:str='', xlabel:str='', ylabel:str='', # words
-    ylim=None # ends of the value axis
-): # Axes
+    rows,  # dicts, one a point
+    x: str,  # column of a number
+    y: str = "value",  # column of the height
+    lo: str = "lo",  # column of the interval's lower end
+    hi: str = "hi",  # and of its upper end
+    hue: str = None,  # column of the series
+    ref=(),  # published rows with the same columns, drawn hollow in the colour of their series
+    ax=None,  # Axes to draw on
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",  # words
+    ylim=None,  # ends of the value axis
+):  # Axes
     "Lines with interval bands. Raises ValueError when a row lacks a column"
     rows, ref = sorted(_need(rows, x, y, hue), key=lambda r: r[x]), _need(ref, x, y)
     series = _uniq(rows, hue) if hue else [None]
     with plot_style():
         ax, color = _axes(ax), series_colors(sorted(series, key=str) if hue else [None])
-        step = .007*(max(r[x] for r in rows)-rows[0][x]) if len(color) > 3 else None
-        shifts = [step and step*(i-(len(color)-1)/2) for i in range(len(color))]
+        step = 0.007 * (max(r[x] for r in rows) - rows[0][x]) if len(color) > 3 else None
+        shifts = [step and step * (i - (len(color) - 1) / 2) for i in range(len(color))]
         own = {s: [r for r in rows if not hue or r[hue] == s] for s in color}
-        ends = [(s, _curve(ax, own[s], x, y, lo, hi, color[s], d)) for s,d in zip(color, shifts)]
-        for r in ref: ax.plot(r[x], _num(r[y]), zorder=4, **_hollow | dict(markeredgecolor=color.get(r.get(hue), TEXT_COLOR)))
-        if ylim: ax.set_ylim(*ylim)
-        _finish(ax, title, xlabel, ylabel, not rows); _int_ticks(ax, [r[x] for r in (*rows, *ref)])
-        if hue: _end_labels(ax, [(*e, s, color[s]) for s,e in ends if e])
-        _legend(ax, [_published()]*(len(ref) > 0))
+        ends = [(s, _curve(ax, own[s], x, y, lo, hi, color[s], d)) for s, d in zip(color, shifts)]
+        for r in ref:
+            ax.plot(
+                r[x],
+                _num(r[y]),
+                zorder=4,
+                **_hollow | dict(markeredgecolor=color.get(r.get(hue), TEXT_COLOR)),
+            )
+        if ylim:
+            ax.set_ylim(*ylim)
+        _finish(ax, title, xlabel, ylabel, not rows)
+        _int_ticks(ax, [r[x] for r in (*rows, *ref)])
+        if hue:
+            _end_labels(ax, [(*e, s, color[s]) for s, e in ends if e])
+        _legend(ax, [_published()] * (len(ref) > 0))
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #e9189214
 def points(
-    rows, # dicts, one a point
-    x:str, # column of a number or a category
-    y:str='value', # column of the height
-    lo:str='lo', # column of the interval's lower end
-    hi:str='hi', # and of its upper end
-    hue:str=None, # column of the series
-    ref=(), # published rows with the same columns, drawn hollow
-    ax=None, # Axes to draw on
-    title:str='', xlabel:str='', ylabel:str='', # words
-    ylim=None # ends of the value axis
-): # Axes
-    "Points with intervals, side by side within a category or number. Raises ValueError when a row lacks a column"
+    rows,  # dicts, one a point
+    x: str,  # column of a number or a category
+    y: str = "value",  # column of the height
+    lo: str = "lo",  # column of the interval's lower end
+    hi: str = "hi",  # and of its upper end
+    hue: str = None,  # column of the series
+    ref=(),  # published rows with the same columns, drawn hollow
+    ax=None,  # Axes to draw on
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",  # words
+    ylim=None,  # ends of the value axis
+):  # Axes
+    """Points with intervals, side by side within a category or number.
+
+    Raises ValueError when a row lacks a column
+    """
     rows, ref = _need(rows, x, y, hue), _need(ref, x, y, hue)
-    if all(isinstance(r[x], (int, float)) for r in rows): rows = sorted(rows, key=lambda r: r[x])
-    cats, pos, w = _slots(rows, x, hue, .5)
+    if all(isinstance(r[x], (int, float)) for r in rows):
+        rows = sorted(rows, key=lambda r: r[x])
+    cats, pos, w = _slots(rows, x, hue, 0.5)
     with plot_style():
         ax, color = _axes(ax), series_colors(_uniq(rows, hue)) if hue else {None: PALETTE[0]}
         for r in rows:
-            s = r[hue] if hue else None; at = pos[r[x],s]
+            s = r[hue] if hue else None
+            at = pos[r[x], s]
             _whisker(ax, at, _num(r.get(lo)), _num(r.get(hi)), False, color[s])
-            ax.plot(at, _num(r[y]), 'o', ms=6, color=color[s], mec='white', mew=.8, zorder=3, clip_on=False)
-        _ticks(ax, rows, x, cats, False); _finish(ax, title, xlabel, ylabel, not rows)
-        if ylim: ax.set_ylim(*ylim)
+            ax.plot(
+                at,
+                _num(r[y]),
+                "o",
+                ms=6,
+                color=color[s],
+                mec="white",
+                mew=0.8,
+                zorder=3,
+                clip_on=False,
+            )
+        _ticks(ax, rows, x, cats, False)
+        _finish(ax, title, xlabel, ylabel, not rows)
+        if ylim:
+            ax.set_ylim(*ylim)
         n = _mark_ref(ax, ref, pos, x, y, hue, False)
-        _legend(ax, [_key(color[s], s) for s in color if hue and len(color) > 1]+[_published()]*(n > 0))
+        _legend(
+            ax,
+            [_key(color[s], s) for s in color if hue and len(color) > 1] + [_published()] * (n > 0),
+        )
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #e2711ca6
 def strip_plot(
-    rows, # dicts, one a dot
-    x:str, # column of the categories
-    y:str, # column of a number
-    hue:str=None, # column that colours the dots
-    ax=None, # Axes to draw on
-    title:str='', xlabel:str='', ylabel:str='' # words
-): # Axes
-    "Every row as a dot, spread sideways, with the mean of each category. Raises ValueError when a row lacks a column"
+    rows,  # dicts, one a dot
+    x: str,  # column of the categories
+    y: str,  # column of a number
+    hue: str = None,  # column that colours the dots
+    ax=None,  # Axes to draw on
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",  # words
+):  # Axes
+    """Every row as a dot, spread sideways, with the mean of each category.
+
+    Raises ValueError when a row lacks a column
+    """
     rows = [r for r in _need(rows, x, y, hue) if not math.isnan(_num(r[y]))]
     cats = _uniq(rows, x)
     with plot_style():
         ax, color = _axes(ax), series_colors(_uniq(rows, hue)) if hue else {None: PALETTE[0]}
-        for i,c in enumerate(cats):
+        for i, c in enumerate(cats):
             ys = [(_num(r[y]), r[hue] if hue else None) for r in rows if r[x] == c]
-            ax.scatter([i+((j*.618034) % 1-.5)*.5 for j in range(len(ys))], [v for v,_ in ys],
-                s=22, c=[color[s] for _,s in ys], alpha=.7, lw=0, zorder=3)
-            ax.hlines(sum(v for v,_ in ys)/len(ys), i-.32, i+.32, color=TEXT_COLOR, lw=1.6, zorder=4)
-        _ticks(ax, [{**r, 'n': sum(q[x] == r[x] for q in rows)} for r in rows], x, cats, False)
+            ax.scatter(
+                [i + ((j * 0.618034) % 1 - 0.5) * 0.5 for j in range(len(ys))],
+                [v for v, _ in ys],
+                s=22,
+                c=[color[s] for _, s in ys],
+                alpha=0.7,
+                lw=0,
+                zorder=3,
+            )
+            ax.hlines(
+                sum(v for v, _ in ys) / len(ys),
+                i - 0.32,
+                i + 0.32,
+                color=TEXT_COLOR,
+                lw=1.6,
+                zorder=4,
+            )
+        _ticks(ax, [{**r, "n": sum(q[x] == r[x] for q in rows)} for r in rows], x, cats, False)
         _finish(ax, title, xlabel, ylabel, not rows)
         _legend(ax, [_key(color[s], s) for s in color if hue and len(color) > 1])
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #8d378cce
-def _segment(ax, i, start, share, count, color, least=.06):
-    ax.barh(i, share, .62, left=start, color=color, edgecolor='white', lw=1.2, zorder=2)
-    light = sum(int(color[j:j+2], 16)*w for j,w in ((1, .299), (3, .587), (5, .114))) > 140
-    if share >= least: ax.text(start+share/2, i, f'{count:g}', ha='center', va='center', fontsize=8, zorder=3,
-        color=TEXT_COLOR if light else 'white')
+def _segment(ax, i, start, share, count, color, least=0.06):
+    ax.barh(i, share, 0.62, left=start, color=color, edgecolor="white", lw=1.2, zorder=2)
+    light = (
+        sum(int(color[j : j + 2], 16) * w for j, w in ((1, 0.299), (3, 0.587), (5, 0.114))) > 140
+    )
+    if share >= least:
+        ax.text(
+            start + share / 2,
+            i,
+            f"{count:g}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            zorder=3,
+            color=TEXT_COLOR if light else "white",
+        )
 
+# %% ../../nbs/lib/core/06_plot.ipynb #81f9c1f6
 def stacked_bars(
-    rows, # dicts, one a segment
-    x:str, # column of the categories, one a bar
-    part:str, # column of the parts, stacked in order of appearance
-    value:str='value', # column of the count
-    colors:dict=None, # part -> colour; None: the palette
-    ax=None, # Axes to draw on
-    title:str='', xlabel:str='share', ylabel:str='' # words
-): # Axes
-    "Shares of a whole as horizontal bars, counts written into them. Raises ValueError when a row lacks a column"
+    rows,  # dicts, one a segment
+    x: str,  # column of the categories, one a bar
+    part: str,  # column of the parts, stacked in order of appearance
+    value: str = "value",  # column of the count
+    colors: dict = None,  # part -> colour; None: the palette
+    ax=None,  # Axes to draw on
+    title: str = "",
+    xlabel: str = "share",
+    ylabel: str = "",  # words
+):  # Axes
+    """Shares of a whole as horizontal bars, counts written into them.
+
+    Raises ValueError when a row lacks a column
+    """
     rows = _need(rows, x, part, value)
     cats, parts = _uniq(rows, x), _uniq(rows, part)
     color = {**series_colors(parts), **(colors or {})}
     with plot_style():
-        deep = max((_lines(c, 26).count('\n') for c in cats), default=0)
-        ax = _axes(ax, max(2.2, 1.3+max(.4, .2+.16*deep)*len(cats)+.12*math.ceil(len(parts)/3)))
-        for i,c in enumerate(cats):
-            own, start = [r for r in rows if r[x] == c], 0.
+        deep = max((_lines(c, 26).count("\n") for c in cats), default=0)
+        ax = _axes(
+            ax,
+            max(
+                2.2,
+                1.3 + max(0.4, 0.2 + 0.16 * deep) * len(cats) + 0.12 * math.ceil(len(parts) / 3),
+            ),
+        )
+        for i, c in enumerate(cats):
+            own, start = [r for r in rows if r[x] == c], 0.0
             total = sum(_num(r[value]) for r in own) or 1
             for r in sorted(own, key=lambda r: parts.index(r[part])):
-                if not (share := _num(r[value])/total): continue
-                _segment(ax, i, start, share, _num(r[value]), color[r[part]]); start += share
-        _ticks(ax, [{x: c, 'n': f'{sum(_num(r[value]) for r in rows if r[x] == c):g}'} for c in cats], x, cats, True)
-        ax.set_xlim(0, 1); _finish(ax, title, xlabel, ylabel, not rows)
+                if not (share := _num(r[value]) / total):
+                    continue
+                _segment(ax, i, start, share, _num(r[value]), color[r[part]])
+                start += share
+        _ticks(
+            ax,
+            [{x: c, "n": f"{sum(_num(r[value]) for r in rows if r[x] == c):g}"} for c in cats],
+            x,
+            cats,
+            True,
+        )
+        ax.set_xlim(0, 1)
+        _finish(ax, title, xlabel, ylabel, not rows)
         _legend(ax, [_key(color[p], p) for p in parts])
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #0ec132f1
 def heatmap(
-    rows, # dicts, one a cell
-    x:str, # column of the columns
-    y:str, # column of the rows
-    value:str='value', # column of the number; NaN or absent cells stay blank
-    fmt:str='.2f', # of the written numbers
-    vmin:float=0., # colour scale's lower end
-    vmax:float=None, # and upper end; None: the largest value
-    ax=None, # Axes to draw on
-    title:str='', xlabel:str='', ylabel:str='' # words
-): # Axes
+    rows,  # dicts, one a cell
+    x: str,  # column of the columns
+    y: str,  # column of the rows
+    value: str = "value",  # column of the number; NaN or absent cells stay blank
+    fmt: str = ".2f",  # of the written numbers
+    vmin: float = 0.0,  # colour scale's lower end
+    vmax: float = None,  # and upper end; None: the largest value
+    ax=None,  # Axes to draw on
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",  # words
+):  # Axes
     "A table as colours with the numbers written in. Raises ValueError when a row lacks a column"
     from matplotlib.colors import LinearSegmentedColormap
+
     rows = _need(rows, x, y, value)
     xs, ys = _uniq(rows, x), _uniq(rows, y)
-    top = vmax if vmax is not None else max((v for r in rows if not math.isnan(v := _num(r[value]))), default=1)
+    top = (
+        vmax
+        if vmax is not None
+        else max((v for r in rows if not math.isnan(v := _num(r[value]))), default=1)
+    )
     cell = {(r[y], r[x]): _num(r[value]) for r in rows}
     with plot_style():
-        ax = _axes(ax, max(2., 1.1+.34*len(ys)))
-        cmap = LinearSegmentedColormap.from_list('house', ['#f3f7fd', PALETTE[0], '#143a6b'])
-        table = [[cell.get((b,a), math.nan) for a in xs] for b in ys]
-        ax.imshow(table or [[math.nan]], aspect='auto', vmin=vmin, vmax=top, cmap=cmap)
-        for (b,a),v in cell.items():
-            dark = v-vmin > .45*(top-vmin)
-            if not math.isnan(v): ax.text(xs.index(a), ys.index(b), format(v, fmt), ha='center', va='center',
-                fontsize=8, color='white' if dark else TEXT_COLOR)
-        ax.set_xticks(range(len(xs)), [str(v) for v in xs]); ax.set_yticks(range(len(ys)), [str(v) for v in ys])
-        ax.grid(False); ax.spines[:].set_visible(False); ax.tick_params(length=0)
+        ax = _axes(ax, max(2.0, 1.1 + 0.34 * len(ys)))
+        cmap = LinearSegmentedColormap.from_list("house", ["#f3f7fd", PALETTE[0], "#143a6b"])
+        table = [[cell.get((b, a), math.nan) for a in xs] for b in ys]
+        ax.imshow(table or [[math.nan]], aspect="auto", vmin=vmin, vmax=top, cmap=cmap)
+        for (b, a), v in cell.items():
+            dark = v - vmin > 0.45 * (top - vmin)
+            if not math.isnan(v):
+                ax.text(
+                    xs.index(a),
+                    ys.index(b),
+                    format(v, fmt),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if dark else TEXT_COLOR,
+                )
+        ax.set_xticks(range(len(xs)), [str(v) for v in xs])
+        ax.set_yticks(range(len(ys)), [str(v) for v in ys])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
         return _finish(ax, title, xlabel, ylabel, not rows)
 
 # %% ../../nbs/lib/core/06_plot.ipynb #154becb3
 def panels(
-    rows, # dicts
-    by:str, # column whose values make a panel each, in order of appearance
-    draw, # `bars`, `lines` or `points`
-    *args, # its columns
-    ref=(), # published rows, each for the panel it belongs to
-    title:str='', # in front of the panel's name
-    height:float=2.5, # of a panel, inches
-    **kw # passed to `draw`
-) -> list: # Axes
+    rows,  # dicts
+    by: str,  # column whose values make a panel each, in order of appearance
+    draw,  # `bars`, `lines` or `points`
+    *args,  # its columns
+    ref=(),  # published rows, each for the panel it belongs to
+    title: str = "",  # in front of the panel's name
+    height: float = 2.5,  # of a panel, inches
+    **kw,  # passed to `draw`
+) -> list:  # Axes
     "The same view of parts of the rows. Raises ValueError when a row lacks a column"
     import matplotlib.pyplot as plt
+
     rows = _need(rows, by)
-    names = _uniq(rows, by) or ['']
-    with plot_style(): axs = plt.subplots(len(names), 1, figsize=(5.8, height*len(names)), squeeze=False)[1][:,0]
-    for n,ax in zip(names, axs):
+    names = _uniq(rows, by) or [""]
+    with plot_style():
+        axs = plt.subplots(len(names), 1, figsize=(5.8, height * len(names)), squeeze=False)[1][
+            :, 0
+        ]
+    for n, ax in zip(names, axs):
         part = [[r for r in rs if r[by] == n] for rs in (rows, _need(ref, by))]
-        draw(part[0], *args, ref=part[1], ax=ax, title=f'{title}: {n}' if title and n else title or f'{n}', **kw)
+        draw(
+            part[0],
+            *args,
+            ref=part[1],
+            ax=ax,
+            title=f"{title}: {n}" if title and n else title or f"{n}",
+            **kw,
+        )
     return list(axs)

@@ -10,172 +10,247 @@ __all__ = ['REDACTED', 'MIN_SECRET_LENGTH', 'set_offline', 'package_dir', 'repo_
 import json
 import os
 import re
-from configparser import ConfigParser, Error as IniError
+from configparser import ConfigParser
+from configparser import Error as IniError
 from dataclasses import dataclass, field
 from pathlib import Path
 
 # %% ../../nbs/lib/core/02_settings.ipynb #51d3432b
-_offline = dict(HF_HUB_OFFLINE='1', LITELLM_LOCAL_MODEL_COST_MAP='True', VLLM_NO_USAGE_STATS='1',
-    RAY_USAGE_STATS_ENABLED='0')
+_offline = dict(
+    HF_HUB_OFFLINE="1",
+    LITELLM_LOCAL_MODEL_COST_MAP="True",
+    VLLM_NO_USAGE_STATS="1",
+    RAY_USAGE_STATS_ENABLED="0",
+)
 
-def set_offline() -> dict: # the switches as they stand
-    "Set the offline switches of the libraries below us, unless the environment already says otherwise"
-    return {k: os.environ.setdefault(k, v) for k,v in _offline.items()}
+
+def set_offline() -> dict:  # the switches as they stand
+    """Set the offline switches of the libraries below us, unless the environment already says
+    otherwise
+    """
+    return {k: os.environ.setdefault(k, v) for k, v in _offline.items()}
 
 # %% ../../nbs/lib/core/02_settings.ipynb #207fb276
 def package_dir():
     import synthlab
+
     return Path(synthlab.__file__).resolve().parent
 
-def _is_root(p): return (p/'settings.ini').is_file() and (p/'nbs').is_dir()
+
+def _is_root(p):
+    return (p / "settings.ini").is_file() and (p / "nbs").is_dir()
+
 
 def repo_root(
-    start:str|Path|None=None # folder to look upward from; None: the working directory
-) -> Path: # absolute
+    start: str | Path | None = None,  # folder to look upward from; None: the working directory
+) -> Path:  # absolute
     "The root of the lab's repository. Raises FileNotFoundError when there is none"
     here = Path(start or Path.cwd()).resolve()
     for p in [here, *here.parents, package_dir().parent]:
-        if _is_root(p): return p
-    raise FileNotFoundError(f'{here} is in no synthlab repository: no folder above it holds settings.ini and nbs/')
+        if _is_root(p):
+            return p
+    raise FileNotFoundError(
+        f"{here} is in no synthlab repository: no folder above it holds settings.ini and nbs/"
+    )
+
 
 def resolve_path(
-    path:str|Path, # absolute, `~/…`, or relative to the root
-    root:str|Path|None=None # None: `repo_root()`
-) -> Path: # absolute
+    path: str | Path,  # absolute, `~/…`, or relative to the root
+    root: str | Path | None = None,  # None: `repo_root()`
+) -> Path:  # absolute
     "A path as the lab means it: from the root, never from the working directory"
     p = Path(path).expanduser()
-    return p if p.is_absolute() else Path(root or repo_root())/p
+    return p if p.is_absolute() else Path(root or repo_root()) / p
 
+# %% ../../nbs/lib/core/02_settings.ipynb #fe175330
 def relative_path(
-    path:str|Path # absolute
-) -> str: # as a manifest and a report say it
+    path: str | Path,  # absolute
+) -> str:  # as a manifest and a report say it
     "A path from the root where it is below it"
-    try: return Path(path).relative_to(repo_root()).as_posix()
-    except ValueError: return str(path)
+    try:
+        return Path(path).relative_to(repo_root()).as_posix()
+    except ValueError:
+        return str(path)
 
 # %% ../../nbs/lib/core/02_settings.ipynb #7c87efa0
-_known = dict(lab=dict(outputs='outputs', cache='~/.cache/synthlab', jobs=0, engine='local'),
-    models=dict(agent='scripted:oracle', user='scripted:user', teacher='hf:smollm2', judge=''),
-    endpoints=dict(api_base='', api_key=''))
-_defaults = {k: v for d in _known.values() for k,v in d.items()}
-_internal = {'SYNTHLAB_RUN_DIR', 'SYNTHLAB_PROFILE'}
+_known = dict(
+    lab=dict(outputs="outputs", cache="~/.cache/synthlab", jobs=0, engine="local"),
+    models=dict(agent="scripted:oracle", user="scripted:user", teacher="hf:smollm2", judge=""),
+    endpoints=dict(api_base="", api_key=""),
+)
+_defaults = {k: v for d in _known.values() for k, v in d.items()}
+_internal = {"SYNTHLAB_RUN_DIR", "SYNTHLAB_PROFILE"}
+
 
 @dataclass(frozen=True)
 class Settings:
     "The lab's settings as attributes: file, then environment, over the defaults"
-    root: Path # the repository
-    values: dict = field(default_factory=dict) # key -> value
-    prices: dict = field(default_factory=dict) # model -> (input, output, cached input), USD per million tokens
-    prices_date: str = '' # when those were the list prices
+
+    root: Path  # the repository
+    values: dict = field(default_factory=dict)  # key -> value
+    prices: dict = field(
+        default_factory=dict
+    )  # model -> (input, output, cached input), USD per million tokens
+    prices_date: str = ""  # when those were the list prices
 
     def __getattr__(self, k):
-        if k in (v := object.__getattribute__(self, 'values')): return v[k]
-        raise AttributeError(f'no setting {k!r}; there are {", ".join(_defaults)}')
-    def __repr__(self): return f'Settings({", ".join(f"{k}={v!r}" for k,v in redact(self.values).items())})'
+        if k in (v := object.__getattribute__(self, "values")):
+            return v[k]
+        raise AttributeError(f"no setting {k!r}; there are {', '.join(_defaults)}")
+
+    def __repr__(self):
+        return f"Settings({', '.join(f'{k}={v!r}' for k, v in redact(self.values).items())})"
+
     @property
-    def outdir(self): return resolve_path(self.outputs, self.root)
+    def outdir(self):
+        return resolve_path(self.outputs, self.root)
+
     @property
-    def cachedir(self): return resolve_path(self.cache, self.root)
+    def cachedir(self):
+        return resolve_path(self.cache, self.root)
 
 # %% ../../nbs/lib/core/02_settings.ipynb #8db5c826
 def _typed(k, s, where):
-    if not isinstance(_defaults[k], int): return s
-    try: return int(s)
-    except ValueError: raise ValueError(f'{where}: {k} takes a whole number, got {s!r}') from None
+    if not isinstance(_defaults[k], int):
+        return s
+    try:
+        return int(s)
+    except ValueError:
+        raise ValueError(f"{where}: {k} takes a whole number, got {s!r}") from None
+
 
 def _price(name, s, where):
-    try: p = tuple(float(x) for x in s.split(','))
-    except ValueError: p = ()
-    if len(p) != 3: raise ValueError(f'{where}: price of {name}: three numbers (input, output, cached), got {s!r}')
+    try:
+        p = tuple(float(x) for x in s.split(","))
+    except ValueError:
+        p = ()
+    if len(p) != 3:
+        raise ValueError(
+            f"{where}: price of {name}: three numbers (input, output, cached), got {s!r}"
+        )
     return p
 
+
 def _ini(path):
-    cp = ConfigParser(interpolation=None, delimiters=('=',)); cp.optionxform = str
-    try: cp.read(path, encoding='utf8')
-    except (IniError, UnicodeDecodeError) as e: raise ValueError(f'{path}: {str(e).splitlines()[0]}') from None
+    cp = ConfigParser(interpolation=None, delimiters=("=",))
+    cp.optionxform = str
+    try:
+        cp.read(path, encoding="utf8")
+    except (IniError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path}: {str(e).splitlines()[0]}") from None
     return {s: dict(cp[s]) for s in cp.sections()}
 
+# %% ../../nbs/lib/core/02_settings.ipynb #b94067ed
 def _check_keys(ini, where):
-    for s,d in ini.items():
-        if s == 'prices': continue
-        if s not in _known: raise ValueError(f'{where}: no section [{s}]; there are {", ".join([*_known, "prices"])}')
+    for s, d in ini.items():
+        if s == "prices":
+            continue
+        if s not in _known:
+            raise ValueError(
+                f"{where}: no section [{s}]; there are {', '.join([*_known, 'prices'])}"
+            )
         for k in d:
             if k not in _known[s]:
-                raise ValueError(f'{where}: [{s}] has no key {k!r}; known keys: {", ".join(_known[s])}')
+                raise ValueError(
+                    f"{where}: [{s}] has no key {k!r}; known keys: {', '.join(_known[s])}"
+                )
 
 # %% ../../nbs/lib/core/02_settings.ipynb #da80eb39
 def _from_env():
     "Settings given as SYNTHLAB_<KEY>. Raises ValueError on an unknown one"
-    env = {k: v for k,v in os.environ.items() if k.startswith('SYNTHLAB_') and k not in _internal}
-    known = {f'SYNTHLAB_{k.upper()}': k for k in _defaults}
-    if bad := sorted(env.keys()-known):
-        raise ValueError(f'environment variable {bad[0]}: no such setting; known: {", ".join(known)}')
-    return {known[k]: _typed(known[k], v, f'environment variable {k}') for k,v in env.items()}
+    env = {k: v for k, v in os.environ.items() if k.startswith("SYNTHLAB_") and k not in _internal}
+    known = {f"SYNTHLAB_{k.upper()}": k for k in _defaults}
+    if bad := sorted(env.keys() - known):
+        raise ValueError(
+            f"environment variable {bad[0]}: no such setting; known: {', '.join(known)}"
+        )
+    return {known[k]: _typed(known[k], v, f"environment variable {k}") for k, v in env.items()}
+
 
 def settings(
-    root:str|Path|None=None # None: `repo_root()`
-) -> Settings: # attribute access; secrets are hidden when shown
+    root: str | Path | None = None,  # None: `repo_root()`
+) -> Settings:  # attribute access; secrets are hidden when shown
     "The lab's settings. Raises ValueError naming the known keys when one is unknown"
-    root = Path(root or repo_root()); path = root/'settings.ini'
-    ini = _ini(path); _check_keys(ini, path)
-    given = {k: _typed(k, v, path) for s,d in ini.items() if s != 'prices' for k,v in d.items()}
-    prices = dict(ini.get('prices', {})); date = prices.pop('date', '')
+    root = Path(root or repo_root())
+    path = root / "settings.ini"
+    ini = _ini(path)
+    _check_keys(ini, path)
+    given = {k: _typed(k, v, path) for s, d in ini.items() if s != "prices" for k, v in d.items()}
+    prices = dict(ini.get("prices", {}))
+    date = prices.pop("date", "")
     values = {**_defaults, **given, **_from_env()}
-    return Settings(root, values, {k: _price(k, v, path) for k,v in prices.items()}, date)
+    return Settings(root, values, {k: _price(k, v, path) for k, v in prices.items()}, date)
 
 # %% ../../nbs/lib/core/02_settings.ipynb #956748bc
 def cost(
-    usage, # has inp, out, cached (tokens), as `Usage`
-    model:str, # as in the price table; a provider prefix such as `openai/` is ignored
-    s:Settings|None=None # None: `settings()`
-) -> float|None: # USD; None when the model's price is unknown
+    usage,  # has inp, out, cached (tokens), as `Usage`
+    model: str,  # as in the price table; a provider prefix such as `openai/` is ignored
+    s: Settings | None = None,  # None: `settings()`
+) -> float | None:  # USD; None when the model's price is unknown
     "Money for tokens, by the dated price table"
-    p = (s or settings()).prices.get(model.split('/')[-1])
-    return p and ((usage.inp-usage.cached)*p[0] + usage.out*p[1] + usage.cached*p[2])/1e6
+    p = (s or settings()).prices.get(model.split("/")[-1])
+    return p and ((usage.inp - usage.cached) * p[0] + usage.out * p[1] + usage.cached * p[2]) / 1e6
 
 # %% ../../nbs/lib/core/02_settings.ipynb #cd2ad036
-_secret = re.compile(r'(key|token|secret|password|passwd|pwd|credential)s?$')
-REDACTED, MIN_SECRET_LENGTH = '[hidden]', 6
+_secret = re.compile(r"(key|token|secret|password|passwd|pwd|credential)s?$")
+REDACTED, MIN_SECRET_LENGTH = "[hidden]", 6
+
 
 def is_secret(
-    name:str # of a parameter, setting or environment variable
-) -> bool: # whether its value must not be written down
+    name: str,  # of a parameter, setting or environment variable
+) -> bool:  # whether its value must not be written down
     "Whether a name says that its value is a secret"
-    parts = re.split(r'[^a-z0-9]+', re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower())
+    parts = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     return any(_secret.search(p) for p in parts)
 
+
 def redact(
-    x, # JSON-like value
-    name:str='' # what it is called
-): # the same with the texts of secrets replaced by `[hidden]`
+    x,  # JSON-like value
+    name: str = "",  # what it is called
+):  # the same with the texts of secrets replaced by `[hidden]`
     "A value fit to be written down: texts under a secret's name are hidden, at any depth"
-    if isinstance(x, dict): return {k: redact(v, name if is_secret(name) else str(k)) for k,v in x.items()}
-    if isinstance(x, (list, tuple)): return [redact(v, name) for v in x]
+    if isinstance(x, dict):
+        return {k: redact(v, name if is_secret(name) else str(k)) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [redact(v, name) for v in x]
     return REDACTED if isinstance(x, str) and x and is_secret(name) else x
 
 # %% ../../nbs/lib/core/02_settings.ipynb #ec8bad61
-def _texts(x, name=''):
+def _texts(x, name=""):
     "The texts that `redact` would hide"
-    if isinstance(x, dict): return [t for k,v in x.items() for t in _texts(v, name if is_secret(name) else str(k))]
-    if isinstance(x, (list, tuple)): return [t for v in x for t in _texts(v, name)]
+    if isinstance(x, dict):
+        return [t for k, v in x.items() for t in _texts(v, name if is_secret(name) else str(k))]
+    if isinstance(x, (list, tuple)):
+        return [t for v in x for t in _texts(v, name)]
     return [x] if isinstance(x, str) and x and is_secret(name) else []
+
 
 class SecretScrubber:
     "Removes the values of secrets from text"
-    def __init__(self,
-        *known:dict, # name -> value: parameters, settings
-        env:bool=True # also what environment variables with such names hold
+
+    def __init__(
+        self,
+        *known: dict,  # name -> value: parameters, settings
+        env: bool = True,  # also what environment variables with such names hold
     ):
-        texts = _texts(list(known)) + [t for t in _texts(dict(os.environ) if env else {}) if t[0] != '/']
+        texts = _texts(list(known)) + [
+            t for t in _texts(dict(os.environ) if env else {}) if t[0] != "/"
+        ]
         spelt = {s for t in texts if len(t) >= MIN_SECRET_LENGTH for s in (t, repr(t)[1:-1])}
         self.texts = sorted(spelt | {json.dumps(s)[1:-1] for s in spelt}, key=len, reverse=True)
-    def __call__(self, text:str) -> str: # with `[hidden]` in their place
-        for t in self.texts: text = text.replace(t, REDACTED)
+
+    def __call__(self, text: str) -> str:  # with `[hidden]` in their place
+        for t in self.texts:
+            text = text.replace(t, REDACTED)
         return text
-    def all(self,
-        x # JSON-like value
-    ): # the same with every text scrubbed, names of keys kept
+
+    def all(
+        self,
+        x,  # JSON-like value
+    ):  # the same with every text scrubbed, names of keys kept
         "Scrub every text in a JSON-like value"
-        if isinstance(x, dict): return {k: self.all(v) for k,v in x.items()}
-        if isinstance(x, (list, tuple)): return [self.all(v) for v in x]
+        if isinstance(x, dict):
+            return {k: self.all(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple)):
+            return [self.all(v) for v in x]
         return self(x) if isinstance(x, str) else x

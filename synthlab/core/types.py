@@ -11,228 +11,315 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 # %% ../../nbs/lib/core/01_types.ipynb #6670ba70
 @dataclass
 class ToolCall:
     "One request to run a tool, with its arguments exactly as emitted"
-    name: str # tool name
-    args: dict|str = field(default_factory=dict) # parsed arguments, or the raw text when it is not a JSON object
-    id: str = '' # call id, unique within a trajectory where the source gave one
-    by: str = 'assistant' # `assistant` or `user`: in τ² both may call tools
+
+    name: str  # tool name
+    args: dict | str = field(
+        default_factory=dict
+    )  # parsed arguments, or the raw text when it is not a JSON object
+    id: str = ""  # call id, unique within a trajectory where the source gave one
+    by: str = "assistant"  # `assistant` or `user`: in τ² both may call tools
 
     def __str__(self):
-        args = self.args if isinstance(self.args, str) else ', '.join(f'{k}={v!r}' for k,v in self.args.items())
-        return f'{self.name}({args})'
+        args = (
+            self.args
+            if isinstance(self.args, str)
+            else ", ".join(f"{k}={v!r}" for k, v in self.args.items())
+        )
+        return f"{self.name}({args})"
 
 # %% ../../nbs/lib/core/01_types.ipynb #4ad8ff02
 @dataclass
 class Message:
     "One turn: words, tool calls, or the answer to a call"
-    role: str # `system`, `user`, `assistant` or `tool`
-    content: str = '' # the words, or the tool's output
-    calls: list[ToolCall] = field(default_factory=list) # tool calls made in this turn
-    call_id: str = '' # for `tool`: the call that is answered
-    error: bool = False # for `tool`: the call raised
-    by: str = '' # for `tool`: who called, `assistant` or `user`
+
+    role: str  # `system`, `user`, `assistant` or `tool`
+    content: str = ""  # the words, or the tool's output
+    calls: list[ToolCall] = field(default_factory=list)  # tool calls made in this turn
+    call_id: str = ""  # for `tool`: the call that is answered
+    error: bool = False  # for `tool`: the call raised
+    by: str = ""  # for `tool`: who called, `assistant` or `user`
 
 # %% ../../nbs/lib/core/01_types.ipynb #3a000775
 @dataclass
 class Task:
     "What a user wants in a domain, the state it starts from, and how the outcome is checked"
-    id: str # unique within its domain
-    domain: str = '' # τ² domain name, empty when unknown
-    goal: dict|str = '' # the user's instructions: text, or the benchmark's structured form
-    persona: str|None = None # who the user is in general
-    init: dict|None = None # initial state: data updates, actions, message history
-    gold: list[dict]|None = None # reference actions, in order; None when the task states none
-    checks: dict|None = None # env_assertions, communicate_info, nl_assertions, reward_basis; None when nothing is checked
-    ticket: str|None = None # the task as a support ticket, for solo mode
-    about: dict|None = None # purpose, relevant policies, notes
+
+    id: str  # unique within its domain
+    domain: str = ""  # τ² domain name, empty when unknown
+    goal: dict | str = ""  # the user's instructions: text, or the benchmark's structured form
+    persona: str | None = None  # who the user is in general
+    init: dict | None = None  # initial state: data updates, actions, message history
+    gold: list[dict] | None = None  # reference actions, in order; None when the task states none
+    checks: dict | None = (
+        # env_assertions, communicate_info, nl_assertions, reward_basis; None when nothing is
+        # checked
+        None
+    )
+    ticket: str | None = None  # the task as a support ticket, for solo mode
+    about: dict | None = None  # purpose, relevant policies, notes
 
 # %% ../../nbs/lib/core/01_types.ipynb #7c232f30
 @dataclass
 class Score:
     "One verdict on a trajectory, with its reason"
-    value: float = math.nan # NaN: not scored
-    why: str = '' # the reason, in words
-    by: str = '' # who judged: a gate, an evaluator, a model
+
+    value: float = math.nan  # NaN: not scored
+    why: str = ""  # the reason, in words
+    by: str = ""  # who judged: a gate, an evaluator, a model
 
     @property
-    def given(self): return not math.isnan(self.value)
+    def given(self):
+        return not math.isnan(self.value)
 
 # %% ../../nbs/lib/core/01_types.ipynb #37f398bd
 @dataclass
 class Usage:
     "Tokens and seconds; adds up. Money is computed elsewhere, from a dated price table"
-    inp: int = 0 # prompt tokens
-    out: int = 0 # completion tokens
-    cached: int = 0 # prompt tokens served from a prefix cache
-    seconds: float = 0. # wall time, s
+
+    inp: int = 0  # prompt tokens
+    out: int = 0  # completion tokens
+    cached: int = 0  # prompt tokens served from a prefix cache
+    seconds: float = 0.0  # wall time, s
 
     def __add__(self, o):
-        return Usage(self.inp+o.inp, self.out+o.out, self.cached+o.cached, self.seconds+o.seconds)
-    def __radd__(self, o): return self if o == 0 else self+o
+        return Usage(
+            self.inp + o.inp, self.out + o.out, self.cached + o.cached, self.seconds + o.seconds
+        )
+
+    def __radd__(self, o):
+        return self if o == 0 else self + o
 
 # %% ../../nbs/lib/core/01_types.ipynb #2279e6cb
 @dataclass
 class Trajectory:
     "One conversation on one task, self-describing"
-    task: Task # what it was rolled out on
-    messages: list[Message] = field(default_factory=list) # in order
-    tools: list[dict] = field(default_factory=list) # OpenAI-style schemas; empty: the domain's own
-    scores: dict[str, Score] = field(default_factory=dict) # gate or evaluator name -> verdict
-    usage: Usage = field(default_factory=Usage) # what it cost to make
-    source: str = '' # the pipeline or file that made it
-    model: str = '' # the agent
-    seed: int|None = None # of this rollout
-    stop: str = '' # termination reason, as τ² names it
-    solo: bool = False # rolled out without a user
-    info: dict = field(default_factory=dict) # what the source said and the lab does not interpret
+
+    task: Task  # what it was rolled out on
+    messages: list[Message] = field(default_factory=list)  # in order
+    tools: list[dict] = field(default_factory=list)  # OpenAI-style schemas; empty: the domain's own
+    scores: dict[str, Score] = field(default_factory=dict)  # gate or evaluator name -> verdict
+    usage: Usage = field(default_factory=Usage)  # what it cost to make
+    source: str = ""  # the pipeline or file that made it
+    model: str = ""  # the agent
+    seed: int | None = None  # of this rollout
+    stop: str = ""  # termination reason, as τ² names it
+    solo: bool = False  # rolled out without a user
+    info: dict = field(default_factory=dict)  # what the source said and the lab does not interpret
 
     @property
-    def reward(self): return self.scores['reward'].value if 'reward' in self.scores else math.nan
+    def reward(self):
+        return self.scores["reward"].value if "reward" in self.scores else math.nan
+
     @property
-    def calls(self): return [c for m in self.messages for c in m.calls]
+    def calls(self):
+        return [c for m in self.messages for c in m.calls]
 
 # %% ../../nbs/lib/core/01_types.ipynb #27fabe17
-_nested = {('Trajectory','task'): 'Task', ('Trajectory','usage'): 'Usage'}
-_lists = {('Trajectory','messages'): 'Message', ('Message','calls'): 'ToolCall'}
+_nested = {("Trajectory", "task"): "Task", ("Trajectory", "usage"): "Usage"}
+_lists = {("Trajectory", "messages"): "Message", ("Message", "calls"): "ToolCall"}
 
-def _default(f): return f.default_factory() if callable(f.default_factory) else f.default
+
+def _default(f):
+    return f.default_factory() if callable(f.default_factory) else f.default
+
 
 def to_dict(
-    x # a record, or anything JSON can hold
-) -> Any: # plain dicts, lists and scalars; NaN becomes None
+    x,  # a record, or anything JSON can hold
+) -> Any:  # plain dicts, lists and scalars; NaN becomes None
     "A record as plain JSON values, defaults left out"
     if is_dataclass(x):
         return {f.name: to_dict(v) for f in fields(x) if (v := getattr(x, f.name)) != _default(f)}
-    if isinstance(x, dict): return {k: to_dict(v) for k,v in x.items()}
-    if isinstance(x, (list, tuple)): return [to_dict(v) for v in x]
+    if isinstance(x, dict):
+        return {k: to_dict(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [to_dict(v) for v in x]
     return None if isinstance(x, float) and math.isnan(x) else x
 
 # %% ../../nbs/lib/core/01_types.ipynb #5a82d379
 def from_dict(
-    cls, # record class
-    d:dict # what `to_dict` gave
+    cls,  # record class
+    d: dict,  # what `to_dict` gave
 ):
     "The record back from plain JSON values. Raises ValueError on an unknown field"
     name = cls.__name__
     unknown = set(d) - {f.name for f in fields(cls)}
-    if unknown: raise ValueError(f'{name} has no field {sorted(unknown)[0]!r}; it has {[f.name for f in fields(cls)]}')
+    if unknown:
+        raise ValueError(
+            f"{name} has no field {sorted(unknown)[0]!r}; it has {[f.name for f in fields(cls)]}"
+        )
+
     def conv(k, v):
-        if (name,k) in _nested: return from_dict(globals()[_nested[name,k]], v)
-        if (name,k) in _lists: return [from_dict(globals()[_lists[name,k]], o) for o in v]
-        if (name,k) == ('Trajectory','scores'): return {n: from_dict(Score, s) for n,s in v.items()}
-        return math.nan if (name,k) == ('Score','value') and v is None else v
-    return cls(**{k: conv(k, v) for k,v in d.items()})
+        if (name, k) in _nested:
+            return from_dict(globals()[_nested[name, k]], v)
+        if (name, k) in _lists:
+            return [from_dict(globals()[_lists[name, k]], o) for o in v]
+        if (name, k) == ("Trajectory", "scores"):
+            return {n: from_dict(Score, s) for n, s in v.items()}
+        return math.nan if (name, k) == ("Score", "value") and v is None else v
+
+    return cls(**{k: conv(k, v) for k, v in d.items()})
 
 # %% ../../nbs/lib/core/01_types.ipynb #e7cb0ac0
 def content_key(
-    x, # a record, or anything JSON can hold
-    n:int=32 # hex digits, at most 64
-) -> str: # stable over processes and machines
+    x,  # a record, or anything JSON can hold
+    n: int = 32,  # hex digits, at most 64
+) -> str:  # stable over processes and machines
     "A name for a value by its content: BLAKE2b of its canonical JSON"
-    s = json.dumps(to_dict(x), sort_keys=True, separators=(',',':'), ensure_ascii=False, allow_nan=False)
-    return hashlib.blake2b(s.encode('utf8', 'surrogatepass'), digest_size=32).hexdigest()[:n]
+    s = json.dumps(
+        to_dict(x), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.blake2b(s.encode("utf8", "surrogatepass"), digest_size=32).hexdigest()[:n]
 
 # %% ../../nbs/lib/core/01_types.ipynb #f2afffba
 def write_jsonl(
-    rows, # records or dicts
-    path:str|Path, # target file
-    append:bool=False # add to the file instead of replacing it
-) -> int: # rows written
+    rows,  # records or dicts
+    path: str | Path,  # target file
+    append: bool = False,  # add to the file instead of replacing it
+) -> int:  # rows written
     "Write one JSON object a line; a whole new file appears at once or not at all"
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    tmp, n = (path if append else path.with_name(path.name+'.part')), 0
-    with open(tmp, 'a' if append else 'w', encoding='utf8') as f:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp, n = (path if append else path.with_name(path.name + ".part")), 0
+    with open(tmp, "a" if append else "w", encoding="utf8") as f:
         for r in rows:
-            f.write(json.dumps(to_dict(r), ensure_ascii=True, allow_nan=False)+'\n'); n += 1
-        f.flush(); os.fsync(f.fileno())
-    if not append: os.replace(tmp, path)
+            f.write(json.dumps(to_dict(r), ensure_ascii=True, allow_nan=False) + "\n")
+            n += 1
+        f.flush()
+        os.fsync(f.fileno())
+    if not append:
+        os.replace(tmp, path)
     return n
 
 # %% ../../nbs/lib/core/01_types.ipynb #a39ad76a
 def _torn(path, bad):
     "Move lines `bad` (0-based) of `path` to `<path>.torn`"
-    lines = path.read_bytes().split(b'\n')
-    with open(f'{path}.torn', 'ab') as f: f.writelines(lines[i]+b'\n' for i in sorted(bad))
-    tmp = path.with_name(path.name+'.part')
-    tmp.write_bytes(b''.join(l+b'\n' for i,l in enumerate(lines) if i not in bad and l))
+    lines = path.read_bytes().split(b"\n")
+    with open(f"{path}.torn", "ab") as f:
+        f.writelines(lines[i] + b"\n" for i in sorted(bad))
+    tmp = path.with_name(path.name + ".part")
+    tmp.write_bytes(b"".join(l + b"\n" for i, l in enumerate(lines) if i not in bad and l))
     os.replace(tmp, path)
+
 
 def _record(line, cls):
     d = json.loads(line)
-    if not isinstance(d, dict): raise ValueError(f'expected a JSON object, got {type(d).__name__}')
+    if not isinstance(d, dict):
+        raise ValueError(f"expected a JSON object, got {type(d).__name__}")
     return from_dict(cls, d) if cls else d
 
+# %% ../../nbs/lib/core/01_types.ipynb #a11d459a
 def read_jsonl(
-    path:str|Path, # source file
-    cls=None, # record class; None gives plain dicts
-    torn:str='error' # what to do with a line that is not such a record: `error` or `aside`
-) -> Iterator: # records, one at a time
-    "Read records line by line. Raises ValueError naming file and line when one is torn or does not fit `cls`"
+    path: str | Path,  # source file
+    cls=None,  # record class; None gives plain dicts
+    torn: str = "error",  # what to do with a line that is not such a record: `error` or `aside`
+) -> Iterator:  # records, one at a time
+    """Read records line by line.
+
+    Raises ValueError naming file and line when one is torn or does not fit `cls`
+    """
     path, bad = Path(path), set()
-    with open(path, 'rb') as f:
-        for i,line in enumerate(f):
-            if not line.strip(): continue
-            try: r = _record(line, cls)
+    with open(path, "rb") as f:
+        for i, line in enumerate(f):
+            if not line.strip():
+                continue
+            try:
+                r = _record(line, cls)
             except (ValueError, TypeError, AttributeError) as e:
-                if torn == 'aside': bad.add(i); continue
-                raise ValueError(f"{path}:{i+1}: {e}. Read with torn='aside' to set such lines apart") from None
+                if torn == "aside":
+                    bad.add(i)
+                    continue
+                raise ValueError(
+                    f"{path}:{i + 1}: {e}. Read with torn='aside' to set such lines apart"
+                ) from None
             yield r
-    if bad: _torn(path, bad)
+    if bad:
+        _torn(path, bad)
 
 # %% ../../nbs/lib/core/01_types.ipynb #71af9365
-TRANSCRIPT_CSS = '''<style>.sl-t{font:14px/1.45 system-ui,sans-serif;max-width:52rem}.sl-t .m{margin:.35rem 0;padding:.45rem .7rem;
+TRANSCRIPT_CSS = """<style>.sl-t{font:14px/1.45 system-ui,sans-serif;max-width:52rem}.sl-t .m{margin:.35rem 0;padding:.45rem .7rem;
 border-left:4px solid #999;background:#9991;border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere}
 .sl-t .user{border-color:#2a78d6}.sl-t .assistant{border-color:#1baf7a}
 .sl-t .tool{border-color:#a9a79f;font-family:monospace;font-size:12px}
 .sl-t .error{border-color:#e34948}.sl-t .who{font-weight:600;margin-right:.5rem}.sl-t code{background:none;font-size:12px}
-.sl-t .head{color:#777;margin-bottom:.4rem}</style>'''
+.sl-t .head{color:#777;margin-bottom:.4rem}</style>"""
+
 
 def fold_text(
-    s:str, # plain text
-    n:int=300 # characters that are shown as they are
-) -> str: # HTML
+    s: str,  # plain text
+    n: int = 300,  # characters that are shown as they are
+) -> str:  # HTML
     "Escaped text, folded behind its beginning when longer than `n` characters"
-    if len(s) <= n: return escape(s)
-    return f'<details><summary>{escape(s[:n//3])}… ({len(s):,} characters)</summary>{escape(s)}</details>'
+    if len(s) <= n:
+        return escape(s)
+    return (
+        f"<details><summary>{escape(s[: n // 3])}… ({len(s):,} "
+        f"characters)</summary>{escape(s)}</details>"
+    )
+
 
 def turn_to_html(i, m):
-    calls = ''.join(f'<div><code>→ {fold_text(str(c))}</code></div>' for c in m.calls)
-    who = f'tool, for the {m.by}' if m.role == 'tool' and m.by else m.role
-    kind = escape(m.role if m.role in ('user','assistant','tool') else 'system') + (' error' if m.error else '')
-    body = fold_text(m.content, 300 if m.role in ('tool','system') else 4000)
+    calls = "".join(f"<div><code>→ {fold_text(str(c))}</code></div>" for c in m.calls)
+    who = f"tool, for the {m.by}" if m.role == "tool" and m.by else m.role
+    kind = escape(m.role if m.role in ("user", "assistant", "tool") else "system") + (
+        " error" if m.error else ""
+    )
+    body = fold_text(m.content, 300 if m.role in ("tool", "system") else 4000)
     return f'<div class="m {kind}"><span class="who">{i} {escape(who)}</span>{body}{calls}</div>'
 
 # %% ../../nbs/lib/core/01_types.ipynb #1dff8cdb
 def to_html(
-    t:Trajectory # to show
-) -> str: # a self-contained, escaped fragment
+    t: Trajectory,  # to show
+) -> str:  # a self-contained, escaped fragment
     "A trajectory as a transcript that a person can read"
-    marks = ' · '.join(f'{k} {v.value:g}' if v.given else f'{k} not scored' for k,v in t.scores.items())
-    head = ' · '.join(filter(None, [f'{t.task.domain} task {t.task.id}', t.model, t.source, t.stop, marks]))
-    turns = ''.join(turn_to_html(i, m) for i,m in enumerate(t.messages))
+    marks = " · ".join(
+        f"{k} {v.value:g}" if v.given else f"{k} not scored" for k, v in t.scores.items()
+    )
+    head = " · ".join(
+        filter(None, [f"{t.task.domain} task {t.task.id}", t.model, t.source, t.stop, marks])
+    )
+    turns = "".join(turn_to_html(i, m) for i, m in enumerate(t.messages))
     return f'{TRANSCRIPT_CSS}<div class="sl-t"><div class="head">{escape(head)}</div>{turns}</div>'
+
 
 Trajectory._repr_html_ = to_html
 
 # %% ../../nbs/lib/core/01_types.ipynb #543a64c9
 def to_md(
-    t:Trajectory, # to show
-    width:int=400 # characters kept of each turn
-) -> str: # Markdown
+    t: Trajectory,  # to show
+    width: int = 400,  # characters kept of each turn
+) -> str:  # Markdown
     "A trajectory as Markdown, for reports, issues and terminals"
-    def cut(s): return s if len(s) <= width else s[:width]+f'… ({len(s):,} characters)'
+
+    def cut(s):
+        return s if len(s) <= width else s[:width] + f"… ({len(s):,} characters)"
+
     def fence(s):
-        f = '`' * max(3, 1+max((len(r) for r in s.split('`')), default=0) if '```' in s else 3)
-        return f'{f}\n{s}\n{f}'
+        f = "`" * max(3, 1 + max((len(r) for r in s.split("`")), default=0) if "```" in s else 3)
+        return f"{f}\n{s}\n{f}"
+
     def turn(i, m):
-        body = fence(cut(m.content)) if m.role == 'tool' else cut(m.content)
-        return '\n\n'.join([f'**{i} {m.role}**'+(' (error)' if m.error else ''), body, *(fence(cut(str(c))) for c in m.calls)])
-    return '\n\n'.join([f'**{t.task.domain} task {t.task.id}** · {t.stop}', *(turn(i, m) for i,m in enumerate(t.messages))])
+        body = fence(cut(m.content)) if m.role == "tool" else cut(m.content)
+        return "\n\n".join(
+            [
+                f"**{i} {m.role}**" + (" (error)" if m.error else ""),
+                body,
+                *(fence(cut(str(c))) for c in m.calls),
+            ]
+        )
+
+    return "\n\n".join(
+        [
+            f"**{t.task.domain} task {t.task.id}** · {t.stop}",
+            *(turn(i, m) for i, m in enumerate(t.messages)),
+        ]
+    )

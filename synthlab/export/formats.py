@@ -27,335 +27,540 @@ from ..train.tokenize import as_row
 @dataclass
 class AgentChat:
     "A conversation as the agent lives it: what every format is made from"
-    id: str # domain and task
-    system: str # instructions; empty when there are none
-    tools: list[dict] # OpenAI-style schemas
-    messages: list[Message] # turns after the instructions
-    domain: str = '' # τ² domain name
-    left: Counter = field(default_factory=Counter) # what no format carries -> how often
+
+    id: str  # domain and task
+    system: str  # instructions; empty when there are none
+    tools: list[dict]  # OpenAI-style schemas
+    messages: list[Message]  # turns after the instructions
+    domain: str = ""  # τ² domain name
+    left: Counter = field(default_factory=Counter)  # what no format carries -> how often
+
 
 def _answers(ms, i, calls):
     "The answers that follow a turn's calls, in the order of the calls, and the index behind them"
-    j = i+1
-    while j < len(ms) and ms[j].role == 'tool': j += 1
-    rest, out = ms[i+1:j], []
+    j = i + 1
+    while j < len(ms) and ms[j].role == "tool":
+        j += 1
+    rest, out = ms[i + 1 : j], []
     for c in calls:
-        m = next((m for m in rest if c.id and m.call_id == c.id), None) or next((m for m in rest if not c.id), None)
-        if m is None and j < len(ms): raise ValueError(f'a call without an answer: {c.name}')
-        if m is not None: rest.remove(m); out.append(m)
-    if rest: raise ValueError('an answer to no call')
+        m = next((m for m in rest if c.id and m.call_id == c.id), None) or next(
+            (m for m in rest if not c.id), None
+        )
+        if m is None and j < len(ms):
+            raise ValueError(f"a call without an answer: {c.name}")
+        if m is not None:
+            rest.remove(m)
+            out.append(m)
+    if rest:
+        raise ValueError("an answer to no call")
     return out, j
 
+# %% ../../nbs/lib/export/01_formats.ipynb #e901e35c
 def _turns(ms):
     "Turns with new ids, answers behind their calls. Raises ValueError where they do not fit"
     out, i, n = [], 0, 0
     while i < len(ms):
         m = ms[i]
-        if m.role == 'tool': raise ValueError('an answer to no call')
+        if m.role == "tool":
+            raise ValueError("an answer to no call")
         if bad := [c for c in m.calls if not isinstance(c.args, dict)]:
-            raise ValueError(f'arguments that are no JSON object: {bad[0].name}')
+            raise ValueError(f"arguments that are no JSON object: {bad[0].name}")
         answers, i = _answers(ms, i, m.calls)
-        calls = [replace(c, id=f'call_{n+k}') for k,c in enumerate(m.calls)]
-        out += [replace(m, calls=calls), *(replace(a, call_id=c.id) for a,c in zip(answers, calls))]
+        calls = [replace(c, id=f"call_{n + k}") for k, c in enumerate(m.calls)]
+        out += [
+            replace(m, calls=calls),
+            *(replace(a, call_id=c.id) for a, c in zip(answers, calls)),
+        ]
         n += len(calls)
     return out
 
+
 def _seen(traj):
     "What the agent saw, its last word of a solo episode as the call that it stands for"
-    def sees(m): return m.by != 'user' if m.role == 'tool' else m.role == 'assistant' or not m.calls
-    ms = [m for m in traj.messages if m.role != 'system' and sees(m)]
-    if traj.solo and ms and ms[-1].content == STOP: ms[-1] = Message('assistant', calls=[ToolCall('done')])
+
+    def sees(m):
+        return m.by != "user" if m.role == "tool" else m.role == "assistant" or not m.calls
+
+    ms = [m for m in traj.messages if m.role != "system" and sees(m)]
+    if traj.solo and ms and ms[-1].content == STOP:
+        ms[-1] = Message("assistant", calls=[ToolCall("done")])
     return ms
 
+# %% ../../nbs/lib/export/01_formats.ipynb #ab99254a
 def as_agent_chat(
-    traj:Trajectory, # to be learned from
-    prompt:bool=True # instructions as the benchmark gives them, where the trajectory states none
-) -> AgentChat: # with everything in order
+    traj: Trajectory,  # to be learned from
+    # instructions as the benchmark gives them, where the trajectory states none
+    prompt: bool = True,
+) -> AgentChat:  # with everything in order
     "A trajectory as the agent saw it. Raises ValueError with the reason why it is no example"
     t, known = traj.task, traj.task.domain in DOMAINS
-    said = '\n\n'.join(m.content for m in traj.messages if m.role == 'system')
-    schemas = traj.tools or (tools(t.domain, solo=traj.solo)+[DONE_TOOL]*traj.solo if known else [])
+    said = "\n\n".join(m.content for m in traj.messages if m.role == "system")
+    schemas = traj.tools or (
+        tools(t.domain, solo=traj.solo) + [DONE_TOOL] * traj.solo if known else []
+    )
     ms = _turns(_seen(traj))
-    if not any(m.role == 'assistant' for m in ms): raise ValueError('no turn of the assistant')
-    system = said or (agent_prompt(t, traj.solo) if prompt and known else '')
-    hidden = sum(c.by == 'user' for c in traj.calls)
-    return AgentChat(f'{t.domain}/{t.id}', system, schemas, ms, t.domain, +Counter({'calls of the user': hidden}))
+    if not any(m.role == "assistant" for m in ms):
+        raise ValueError("no turn of the assistant")
+    system = said or (agent_prompt(t, traj.solo) if prompt and known else "")
+    hidden = sum(c.by == "user" for c in traj.calls)
+    return AgentChat(
+        f"{t.domain}/{t.id}", system, schemas, ms, t.domain, +Counter({"calls of the user": hidden})
+    )
 
 # %% ../../nbs/lib/export/01_formats.ipynb #fffd5eda
 def _trimmed(chat):
     "Turns from the first of the user to the last of the assistant"
     ms = chat.messages
-    start = next((i for i,m in enumerate(ms) if m.role == 'user'), None)
-    if start is None: raise ValueError('no turn of the user')
-    end = max((i+1 for i,m in enumerate(ms) if m.role == 'assistant'), default=0)
-    left = Counter({'opening turns of the agent': start, 'closing turns': len(ms)-end})
-    if any(m.calls for m in ms[:start]): raise ValueError('calls before the first turn of the user')
-    if end <= start: raise ValueError('no turn of the assistant')
+    start = next((i for i, m in enumerate(ms) if m.role == "user"), None)
+    if start is None:
+        raise ValueError("no turn of the user")
+    end = max((i + 1 for i, m in enumerate(ms) if m.role == "assistant"), default=0)
+    left = Counter({"opening turns of the agent": start, "closing turns": len(ms) - end})
+    if any(m.calls for m in ms[:start]):
+        raise ValueError("calls before the first turn of the user")
+    if end <= start:
+        raise ValueError("no turn of the assistant")
     return ms[start:end], left
 
+
 def _one_call(m):
-    if m.content.strip() and m.calls: raise ValueError('words beside a call')
-    return {'from': 'function_call', 'value': _call_json(m.calls[0])} if m.calls else {'from': 'gpt', 'value': m.content}
+    if m.content.strip() and m.calls:
+        raise ValueError("words beside a call")
+    return (
+        {"from": "function_call", "value": _call_json(m.calls[0])}
+        if m.calls
+        else {"from": "gpt", "value": m.content}
+    )
+
 
 def _call_json(c):
     "A call as LLaMA-Factory reads it"
     return f'{{"name": {json.dumps(c.name, ensure_ascii=False)}, "arguments": {args_text(c)}}}'
 
-def _bare(schemas): return [t.get('function', t) for t in schemas]
 
+def _bare(schemas):
+    return [t.get("function", t) for t in schemas]
+
+# %% ../../nbs/lib/export/01_formats.ipynb #3099fdf5
 def _sharegpt(chat):
     ms, left = _trimmed(chat)
-    left['several calls of one turn, put one after the other'] = sum(len(m.calls) > 1 for m in ms)
+    left["several calls of one turn, put one after the other"] = sum(len(m.calls) > 1 for m in ms)
+
     def turn(m):
-        if m.role == 'assistant': return _one_call(m)
-        return {'from': 'human' if m.role == 'user' else 'observation', 'value': m.content}
-    row = dict(conversations=[turn(m) for m in split_parallel_calls(ms)], system=chat.system,
-               tools=json.dumps(_bare(chat.tools), ensure_ascii=False))
+        if m.role == "assistant":
+            return _one_call(m)
+        return {"from": "human" if m.role == "user" else "observation", "value": m.content}
+
+    row = dict(
+        conversations=[turn(m) for m in split_parallel_calls(ms)],
+        system=chat.system,
+        tools=json.dumps(_bare(chat.tools), ensure_ascii=False),
+    )
     return [row | dict(id=chat.id, domain=chat.domain)], left
 
-_odd, _even = ('human', 'observation'), ('gpt', 'function_call')
+
+_odd, _even = ("human", "observation"), ("gpt", "function_call")
+
 
 def _sharegpt_faults(row):
-    turns = row['conversations']
-    for i,t in enumerate(turns):
-        place = 'even' if i % 2 else 'odd'
-        if t['from'] not in (_even if i % 2 else _odd): yield f'turn {i+1}: {t["from"]} at an {place} place'
-        if i and (t['from'] == 'observation') != (turns[i-1]['from'] == 'function_call'):
-            yield f'turn {i+1}: {t["from"]} after {turns[i-1]["from"]}'
-        if t['from'] != 'observation' and not t['value'].strip(): yield f'turn {i+1}: nothing said'
-        if t['from'] == 'function_call' and not {'name', 'arguments'} == json.loads(t['value']).keys():
-            yield f'turn {i+1}: no call'
-    if not turns or len(turns) % 2: yield f'{len(turns)} turns: not an even number'
-    if not isinstance(json.loads(row['tools']), list): yield 'tools are no list'
+    turns = row["conversations"]
+    for i, t in enumerate(turns):
+        place = "even" if i % 2 else "odd"
+        if t["from"] not in (_even if i % 2 else _odd):
+            yield f"turn {i + 1}: {t['from']} at an {place} place"
+        if i and (t["from"] == "observation") != (turns[i - 1]["from"] == "function_call"):
+            yield f"turn {i + 1}: {t['from']} after {turns[i - 1]['from']}"
+        if t["from"] != "observation" and not t["value"].strip():
+            yield f"turn {i + 1}: nothing said"
+        if (
+            t["from"] == "function_call"
+            and not {"name", "arguments"} == json.loads(t["value"]).keys()
+        ):
+            yield f"turn {i + 1}: no call"
+    if not turns or len(turns) % 2:
+        yield f"{len(turns)} turns: not an even number"
+    if not isinstance(json.loads(row["tools"]), list):
+        yield "tools are no list"
 
 # %% ../../nbs/lib/export/01_formats.ipynb #9d649ec3
 def _hermes(chat):
     ms, left = _trimmed(chat)
-    head = [Message('system', chat.system)]*bool(chat.system)
-    out = [{'from': 'system', 'value': m['content']} for m in render_chat(head, chat.tools, 'hermes')]
+    head = [Message("system", chat.system)] * bool(chat.system)
+    out = [
+        {"from": "system", "value": m["content"]} for m in render_chat(head, chat.tools, "hermes")
+    ]
     for m in ms:
-        text = f'<tool_response>\n{m.content}\n</tool_response>' if m.role == 'tool' else '\n'.join(
-            filter(None, [m.content, *(call_text(c) for c in m.calls)]))
-        who = dict(user='human', assistant='gpt', tool='tool')[m.role]
-        if who == 'tool' and out[-1]['from'] == 'tool': out[-1]['value'] += '\n'+text
-        else: out.append({'from': who, 'value': text})
+        text = (
+            f"<tool_response>\n{m.content}\n</tool_response>"
+            if m.role == "tool"
+            else "\n".join(filter(None, [m.content, *(call_text(c) for c in m.calls)]))
+        )
+        who = dict(user="human", assistant="gpt", tool="tool")[m.role]
+        if who == "tool" and out[-1]["from"] == "tool":
+            out[-1]["value"] += "\n" + text
+        else:
+            out.append({"from": who, "value": text})
     row = dict(conversations=out, tools=json.dumps(chat.tools, ensure_ascii=False))
     return [row | dict(id=chat.id, domain=chat.domain)], left
 
+
 def _hermes_faults(row):
-    turns = [t for i,t in enumerate(row['conversations']) if i or t['from'] != 'system']
+    turns = [t for i, t in enumerate(row["conversations"]) if i or t["from"] != "system"]
     calls = 0
-    for i,t in enumerate(turns):
-        if t['from'] not in (('gpt',) if i % 2 else ('human', 'tool')): yield f'turn {i+1}: {t["from"]} out of turn'
-        answers = len(re.findall(r'^<tool_response>$', t['value'], re.M))
-        if t['from'] == 'tool' and answers < calls: yield f'turn {i+1}: {answers} answers to {calls} calls'
-        if t['from'] == 'tool' and not calls: yield f'turn {i+1}: an answer to no call'
-        if t['from'] == 'human' and calls: yield f'turn {i+1}: {calls} calls are not answered'
-        if not t['value'].strip(): yield f'turn {i+1}: nothing said'
-        calls = len(re.findall(r'^<tool_call>$', t['value'], re.M)) if t['from'] == 'gpt' else 0
-    if not turns or len(turns) % 2: yield f'{len(turns)} turns: not an even number'
+    for i, t in enumerate(turns):
+        if t["from"] not in (("gpt",) if i % 2 else ("human", "tool")):
+            yield f"turn {i + 1}: {t['from']} out of turn"
+        answers = len(re.findall(r"^<tool_response>$", t["value"], re.M))
+        if t["from"] == "tool" and answers < calls:
+            yield f"turn {i + 1}: {answers} answers to {calls} calls"
+        if t["from"] == "tool" and not calls:
+            yield f"turn {i + 1}: an answer to no call"
+        if t["from"] == "human" and calls:
+            yield f"turn {i + 1}: {calls} calls are not answered"
+        if not t["value"].strip():
+            yield f"turn {i + 1}: nothing said"
+        calls = len(re.findall(r"^<tool_call>$", t["value"], re.M)) if t["from"] == "gpt" else 0
+    if not turns or len(turns) % 2:
+        yield f"{len(turns)} turns: not an even number"
 
 # %% ../../nbs/lib/export/01_formats.ipynb #ddf1ea15
 def _upto(chat):
     "Turns to the last of the assistant, and what that leaves out"
-    end = max(i+1 for i,m in enumerate(chat.messages) if m.role == 'assistant')
-    return chat.messages[:end], Counter({'closing turns': len(chat.messages)-end})
+    end = max(i + 1 for i, m in enumerate(chat.messages) if m.role == "assistant")
+    return chat.messages[:end], Counter({"closing turns": len(chat.messages) - end})
+
 
 def _wire(chat, ms):
     "Messages as dicts; an answer names its tool"
     names = {c.id: c.name for m in ms for c in m.calls}
-    out = to_openai([Message('system', chat.system)]*bool(chat.system)+ms)
-    return [d | dict(name=names[d['tool_call_id']]) if d['role'] == 'tool' else d for d in out]
+    out = to_openai([Message("system", chat.system)] * bool(chat.system) + ms)
+    return [d | dict(name=names[d["tool_call_id"]]) if d["role"] == "tool" else d for d in out]
+
 
 def _objects(d):
     "A message whose arguments are objects"
-    calls = [c | dict(function=c['function'] | dict(arguments=json.loads(c['function']['arguments'])))
-             for c in d.get('tool_calls', ())]
+    calls = [
+        c | dict(function=c["function"] | dict(arguments=json.loads(c["function"]["arguments"])))
+        for c in d.get("tool_calls", ())
+    ]
     return d | dict(tool_calls=calls) if calls else d
 
+
 def opening_turns(
-    ms:list[Message] # turns after the instructions
-) -> int: # how many there are
+    ms: list[Message],  # turns after the instructions
+) -> int:  # how many there are
     "Turns of the agent before the user's first, which the benchmark says for it"
-    start = next((i for i,m in enumerate(ms) if m.role == 'user'), 0)
+    start = next((i for i, m in enumerate(ms) if m.role == "user"), 0)
     return 0 if any(m.calls for m in ms[:start]) else start
+
 
 def _trl(chat):
     ms, left = _upto(chat)
-    row = dict(messages=[_objects(d) for d in _wire(chat, ms)], tools=json.dumps(chat.tools, ensure_ascii=False))
+    row = dict(
+        messages=[_objects(d) for d in _wire(chat, ms)],
+        tools=json.dumps(chat.tools, ensure_ascii=False),
+    )
     return [row | dict(id=chat.id, domain=chat.domain)], left
 
+# %% ../../nbs/lib/export/01_formats.ipynb #4da98f1d
 def _trl_turns(chat):
     (row,), left = _trl(chat)
-    first = bool(chat.system)+opening_turns(chat.messages)
-    at = [i for i,d in enumerate(row['messages']) if d['role'] == 'assistant' and i >= first]
-    rest = dict(tools=row['tools'], domain=chat.domain)
-    def example(i): return dict(prompt=row['messages'][:i], completion=[row['messages'][i]], **rest, id=f'{chat.id}/{i}')
+    first = bool(chat.system) + opening_turns(chat.messages)
+    at = [i for i, d in enumerate(row["messages"]) if d["role"] == "assistant" and i >= first]
+    rest = dict(tools=row["tools"], domain=chat.domain)
+
+    def example(i):
+        return dict(
+            prompt=row["messages"][:i], completion=[row["messages"][i]], **rest, id=f"{chat.id}/{i}"
+        )
+
     return [example(i) for i in at], left
+
 
 def _openai(chat):
     ms, left = _upto(chat)
-    first = bool(chat.system)+opening_turns(chat.messages)
+    first = bool(chat.system) + opening_turns(chat.messages)
+
     def fit(i, d):
-        d = {k: v for k,v in d.items() if k != 'name' and (k != 'content' or v or not d.get('tool_calls'))}
-        return d | dict(weight=0) if d['role'] == 'assistant' and i < first else d
-    row = dict(messages=[fit(i, d) for i,d in enumerate(_wire(chat, ms))])
+        d = {
+            k: v
+            for k, v in d.items()
+            if k != "name" and (k != "content" or v or not d.get("tool_calls"))
+        }
+        return d | dict(weight=0) if d["role"] == "assistant" and i < first else d
+
+    row = dict(messages=[fit(i, d) for i, d in enumerate(_wire(chat, ms))])
     several = any(len(m.calls) > 1 for m in ms)
     return [row | (dict(tools=chat.tools, parallel_tool_calls=several) if chat.tools else {})], left
 
 # %% ../../nbs/lib/export/01_formats.ipynb #13fb670d
-_name = re.compile(r'[A-Za-z0-9_-]{1,64}\Z')
+_name = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
 
 def _order_faults(ms, known):
     "What is wrong with messages in OpenAI's form, whatever the arguments are"
     waiting, ids = [], set()
-    for i,d in enumerate(ms):
-        calls = d.get('tool_calls', [])
-        if d['role'] not in ('system', 'user', 'assistant', 'tool'): yield f'message {i}: role {d["role"]!r}'
-        if d['role'] == 'system' and i: yield f'message {i}: instructions after the beginning'
-        if d['role'] == 'tool':
-            if d.get('tool_call_id') not in waiting: yield f'message {i}: an answer to no call'
-            else: waiting.remove(d['tool_call_id'])
+    for i, d in enumerate(ms):
+        calls = d.get("tool_calls", [])
+        if d["role"] not in ("system", "user", "assistant", "tool"):
+            yield f"message {i}: role {d['role']!r}"
+        if d["role"] == "system" and i:
+            yield f"message {i}: instructions after the beginning"
+        if d["role"] == "tool":
+            if d.get("tool_call_id") not in waiting:
+                yield f"message {i}: an answer to no call"
+            else:
+                waiting.remove(d["tool_call_id"])
             continue
-        if waiting: yield f'message {i}: {len(waiting)} calls are not answered'
-        if not (d.get('content') or '').strip() and not calls: yield f'message {i}: nothing said'
-        if calls and d['role'] != 'assistant': yield f'message {i}: calls of the {d["role"]}'
+        if waiting:
+            yield f"message {i}: {len(waiting)} calls are not answered"
+        if not (d.get("content") or "").strip() and not calls:
+            yield f"message {i}: nothing said"
+        if calls and d["role"] != "assistant":
+            yield f"message {i}: calls of the {d['role']}"
         for c in calls:
-            if c['id'] in ids: yield f'message {i}: id {c["id"]} twice'
-            name = c['function']['name']
-            if known is not None and name not in known: yield f'message {i}: no tool {name!r}'
-        waiting = [c['id'] for c in calls]; ids |= {*waiting}
-    if not ms or ms[-1]['role'] != 'assistant': yield 'the last message is not the assistant\'s'
+            if c["id"] in ids:
+                yield f"message {i}: id {c['id']} twice"
+            name = c["function"]["name"]
+            if known is not None and name not in known:
+                yield f"message {i}: no tool {name!r}"
+        waiting = [c["id"] for c in calls]
+        ids |= {*waiting}
+    if not ms or ms[-1]["role"] != "assistant":
+        yield "the last message is not the assistant's"
 
-def _known(schemas): return {f['name'] for f in _bare(schemas)} if schemas else None
 
+def _known(schemas):
+    return {f["name"] for f in _bare(schemas)} if schemas else None
+
+# %% ../../nbs/lib/export/01_formats.ipynb #48beab13
 def _trl_faults(row):
-    ms = row['messages'] if 'messages' in row else row['prompt']+row['completion']
+    ms = row["messages"] if "messages" in row else row["prompt"] + row["completion"]
     yield from _order_faults(ms, None)
-    bad = [c for d in ms for c in d.get('tool_calls', ()) if not isinstance(c['function']['arguments'], dict)]
-    if bad: yield f'arguments of {bad[0]["function"]["name"]} are no object'
-    if not isinstance(json.loads(row['tools']), list): yield 'tools are no list'
-    if 'completion' in row and len(row['completion']) != 1: yield 'the completion is not one turn'
+    bad = [
+        c
+        for d in ms
+        for c in d.get("tool_calls", ())
+        if not isinstance(c["function"]["arguments"], dict)
+    ]
+    if bad:
+        yield f"arguments of {bad[0]['function']['name']} are no object"
+    if not isinstance(json.loads(row["tools"]), list):
+        yield "tools are no list"
+    if "completion" in row and len(row["completion"]) != 1:
+        yield "the completion is not one turn"
+
 
 def _openai_faults(row):
-    yield from _order_faults(row['messages'], _known(row.get('tools')))
-    if alien := row.keys()-{'messages', 'tools', 'parallel_tool_calls'}: yield f'field {sorted(alien)[0]!r}'
-    names = [f['name'] for f in _bare(row.get('tools', []))]
-    if bad := [n for n in names if not _name.match(n)]: yield f'tool name {bad[0]!r}'
-    for i,d in enumerate(row['messages']):
-        if d.get('weight', 1) not in (0, 1) or 'weight' in d and d['role'] != 'assistant': yield f'message {i}: weight'
-        for c in d.get('tool_calls', ()):
-            if not isinstance(json.loads(c['function']['arguments']), dict): yield f'message {i}: arguments are no object'
-    if not any(d.get('weight', 1) for d in row['messages'] if d['role'] == 'assistant'): yield 'nothing to learn'
+    yield from _order_faults(row["messages"], _known(row.get("tools")))
+    if alien := row.keys() - {"messages", "tools", "parallel_tool_calls"}:
+        yield f"field {sorted(alien)[0]!r}"
+    names = [f["name"] for f in _bare(row.get("tools", []))]
+    if bad := [n for n in names if not _name.match(n)]:
+        yield f"tool name {bad[0]!r}"
+    for i, d in enumerate(row["messages"]):
+        if d.get("weight", 1) not in (0, 1) or "weight" in d and d["role"] != "assistant":
+            yield f"message {i}: weight"
+        for c in d.get("tool_calls", ()):
+            if not isinstance(json.loads(c["function"]["arguments"]), dict):
+                yield f"message {i}: arguments are no object"
+    if not any(d.get("weight", 1) for d in row["messages"] if d["role"] == "assistant"):
+        yield "nothing to learn"
 
 # %% ../../nbs/lib/export/01_formats.ipynb #a5a6a7ea
-FORMATS = dict( # format -> file -> how a chat becomes its rows, and what is wrong with a row
-    llamafactory={'train.jsonl': (_sharegpt, _sharegpt_faults)}, sharegpt={'train.jsonl': (_sharegpt, _sharegpt_faults)},
-    hermes={'train.jsonl': (_hermes, _hermes_faults)}, openai={'train.jsonl': (_openai, _openai_faults)},
-    trl={'messages/train.jsonl': (_trl, _trl_faults), 'turns/train.jsonl': (_trl_turns, _trl_faults)})
+FORMATS = dict(  # format -> file -> how a chat becomes its rows, and what is wrong with a row
+    llamafactory={"train.jsonl": (_sharegpt, _sharegpt_faults)},
+    sharegpt={"train.jsonl": (_sharegpt, _sharegpt_faults)},
+    hermes={"train.jsonl": (_hermes, _hermes_faults)},
+    openai={"train.jsonl": (_openai, _openai_faults)},
+    trl={
+        "messages/train.jsonl": (_trl, _trl_faults),
+        "turns/train.jsonl": (_trl_turns, _trl_faults),
+    },
+)
+
 
 def format_spec(
-    to:str # a format
-) -> dict: # file -> builder and checker
+    to: str,  # a format
+) -> dict:  # file -> builder and checker
     "What a format consists of. Raises ValueError on an unknown one"
-    if to not in FORMATS: raise ValueError(f'no format {to!r}; there are {", ".join(FORMATS)}')
+    if to not in FORMATS:
+        raise ValueError(f"no format {to!r}; there are {', '.join(FORMATS)}")
     return FORMATS[to]
 
+
 def format_rows(
-    chat:AgentChat, # from `as_agent_chat`
-    to:str, # a format
-    file:str='' # of the format; empty: its first
-) -> tuple[list[dict], Counter]: # rows, and what they leave out -> how often
-    "A chat as rows of a format, checked by its rules. Raises ValueError with the reason when it cannot be one"
+    chat: AgentChat,  # from `as_agent_chat`
+    to: str,  # a format
+    file: str = "",  # of the format; empty: its first
+) -> tuple[list[dict], Counter]:  # rows, and what they leave out -> how often
+    """A chat as rows of a format, checked by its rules.
+
+    Raises ValueError with the reason when it cannot be one
+    """
     forms = format_spec(to)
     build, faults = forms[file or next(iter(forms))]
     rows, left = build(chat)
-    if bad := [why for r in rows for why in faults(r)]: raise ValueError(bad[0])
-    if not rows: raise ValueError('nothing to learn')
-    return rows, +(chat.left+left)
+    if bad := [why for r in rows for why in faults(r)]:
+        raise ValueError(bad[0])
+    if not rows:
+        raise ValueError("nothing to learn")
+    return rows, +(chat.left + left)
 
+# %% ../../nbs/lib/export/01_formats.ipynb #966baea1
 def row_errors(
-    row:dict, # of a file
-    to:str, # its format
-    file:str='' # of the format; empty: its first
-) -> list[str]: # empty when there are none
+    row: dict,  # of a file
+    to: str,  # its format
+    file: str = "",  # of the format; empty: its first
+) -> list[str]:  # empty when there are none
     "Which rules of a format a row breaks"
     forms = format_spec(to)
     return list(forms[file or next(iter(forms))][1](row))
 
 # %% ../../nbs/lib/export/01_formats.ipynb #40c27b85
 def alpaca_rows(
-    rows:list # what `as_row` takes: one question, one answer each
-) -> list[dict]: # instruction, input, output, system
+    rows: list,  # what `as_row` takes: one question, one answer each
+) -> list[dict]:  # instruction, input, output, system
     "Rows in Alpaca's columns. Raises ValueError on rows with tools, several turns or weights"
     out = []
-    for i,x in enumerate(rows):
+    for i, x in enumerate(rows):
         r = as_row(x)
-        chat = [m for m in r.messages if m.role != 'system']
-        if [m.role for m in chat] != ['user', 'assistant'] or r.tools or chat[1].calls:
-            raise ValueError(f'row {i} is not one question with one answer: write it in ShareGPT form (exports)')
+        chat = [m for m in r.messages if m.role != "system"]
+        if [m.role for m in chat] != ["user", "assistant"] or r.tools or chat[1].calls:
+            raise ValueError(
+                f"row {i} is not one question with one answer: write it in ShareGPT form (exports)"
+            )
         if r.weight != 1 or r.lead:
-            raise ValueError(f"row {i} has a weight, which LLaMA-Factory does not know: use design='draw'")
-        system = next((m.content for m in r.messages if m.role == 'system'), '')
-        out.append(dict(instruction=chat[0].content, input='', output=chat[1].content, system=system))
+            raise ValueError(
+                f"row {i} has a weight, which LLaMA-Factory does not know: use design='draw'"
+            )
+        system = next((m.content for m in r.messages if m.role == "system"), "")
+        out.append(
+            dict(instruction=chat[0].content, input="", output=chat[1].content, system=system)
+        )
     return out
 
 # %% ../../nbs/lib/export/01_formats.ipynb #bf8996ae
-_templates = {'smollm2': 'smollm2', 'llama-3': 'llama3', 'llama3': 'llama3', 'qwen2': 'qwen', 'qwen3': 'qwen3_nothink',
-    'hermes': 'hermes2'}
+_templates = {
+    "smollm2": "smollm2",
+    "llama-3": "llama3",
+    "llama3": "llama3",
+    "qwen2": "qwen",
+    "qwen3": "qwen3_nothink",
+    "hermes": "hermes2",
+}
+
 
 def llamafactory_template(
-    model:str # as a recipe has it
-) -> str: # LLaMA-Factory's name
+    model: str,  # as a recipe has it
+) -> str:  # LLaMA-Factory's name
     "The template that LLaMA-Factory has for a model. Raises ValueError when the name does not tell"
-    found = next((t for k,t in _templates.items() if k in model.lower()), None)
-    if found: return found
-    raise ValueError(f'{model}: the name does not say which template of LLaMA-Factory fits; give template=')
+    found = next((t for k, t in _templates.items() if k in model.lower()), None)
+    if found:
+        return found
+    raise ValueError(
+        f"{model}: the name does not say which template of LLaMA-Factory fits; give template="
+    )
 
+# %% ../../nbs/lib/export/01_formats.ipynb #f9341c68
 def llamafactory_settings(
-    r:Recipe, # ours
-    datasets:list[str], # names in dataset_info.json
-    template:str='', # theirs; '': from the model's name
-    probs:list[float]|None=None, # chance of each dataset; None: all rows of all
-    strategy:str='interleave_under' # with `probs`: `interleave_under`, `interleave_over` or `interleave_once`
-) -> dict: # for the YAML
-    "The recipe in LLaMA-Factory's words. Raises ValueError when the chances do not fit the datasets"
-    if probs and (len(probs) != len(datasets) or abs(sum(probs)-1) > 1e-6):
-        raise ValueError(f'{len(datasets)} datasets need as many chances that add up to 1, got {probs}')
-    tune = dict(finetuning_type='lora', lora_rank=r.rank, lora_alpha=round(r.lora_alpha), lora_dropout=r.dropout,
-        lora_target='all' if r.targets == 'all-linear' else ','.join(r.targets)) if r.rank else dict(finetuning_type='full')
+    r: Recipe,  # ours
+    datasets: list[str],  # names in dataset_info.json
+    template: str = "",  # theirs; '': from the model's name
+    probs: list[float] | None = None,  # chance of each dataset; None: all rows of all
+    # with `probs`: `interleave_under`, `interleave_over` or `interleave_once`
+    strategy: str = "interleave_under",
+) -> dict:  # for the YAML
+    """The recipe in LLaMA-Factory's words.
+
+    Raises ValueError when the chances do not fit the datasets
+    """
+    if probs and (len(probs) != len(datasets) or abs(sum(probs) - 1) > 1e-6):
+        raise ValueError(
+            f"{len(datasets)} datasets need as many chances that add up to 1, got {probs}"
+        )
+    tune = (
+        dict(
+            finetuning_type="lora",
+            lora_rank=r.rank,
+            lora_alpha=round(r.lora_alpha),
+            lora_dropout=r.dropout,
+            lora_target="all" if r.targets == "all-linear" else ",".join(r.targets),
+        )
+        if r.rank
+        else dict(finetuning_type="full")
+    )
     length = dict(max_steps=r.steps) if r.steps else dict(num_train_epochs=r.epochs)
     warm = dict(warmup_ratio=r.warmup) if r.warmup < 1 else dict(warmup_steps=round(r.warmup))
-    pack = dict(packed=dict(packing=True, neat_packing=True), padded=dict(group_by_length=True)).get(r.layout, {})
-    mix = dict(mix_strategy=strategy, interleave_probs=','.join(f'{p:g}' for p in probs)) if probs else {}
-    return dict(model_name_or_path=model_dir(r.model), stage='sft', do_train=True, **tune, dataset=','.join(datasets),
-        dataset_dir='.', **mix,
-        template=template or llamafactory_template(r.model), cutoff_len=r.cutoff, **pack, output_dir='saves',
+    pack = dict(
+        packed=dict(packing=True, neat_packing=True), padded=dict(group_by_length=True)
+    ).get(r.layout, {})
+    mix = (
+        dict(mix_strategy=strategy, interleave_probs=",".join(f"{p:g}" for p in probs))
+        if probs
+        else {}
+    )
+    return dict(
+        model_name_or_path=model_dir(r.model),
+        stage="sft",
+        do_train=True,
+        **tune,
+        dataset=",".join(datasets),
+        dataset_dir=".",
+        **mix,
+        template=template or llamafactory_template(r.model),
+        cutoff_len=r.cutoff,
+        **pack,
+        output_dir="saves",
         overwrite_output_dir=True,
-        per_device_train_batch_size=r.batch, gradient_accumulation_steps=r.accumulate, learning_rate=r.lr, **length,
-        lr_scheduler_type=r.schedule, **warm, weight_decay=r.decay, max_grad_norm=r.clip, bf16=dtype_of(r) == 'bfloat16',
-        disable_gradient_checkpointing=not r.checkpointing, seed=r.seed, logging_steps=1, report_to='none',
-        save_strategy='no',
-        plot_loss=False)
+        per_device_train_batch_size=r.batch,
+        gradient_accumulation_steps=r.accumulate,
+        learning_rate=r.lr,
+        **length,
+        lr_scheduler_type=r.schedule,
+        **warm,
+        weight_decay=r.decay,
+        max_grad_norm=r.clip,
+        bf16=dtype_of(r) == "bfloat16",
+        disable_gradient_checkpointing=not r.checkpointing,
+        seed=r.seed,
+        logging_steps=1,
+        report_to="none",
+        save_strategy="no",
+        plot_loss=False,
+    )
 
 # %% ../../nbs/lib/export/01_formats.ipynb #20a0897c
-_columns = dict(prompt='instruction', query='input', response='output', system='system')
+_columns = dict(prompt="instruction", query="input", response="output", system="system")
+
 
 def write_llamafactory(
-    folder:str|Path, # to write
-    datasets:dict[str,list], # name -> rows, as `as_row` takes them
-    r:Recipe, # how to train
-    template:str='', # theirs; '': from the model's name
-    probs:list[float]|None=None, # the data-mixture baseline: chance of each dataset
-    strategy:str='interleave_under' # with `probs`
-) -> Path: # the YAML: `cd FOLDER && llamafactory-cli train train.yaml`
+    folder: str | Path,  # to write
+    datasets: dict[str, list],  # name -> rows, as `as_row` takes them
+    r: Recipe,  # how to train
+    template: str = "",  # theirs; '': from the model's name
+    probs: list[float] | None = None,  # the data-mixture baseline: chance of each dataset
+    strategy: str = "interleave_under",  # with `probs`
+) -> Path:  # the YAML: `cd FOLDER && llamafactory-cli train train.yaml`
     "Datasets, dataset_info.json and train.yaml"
     import yaml
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    for name,rows in datasets.items(): write_jsonl(alpaca_rows(rows), folder/f'{name}.jsonl')
-    info = {name: dict(file_name=f'{name}.jsonl', formatting='alpaca', columns=_columns) for name in datasets}
-    (folder/'dataset_info.json').write_text(json.dumps(info, indent=1), 'utf8')
-    path = folder/'train.yaml'
-    path.write_text(yaml.safe_dump(llamafactory_settings(r, list(datasets), template, probs, strategy), sort_keys=False,
-        allow_unicode=True), 'utf8')
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in datasets.items():
+        write_jsonl(alpaca_rows(rows), folder / f"{name}.jsonl")
+    info = {
+        name: dict(file_name=f"{name}.jsonl", formatting="alpaca", columns=_columns)
+        for name in datasets
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(info, indent=1), "utf8")
+    path = folder / "train.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            llamafactory_settings(r, list(datasets), template, probs, strategy),
+            sort_keys=False,
+            allow_unicode=True,
+        ),
+        "utf8",
+    )
     return path

@@ -27,155 +27,259 @@ from ..user_errors.view import quote
 from ..verify.gates import replay_with_rules
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #3f8d6a8c
-CORRECTED_TASKS = dict( # domain -> kind of correction -> task ids
-    airline=dict(A='2 7 9 21 23 27 29 33 35 37 38 44'.split(), C=['14']),
-    retail=dict(A='12 13 18 21 49 59 91 107'.split(), C=['33', '34']))
+CORRECTED_TASKS = dict(  # domain -> kind of correction -> task ids
+    airline=dict(A=["2", "7", "9", "21", "23", "27", "29", "33", "35", "37", "38", "44"], C=["14"]),
+    retail=dict(A=["12", "13", "18", "21", "49", "59", "91", "107"], C=["33", "34"]),
+)
+
 
 @lru_cache(maxsize=None)
-def _broken(domain): return {f['task'] for f in audit_tasks(domain)['gold_failed']} if domain in DOMAINS else set()
+def _broken(domain):
+    return {f["task"] for f in audit_tasks(domain)["gold_failed"]} if domain in DOMAINS else set()
+
 
 def task_defect(
-    traj:Trajectory # any
-) -> str: # why the task may be to blame; empty where there is no reason
+    traj: Trajectory,  # any
+) -> str:  # why the task may be to blame; empty where there is no reason
     "What is known against a task"
     t = traj.task
-    if t.id in _broken(t.domain): return 'its own gold actions do not earn the reward'
+    if t.id in _broken(t.domain):
+        return "its own gold actions do not earn the reward"
     fixed = CORRECTED_TASKS.get(t.domain, {})
-    if t.id in fixed.get('A', ()): return 'its gold actions were corrected later'
-    return 'what it wants said was corrected later' if t.id in fixed.get('C', ()) else ''
+    if t.id in fixed.get("A", ()):
+        return "its gold actions were corrected later"
+    return "what it wants said was corrected later" if t.id in fixed.get("C", ()) else ""
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #e5b45447
-def _error(source, type, severity, turn, evidence): return dict(source=source, type=type, severity=severity,
-    turn=turn, evidence=evidence)
+def _error(source, type, severity, turn, evidence):
+    return dict(source=source, type=type, severity=severity, turn=turn, evidence=evidence)
+
 
 def _policy(traj):
     r = replay_with_rules(traj) if traj.task.domain in DOMAINS else None
-    hits = [h for h in r.found if h['kind'] == 'state' and not h.get('refused')] if r and r.env is not None else []
-    return [_error('agent', 'policy_violation', '', h['turn'], f'{h["rule"]}: {h["why"]}') for h in hits]
+    hits = (
+        [h for h in r.found if h["kind"] == "state" and not h.get("refused")]
+        if r and r.env is not None
+        else []
+    )
+    return [
+        _error("agent", "policy_violation", "", h["turn"], f"{h['rule']}: {h['why']}") for h in hits
+    ]
+
 
 def _unsaid(traj, info):
-    last = max((i for i,m in enumerate(traj.messages) if m.role == 'assistant'), default=0)
-    return [_error('agent', 'missing_communication', '', last, f'never said: {c["info"]}')
-            for c in info.get('communicate_checks') or [] if not c['met']]
+    last = max((i for i, m in enumerate(traj.messages) if m.role == "assistant"), default=0)
+    return [
+        _error("agent", "missing_communication", "", last, f"never said: {c['info']}")
+        for c in info.get("communicate_checks") or []
+        if not c["met"]
+    ]
+
 
 def _circles(traj):
     "The third message with the same words, or the fourth call with the same arguments"
     seen = Counter()
-    for i,m in enumerate(traj.messages):
-        if m.role != 'assistant': continue
-        for k in [' '.join(m.content.lower().split())]*bool(len(m.content) > 20) + [str(c) for c in m.calls]:
+    for i, m in enumerate(traj.messages):
+        if m.role != "assistant":
+            continue
+        for k in [" ".join(m.content.lower().split())] * bool(len(m.content) > 20) + [
+            str(c) for c in m.calls
+        ]:
             seen[k] += 1
-            if seen[k] == 3+bool(m.calls): return [_error('agent', 'loop', '', i, quote(k))]
+            if seen[k] == 3 + bool(m.calls):
+                return [_error("agent", "loop", "", i, quote(k))]
     return []
 
+# %% ../../nbs/lib/failures/03_attribution.ipynb #bcfbb050
 def _no_transfer(traj):
-    said = next((i for i,m in enumerate(traj.messages) if m.role == 'assistant' and announces_transfer(m.content)), None)
-    if said is None or any(c.name.startswith('transfer') for c in traj.calls): return []
-    return [_error('agent', 'transfer_not_made', '', said, quote(traj.messages[said].content))]
+    said = next(
+        (
+            i
+            for i, m in enumerate(traj.messages)
+            if m.role == "assistant" and announces_transfer(m.content)
+        ),
+        None,
+    )
+    if said is None or any(c.name.startswith("transfer") for c in traj.calls):
+        return []
+    return [_error("agent", "transfer_not_made", "", said, quote(traj.messages[said].content))]
+
 
 def agent_errors(
-    traj:Trajectory, # with its task
-    info:dict|None=None # its RewardInfo; None: computed
-) -> list[dict]: # source, type, severity, turn, evidence; by turn
+    traj: Trajectory,  # with its task
+    info: dict | None = None,  # its RewardInfo; None: computed
+) -> list[dict]:  # source, type, severity, turn, evidence; by turn
     "What the agent did wrong, the outcome aside"
     info = info or _info(traj)
     d = first_divergence(traj)
-    off = [_error('agent', d.type, '', d.turn, _shown(d))] if d and d.by == 'assistant' else []
-    found = off+_policy(traj)+_unsaid(traj, info)+_circles(traj)+_no_transfer(traj)
-    return sorted(found, key=lambda e: (e['turn'], e['type'], e['evidence']))
+    off = [_error("agent", d.type, "", d.turn, _shown(d))] if d and d.by == "assistant" else []
+    found = off + _policy(traj) + _unsaid(traj, info) + _circles(traj) + _no_transfer(traj)
+    return sorted(found, key=lambda e: (e["turn"], e["type"], e["evidence"]))
+
 
 def _info(traj):
-    try: return reward_info(traj)
-    except ValueError: return {}
+    try:
+        return reward_info(traj)
+    except ValueError:
+        return {}
+
 
 def _shown(d):
-    if d.type == 'missing_action': return f'missing: {d.call}'
-    if d.type == 'wrong_tool': return d.call
-    return f'{d.call}: {d.argument} should be {d.gold!r}; its value came from the {d.origin}'
+    if d.type == "missing_action":
+        return f"missing: {d.call}"
+    if d.type == "wrong_tool":
+        return d.call
+    return f"{d.call}: {d.argument} should be {d.gold!r}; its value came from the {d.origin}"
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #a63ae44a
-_nobody = ('infrastructure_error', 'timeout', 'unexpected_error', 'context_window_exceeded')
-_theirs = dict(agent_error='agent', too_many_errors='agent', judge_stop='agent', user_error='user')
+_nobody = ("infrastructure_error", "timeout", "unexpected_error", "context_window_exceeded")
+_theirs = dict(agent_error="agent", too_many_errors="agent", judge_stop="agent", user_error="user")
+
 
 def _asked_for(traj, d):
     "Did the user speak of what the missing action does?"
-    verbs = {'modify': 'change modify update upgrade', 'update': 'change update upgrade add',
-        'exchange': 'exchange swap replace', 'cancel': 'cancel',
-        'return': 'return refund', 'book': 'book', 'send': 'compensation certificate voucher pay',
-            'transfer': 'transfer human supervisor'}
-    words = stems(' '.join(m.content for m in traj.messages if m.role == 'user'))
-    verb = d.call.split('(')[0].split('_')[0]
-    return bool(words & stems(verbs.get(verb, verb.replace('_', ' '))))
+    verbs = {
+        "modify": "change modify update upgrade",
+        "update": "change update upgrade add",
+        "exchange": "exchange swap replace",
+        "cancel": "cancel",
+        "return": "return refund",
+        "book": "book",
+        "send": "compensation certificate voucher pay",
+        "transfer": "transfer human supervisor",
+    }
+    words = stems(" ".join(m.content for m in traj.messages if m.role == "user"))
+    verb = d.call.split("(")[0].split("_")[0]
+    return bool(words & stems(verbs.get(verb, verb.replace("_", " "))))
+
 
 def _proven(e, traj, d):
     "Is an error of the agent evidence of its own?"
-    if e['type'] == 'missing_action': return traj.solo or _asked_for(traj, d)
-    if e['type'] == 'wrong_argument': return traj.solo or d.origin in ('agent', 'tool')
-    if e['type'] == 'wrong_tool': return traj.solo or not _agreed(traj, e['turn'])
+    if e["type"] == "missing_action":
+        return traj.solo or _asked_for(traj, d)
+    if e["type"] == "wrong_argument":
+        return traj.solo or d.origin in ("agent", "tool")
+    if e["type"] == "wrong_tool":
+        return traj.solo or not _agreed(traj, e["turn"])
     return True
 
-def _agreed(traj, turn):
-    last = next((m.content for m in reversed(traj.messages[:turn]) if m.role == 'user' and m.content), '')
-    return bool(re.search(r'\b(?:yes|proceed|go ahead|confirm|please)\b', last, re.I))
 
-_of_gold = ('wrong_argument', 'wrong_tool', 'missing_action', 'missing_communication')
+def _agreed(traj, turn):
+    last = next(
+        (m.content for m in reversed(traj.messages[:turn]) if m.role == "user" and m.content), ""
+    )
+    return bool(re.search(r"\b(?:yes|proceed|go ahead|confirm|please)\b", last, re.I))
+
+# %% ../../nbs/lib/failures/03_attribution.ipynb #5fec898f
+_of_gold = ("wrong_argument", "wrong_tool", "missing_action", "missing_communication")
+
 
 def _who(traj, errors, d):
-    if traj.stop in _nobody: return 'infrastructure'
-    if any(e['source'] == 'user' and e['severity'] == 'critical_hindered' for e in errors): return 'user'
-    if traj.stop in _theirs: return _theirs[traj.stop]
-    held = [e for e in errors if e['source'] == 'agent' and _proven(e, traj, d)]
-    if task_defect(traj): return 'agent' if any(e['type'] not in _of_gold for e in held) else 'task'
-    return 'agent' if held else 'unresolved'
+    if traj.stop in _nobody:
+        return "infrastructure"
+    if any(e["source"] == "user" and e["severity"] == "critical_hindered" for e in errors):
+        return "user"
+    if traj.stop in _theirs:
+        return _theirs[traj.stop]
+    held = [e for e in errors if e["source"] == "agent" and _proven(e, traj, d)]
+    if task_defect(traj):
+        return "agent" if any(e["type"] not in _of_gold for e in held) else "task"
+    return "agent" if held else "unresolved"
+
 
 def _severity(traj, f):
     "By replay; for what was never said, its values are looked for in what is missing"
-    said = re.match(r'never said: (.*?) \(', f.evidence)
-    try: return criticality(traj, f.turn, tuple(said[1].split(', ')) if said else ())
-    except ValueError: return 'minor'
+    said = re.match(r"never said: (.*?) \(", f.evidence)
+    try:
+        return criticality(traj, f.turn, tuple(said[1].split(", ")) if said else ())
+    except ValueError:
+        return "minor"
+
 
 def _no_world(traj):
     "Can the world of the task not be set up as this run had it?"
-    if traj.task.domain not in DOMAINS: return False
-    try: Env(traj.task, traj.solo, history=False)
-    except ValueError: return True
+    if traj.task.domain not in DOMAINS:
+        return False
+    try:
+        Env(traj.task, traj.solo, history=False)
+    except ValueError:
+        return True
     return False
 
+# %% ../../nbs/lib/failures/03_attribution.ipynb #1622bd79
 def attribute_failure(
-    traj:Trajectory # graded
-) -> dict: # task, trial, reward, by (empty where it passed), errors, first_divergence
-    "Who failed a run, and what went wrong in it; a task whose world cannot be set up leaves the question open"
+    traj: Trajectory,  # graded
+) -> dict:  # task, trial, reward, by (empty where it passed), errors, first_divergence
+    """Who failed a run, and what went wrong in it; a task whose world cannot be set up leaves the
+    question open
+    """
     ok, lost = task_success(traj), _no_world(traj)
     info, d = ({}, None) if lost else (_info(traj), first_divergence(traj))
-    user = [_error('user', f.type, _severity(traj, f), f.turn, f.evidence) for f in ([] if lost else detect_user_errors(traj))]
-    agent = [] if lost else [e | dict(severity='critical' if ok == 0 else 'minor') for e in agent_errors(traj, info)]
-    errors = sorted(user+agent, key=lambda e: (e['turn'], e['source'], e['type'], e['evidence']))
-    by = '' if ok == 1 else 'unresolved' if math.isnan(ok) and traj.stop not in _nobody else _who(traj, errors, d)
-    return dict(task=traj.task.id, trial=traj.info.get('trial'), reward=None if math.isnan(traj.reward)
-        else traj.reward, by=by,
-        errors=errors, first_divergence=None if d is None else asdict(d))
+    user = [
+        _error("user", f.type, _severity(traj, f), f.turn, f.evidence)
+        for f in ([] if lost else detect_user_errors(traj))
+    ]
+    agent = (
+        []
+        if lost
+        else [
+            e | dict(severity="critical" if ok == 0 else "minor") for e in agent_errors(traj, info)
+        ]
+    )
+    errors = sorted(user + agent, key=lambda e: (e["turn"], e["source"], e["type"], e["evidence"]))
+    by = (
+        ""
+        if ok == 1
+        else "unresolved"
+        if math.isnan(ok) and traj.stop not in _nobody
+        else _who(traj, errors, d)
+    )
+    return dict(
+        task=traj.task.id,
+        trial=traj.info.get("trial"),
+        reward=None if math.isnan(traj.reward) else traj.reward,
+        by=by,
+        errors=errors,
+        first_divergence=None if d is None else asdict(d),
+    )
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #e2293185
 def failure_source(
-    traj:Trajectory # graded
-) -> str: # `user`, `agent`, `task`, `infrastructure`, `unresolved`; empty where it passed
+    traj: Trajectory,  # graded
+) -> str:  # `user`, `agent`, `task`, `infrastructure`, `unresolved`; empty where it passed
     "Who failed a run"
-    return attribute_failure(traj)['by']
+    return attribute_failure(traj)["by"]
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #24458b0c
 def attribute_files(
-    files:list # results files, folders, `.jsonl`, or patterns
-) -> dict: # `runs`, a record each; `files` and `refused`, a row each
-    "Attribute every run of some files. Raises FileNotFoundError, and ValueError when none can be read"
+    files: list,  # results files, folders, `.jsonl`, or patterns
+) -> dict:  # `runs`, a record each; `files` and `refused`, a row each
+    """Attribute every run of some files.
+
+    Raises FileNotFoundError, and ValueError when none can be read
+    """
     trajs, rows, refused = read_results(find_results(list(map(str, files)), Path.cwd()))
-    runs = [dict(file=t.source, domain=t.task.domain, agent=t.model) | attribute_failure(t) for t in trajs]
+    runs = [
+        dict(file=t.source, domain=t.task.domain, agent=t.model) | attribute_failure(t)
+        for t in trajs
+    ]
     return dict(runs=runs, files=rows, refused=refused)
 
+
 def verdict_counts(
-    runs:list[dict] # as `attribute_files` gives them
-) -> list[dict]: # a row for each file: how many passed, and who failed the others
+    runs: list[dict],  # as `attribute_files` gives them
+) -> list[dict]:  # a row for each file: how many passed, and who failed the others
     "Verdicts by file"
     out = {}
-    for r in runs: out.setdefault(r['file'], Counter())[r['by'] or 'passed'] += 1
-    return [dict(file=f, n=sum(c.values()), **{k: c[k] for k in ('passed', 'user', 'agent', 'task', 'infrastructure',
-        'unresolved')}) for f,c in out.items()]
+    for r in runs:
+        out.setdefault(r["file"], Counter())[r["by"] or "passed"] += 1
+    return [
+        dict(
+            file=f,
+            n=sum(c.values()),
+            **{
+                k: c[k] for k in ("passed", "user", "agent", "task", "infrastructure", "unresolved")
+            },
+        )
+        for f, c in out.items()
+    ]

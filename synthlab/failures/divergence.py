@@ -25,254 +25,435 @@ from ..verify.rules import is_mentioned
 # %% ../../nbs/lib/failures/02_divergence.ipynb #fbf9186e
 def _before(traj, turn):
     "Messages before a turn; an answer belongs to the turn that called"
-    while 0 < turn < len(traj.messages) and traj.messages[turn].role == 'tool': turn -= 1
+    while 0 < turn < len(traj.messages) and traj.messages[turn].role == "tool":
+        turn -= 1
     return traj.messages[:turn]
 
-def _key(name, args): return content_key([name, args], 16)
+
+def _key(name, args):
+    return content_key([name, args], 16)
+
 
 def _missing(task, messages):
     "Gold actions that no successful call has carried out"
-    failed = {m.call_id for m in messages if m.role == 'tool' and m.error}
+    failed = {m.call_id for m in messages if m.role == "tool" and m.error}
     done = Counter(_key(c.name, c.args) for m in messages for c in m.calls if c.id not in failed)
     out = []
     for a in task.gold or []:
-        k = _key(a['name'], a['arguments'])
-        if done[k]: done[k] -= 1
-        else: out.append(a)
+        k = _key(a["name"], a["arguments"])
+        if done[k]:
+            done[k] -= 1
+        else:
+            out.append(a)
     return out
+
 
 def _acted(env, actions, solo):
     "Calls of actions, and what the environment answers"
-    def by(a): return 'assistant' if solo else a.get('requestor') or 'assistant'
-    calls = [ToolCall(a['name'], a['arguments'], f'oracle_{i}', by(a)) for i,a in enumerate(actions)]
+
+    def by(a):
+        return "assistant" if solo else a.get("requestor") or "assistant"
+
+    calls = [
+        ToolCall(a["name"], a["arguments"], f"oracle_{i}", by(a)) for i, a in enumerate(actions)
+    ]
     return [m for c in calls for m in (Message(c.by, calls=[c]), env.step(c))]
 
+# %% ../../nbs/lib/failures/02_divergence.ipynb #aa2ca1af
 def resume_with_oracle(
-    traj:Trajectory, # any
-    turn:int, # messages from here on did not happen
-    actions:list[dict]|None=None # what is done instead; None: the gold actions still missing
-) -> Trajectory: # not graded
-    "A run up to a turn, then the oracle and a correct user. Raises ValueError where the run cannot be replayed"
+    traj: Trajectory,  # any
+    turn: int,  # messages from here on did not happen
+    actions: list[dict] | None = None,  # what is done instead; None: the gold actions still missing
+) -> Trajectory:  # not graded
+    """A run up to a turn, then the oracle and a correct user.
+
+    Raises ValueError where the run cannot be replayed
+    """
     head, env = _before(traj, turn), Env(traj.task, traj.solo, history=False)
     env.replay(head)
     todo = _missing(traj.task, head) if actions is None else actions
-    said = [Message('assistant', s) for s in (traj.task.checks or {}).get('communicate_info') or []]
-    last = [Message('assistant', STOP)] if traj.solo else [*said, Message('user', STOP)]
-    return replace(traj, messages=[*head, *_acted(env, todo, traj.solo), *last], scores={}, info={},
-        stop='agent_stop' if traj.solo else 'user_stop')
+    said = [Message("assistant", s) for s in (traj.task.checks or {}).get("communicate_info") or []]
+    last = [Message("assistant", STOP)] if traj.solo else [*said, Message("user", STOP)]
+    return replace(
+        traj,
+        messages=[*head, *_acted(env, todo, traj.solo), *last],
+        scores={},
+        info={},
+        stop="agent_stop" if traj.solo else "user_stop",
+    )
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #ef812575
 def is_recoverable(
-    traj:Trajectory, # any
-    turn:int # messages from here on did not happen
-) -> bool: # going on correctly earns the reward
+    traj: Trajectory,  # any
+    turn: int,  # messages from here on did not happen
+) -> bool:  # going on correctly earns the reward
     "Could the run still have succeeded? Raises ValueError where it cannot be replayed"
-    writes = [a for a in traj.task.gold or []
-              if tool_kind(traj.task.domain, a['name'], a.get('requestor') or 'assistant') == 'write']
-    return any(reward_info(resume_with_oracle(traj, turn, acts))['reward'] == 1 for acts in (None, writes))
+    writes = [
+        a
+        for a in traj.task.gold or []
+        if tool_kind(traj.task.domain, a["name"], a.get("requestor") or "assistant") == "write"
+    ]
+    return any(
+        reward_info(resume_with_oracle(traj, turn, acts))["reward"] == 1 for acts in (None, writes)
+    )
+
 
 def unrecoverable_turn(
-    traj:Trajectory, # any
-    start:int=0 # look from this turn on; the run can be saved there
-) -> int|None: # turn of the call; None: the run only lacks something
-    "The call that no correct continuation makes good. Raises ValueError where the run cannot be replayed"
-    if is_recoverable(traj, len(traj.messages)): return None
-    acts = [i for i,m in enumerate(traj.messages) if i >= start and m.calls]
-    return next((i for i in acts if not is_recoverable(traj, i+1+len(traj.messages[i].calls))), None)
+    traj: Trajectory,  # any
+    start: int = 0,  # look from this turn on; the run can be saved there
+) -> int | None:  # turn of the call; None: the run only lacks something
+    """The call that no correct continuation makes good.
+
+    Raises ValueError where the run cannot be replayed
+    """
+    if is_recoverable(traj, len(traj.messages)):
+        return None
+    acts = [i for i, m in enumerate(traj.messages) if i >= start and m.calls]
+    return next(
+        (i for i in acts if not is_recoverable(traj, i + 1 + len(traj.messages[i].calls))), None
+    )
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #c7967fc6
 def _leaves(x):
     "Texts and numbers in a call's arguments"
-    if isinstance(x, dict): return [v for o in x.values() for v in _leaves(o)]
-    if isinstance(x, list): return [v for o in x for v in _leaves(o)]
+    if isinstance(x, dict):
+        return [v for o in x.values() for v in _leaves(o)]
+    if isinstance(x, list):
+        return [v for o in x for v in _leaves(o)]
     return [] if isinstance(x, bool) or x is None else [str(x)]
 
-def _has(value, text): return re.search(rf'(?<![\w]){re.escape(value.lower())}(?![\w])', text.lower()) is not None
 
-def _words(traj, upto): return '\n'.join(m.content for m in traj.messages[:upto])
+def _has(value, text):
+    return re.search(rf"(?<![\w]){re.escape(value.lower())}(?![\w])", text.lower()) is not None
+
+
+def _words(traj, upto):
+    return "\n".join(m.content for m in traj.messages[:upto])
+
 
 def _new(traj, turn, args):
     "Values of a call that were first said in a turn"
     before, here = _words(traj, turn), traj.messages[turn].content
     return {v for v in _leaves(args) if _has(v, here) and not _has(v, before)}
 
-def _gold_values(actions): return {v for a in actions for v in _leaves(a['arguments'])}
 
-_same = dict(abroad='roaming', france='roaming', travel='roaming', travelling='roaming', paypal='paypal_')
+def _gold_values(actions):
+    return {v for a in actions for v in _leaves(a["arguments"])}
+
+
+_same = dict(
+    abroad="roaming", france="roaming", travel="roaming", travelling="roaming", paypal="paypal_"
+)
+
 
 def _items(domain, args):
-    order = find_record(domain, str(args.get('order_id'))) or {}
-    return [x for x in order.get('items', []) if x['item_id'] in args.get('item_ids', [])]
+    order = find_record(domain, str(args.get("order_id"))) or {}
+    return [x for x in order.get("items", []) if x["item_id"] in args.get("item_ids", [])]
 
+# %% ../../nbs/lib/failures/02_divergence.ipynb #2c4a3698
 def _speak_of(values, task, actions):
-    "Do values, in the user's words, belong to actions: their arguments, their names, the items of their orders?"
-    items = [x['name'] for a in actions for x in _items(task.domain, a['arguments'])]
-    text = ' '.join([*_gold_values(actions), *(a['name'] for a in actions), *items]).lower().replace('_', ' ')
+    """Do values, in the user's words, belong to actions: their arguments, their names, the items of
+    their orders?
+    """
+    items = [x["name"] for a in actions for x in _items(task.domain, a["arguments"])]
+    text = (
+        " ".join([*_gold_values(actions), *(a["name"] for a in actions), *items])
+        .lower()
+        .replace("_", " ")
+    )
     words = {w for v in map(str.lower, map(str, values)) for w in (v, _same.get(v, v))}
-    return any(_has(w.replace('_', ' ').strip(), text) for w in words if w.strip())
+    return any(_has(w.replace("_", " ").strip(), text) for w in words if w.strip())
+
 
 def _near_end(traj, turn):
     "Is there at most one more turn of the user after it, a call not counted?"
-    return sum(m.role == 'user' and not m.calls for m in traj.messages[turn+1:]) <= 1
+    return sum(m.role == "user" and not m.calls for m in traj.messages[turn + 1 :]) <= 1
+
 
 def _tainted(traj, turn):
     "Does a change after the error use what was first said there, and is not so?"
-    gold, kind = _gold_values(traj.task.gold or []), lambda c: tool_kind(traj.task.domain, c.name, c.by, traj.solo)
-    calls = [c for m in traj.messages[turn:] if m.role == 'assistant' for c in m.calls if kind(c) == 'write']
-    return any(_new(traj, turn, c.args)-gold for c in calls)
+    gold, kind = (
+        _gold_values(traj.task.gold or []),
+        lambda c: tool_kind(traj.task.domain, c.name, c.by, traj.solo),
+    )
+    calls = [
+        c
+        for m in traj.messages[turn:]
+        if m.role == "assistant"
+        for c in m.calls
+        if kind(c) == "write"
+    ]
+    return any(_new(traj, turn, c.args) - gold for c in calls)
 
+# %% ../../nbs/lib/failures/02_divergence.ipynb #5dfbd3d1
 def _without(traj, turn):
-    "The run without the user's calls of a turn, later ones made all the same; None when there are none"
+    """The run without the user's calls of a turn, later ones made all the same; None when there are
+    none
+    """
     m = traj.messages[turn]
-    if m.role != 'user' or not m.calls: return None
-    rest = [dict(name=c.name, arguments=c.args, requestor=c.by) for x in traj.messages[turn+1:] for c in x.calls]
-    t = resume_with_oracle(traj, turn, [a for a in rest if isinstance(a['arguments'], dict)])
-    words = [Message('assistant', m.content) for m in traj.messages[turn:] if m.role == 'assistant' and m.content]
+    if m.role != "user" or not m.calls:
+        return None
+    rest = [
+        dict(name=c.name, arguments=c.args, requestor=c.by)
+        for x in traj.messages[turn + 1 :]
+        for c in x.calls
+    ]
+    t = resume_with_oracle(traj, turn, [a for a in rest if isinstance(a["arguments"], dict)])
+    words = [
+        Message("assistant", m.content)
+        for m in traj.messages[turn:]
+        if m.role == "assistant" and m.content
+    ]
     return replace(t, messages=[*t.messages[:-1], *words, t.messages[-1]])
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #79963516
-_asks = re.compile(r'\b(shall|should|may|can) I\b|would you like me to|do you (want|confirm)|is that (right|correct)|'
-    r'\bconfirm\b|proceed|go ahead|\(yes', re.I)
-_agrees = re.compile(r'\b(yes|go ahead|proceed|please do|i confirm|sure|do it|do that|confirmed)\b', re.I)
-_does = re.compile(r'\b(cancel|book|updat|send|issu|modif|exchang|return|refund|chang|upgrad|downgrad|add|remov|suspend|'
-    r'resum|enabl|disabl|refuel)', re.I)
+_asks = re.compile(
+    r"\b(shall|should|may|can) I\b|would you like me to|do you (want|confirm)|is that "
+    r"(right|correct)|"
+    r"\bconfirm\b|proceed|go ahead|\(yes",
+    re.I,
+)
+_agrees = re.compile(
+    r"\b(yes|go ahead|proceed|please do|i confirm|sure|do it|do that|confirmed)\b", re.I
+)
+_does = re.compile(
+    r"\b(cancel|book|updat|send|issu|modif|exchang|return|refund|chang|upgrad|downgrad|add|remov|suspend|"
+    r"resum|enabl|disabl|refuel)",
+    re.I,
+)
+
 
 def _left_pending(traj, turn):
     "Does the user agree to a change and leave before it is made?"
-    asked = next((m.content for m in reversed(traj.messages[:turn]) if m.role == 'assistant' and not m.calls), '')
+    asked = next(
+        (
+            m.content
+            for m in reversed(traj.messages[:turn])
+            if m.role == "assistant" and not m.calls
+        ),
+        "",
+    )
     here = traj.messages[turn]
-    last = all(m.role != 'assistant' for m in traj.messages[turn+1:])
-    return bool(last and here.role == 'user' and '?' in asked and _asks.search(asked) and _does.search(asked)
-                and _agrees.search(here.content) and 'anything else' not in asked.lower())
+    last = all(m.role != "assistant" for m in traj.messages[turn + 1 :])
+    return bool(
+        last
+        and here.role == "user"
+        and "?" in asked
+        and _asks.search(asked)
+        and _does.search(asked)
+        and _agrees.search(here.content)
+        and "anything else" not in asked.lower()
+    )
 
+# %% ../../nbs/lib/failures/02_divergence.ipynb #8c7e134f
 def _needed(traj, turn):
     "Does a gold action use what only the error said?"
-    told = '\n'.join(map(str, [*_leaves(traj.task.goal), traj.task.goal, traj.task.persona]))
-    values = {v for a in traj.task.gold or [] for v in _new(traj, turn, a['arguments'])}
-    return traj.messages[turn].role == 'user' and any(len(v) > 3 and not _has(v, told) for v in values)
+    told = "\n".join(map(str, [*_leaves(traj.task.goal), traj.task.goal, traj.task.persona]))
+    values = {v for a in traj.task.gold or [] for v in _new(traj, turn, a["arguments"])}
+    return traj.messages[turn].role == "user" and any(
+        len(v) > 3 and not _has(v, told) for v in values
+    )
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #a9668f81
 def _rewarded(traj):
-    where = f'{traj.task.domain} task {traj.task.id}'
-    try: r = reward_info(replace(traj, scores={}))['reward']
-    except ValueError as e: raise ValueError(f'{where}: cannot be replayed: {e}') from None
-    if math.isnan(r): raise ValueError(f'{where}: its reward needs a judge')
-    return abs(r-1) <= 1e-6
+    where = f"{traj.task.domain} task {traj.task.id}"
+    try:
+        r = reward_info(replace(traj, scores={}))["reward"]
+    except ValueError as e:
+        raise ValueError(f"{where}: cannot be replayed: {e}") from None
+    if math.isnan(r):
+        raise ValueError(f"{where}: its reward needs a judge")
+    return abs(r - 1) <= 1e-6
+
 
 def _accepted(traj, turn):
-    "What the agent would have done, where the user takes up its offer of a transfer too early; None elsewhere"
-    if TRANSFER not in traj.messages[turn].content: return None
-    asked = next((m.content for m in reversed(traj.messages[:turn]) if m.role == 'assistant'), '')
-    if 'transfer' not in asked.lower() or '?' not in asked: return None
-    call = dict(name='transfer_to_human_agents', arguments=dict(summary=asked[:200]))
-    return [a for a in _missing(traj.task, traj.messages[:turn]) if a['name'] == call['name']] or [call]
+    """What the agent would have done, where the user takes up its offer of a transfer too early;
+    None elsewhere
+    """
+    if TRANSFER not in traj.messages[turn].content:
+        return None
+    asked = next((m.content for m in reversed(traj.messages[:turn]) if m.role == "assistant"), "")
+    if "transfer" not in asked.lower() or "?" not in asked:
+        return None
+    call = dict(name="transfer_to_human_agents", arguments=dict(summary=asked[:200]))
+    return [a for a in _missing(traj.task, traj.messages[:turn]) if a["name"] == call["name"]] or [
+        call
+    ]
+
 
 def _helped(traj, turn):
-    less, gold = _without(traj, turn), {a['name'] for a in traj.task.gold or []}
-    if offer := _accepted(traj, turn): return reward_info(resume_with_oracle(traj, turn, offer))['reward'] != 1
-    if less is not None: return not gold & {c.name for c in traj.messages[turn].calls} and not _rewarded(less)
+    less, gold = _without(traj, turn), {a["name"] for a in traj.task.gold or []}
+    if offer := _accepted(traj, turn):
+        return reward_info(resume_with_oracle(traj, turn, offer))["reward"] != 1
+    if less is not None:
+        return not gold & {c.name for c in traj.messages[turn].calls} and not _rewarded(less)
     return _left_pending(traj, turn) or _needed(traj, turn)
 
+# %% ../../nbs/lib/failures/02_divergence.ipynb #e1fab9d7
 def _hindered(traj, turn, values):
-    if offer := _accepted(traj, turn): return reward_info(resume_with_oracle(traj, turn, offer))['reward'] == 1
+    if offer := _accepted(traj, turn):
+        return reward_info(resume_with_oracle(traj, turn, offer))["reward"] == 1
     less = _without(traj, turn)
-    if less is not None and _rewarded(less): return True
-    if not is_recoverable(traj, turn): return False
+    if less is not None and _rewarded(less):
+        return True
+    if not is_recoverable(traj, turn):
+        return False
     missing = _missing(traj.task, traj.messages)
-    if _tainted(traj, turn) or values and _speak_of(values, traj.task, missing): return True
+    if _tainted(traj, turn) or values and _speak_of(values, traj.task, missing):
+        return True
     at = unrecoverable_turn(traj, turn)
     return _near_end(traj, turn) if at is None else at == turn
 
+
 def criticality(
-    traj:Trajectory, # one run, with its task
-    turn:int, # index of the message with the user's error, or near it
-    values:tuple=() # what the user should have said and did not, in the words of the instructions or of a call
-) -> str: # `critical_hindered`, `critical_helped` or `minor`
+    traj: Trajectory,  # one run, with its task
+    turn: int,  # index of the message with the user's error, or near it
+    # what the user should have said and did not, in the words of the instructions or of a call
+    values: tuple = (),
+) -> str:  # `critical_hindered`, `critical_helped` or `minor`
     "Did the outcome turn on a user's error? Raises ValueError where the run cannot be replayed"
-    if not 0 <= turn < len(traj.messages): raise ValueError(f'turn {turn} of {len(traj.messages)} messages')
+    if not 0 <= turn < len(traj.messages):
+        raise ValueError(f"turn {turn} of {len(traj.messages)} messages")
     turn = len(_before(traj, turn))
-    if _rewarded(traj): return 'critical_helped' if _helped(traj, turn) else 'minor'
-    return 'critical_hindered' if _hindered(traj, turn, values) else 'minor'
+    if _rewarded(traj):
+        return "critical_helped" if _helped(traj, turn) else "minor"
+    return "critical_hindered" if _hindered(traj, turn, values) else "minor"
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #00c4cd52
-def _counts(task, name, by, solo): return name == 'transfer_to_human_agents' or tool_kind(task.domain, name, by,
-    solo) == 'write'
+def _counts(task, name, by, solo):
+    return name == "transfer_to_human_agents" or tool_kind(task.domain, name, by, solo) == "write"
+
 
 def changes_made(
-    traj:Trajectory # any
-) -> list[tuple]: # (turn, call), in order
+    traj: Trajectory,  # any
+) -> list[tuple]:  # (turn, call), in order
     "Changes that a run made"
-    ok = [(i, c) for i,c,m in match_call_results(traj.messages)[0] if m is not None and not is_tool_error(m)]
-    return [(i, c) for i,c in ok if _counts(traj.task, c.name, c.by, traj.solo)]
+    ok = [
+        (i, c)
+        for i, c, m in match_call_results(traj.messages)[0]
+        if m is not None and not is_tool_error(m)
+    ]
+    return [(i, c) for i, c in ok if _counts(traj.task, c.name, c.by, traj.solo)]
+
 
 def gold_changes(
-    traj:Trajectory # any
-) -> list[dict]: # gold actions, in order
+    traj: Trajectory,  # any
+) -> list[dict]:  # gold actions, in order
     "Changes that the task's gold actions make"
-    t, by = traj.task, lambda a: 'assistant' if traj.solo else a.get('requestor') or 'assistant'
-    answers = [m for m in run_actions(t, t.gold or [], traj.solo).messages if m.role == 'tool'] if t.domain in DOMAINS else []
-    refused = {i for i,m in enumerate(answers) if is_tool_error(m)}
-    return [a for i,a in enumerate(t.gold or []) if i not in refused and _counts(t, a['name'], by(a), traj.solo)]
+    t, by = traj.task, lambda a: "assistant" if traj.solo else a.get("requestor") or "assistant"
+    answers = (
+        [m for m in run_actions(t, t.gold or [], traj.solo).messages if m.role == "tool"]
+        if t.domain in DOMAINS
+        else []
+    )
+    refused = {i for i, m in enumerate(answers) if is_tool_error(m)}
+    return [
+        a
+        for i, a in enumerate(t.gold or [])
+        if i not in refused and _counts(t, a["name"], by(a), traj.solo)
+    ]
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #22123353
 @dataclass
 class Divergence:
     "Where a run leaves the gold actions"
-    type: str # `wrong_argument`, `wrong_tool` or `missing_action`
-    turn: int # index of the message; of the last one where something is missing
-    call: str # what was done, or what was not
-    wanted: str = '' # the gold action that it stands for
-    argument: str = '' # name of the first wrong argument
-    got: object = None # its value
-    gold: object = None # what it should be
-    origin: str = '' # where the wrong value was first: `instructions`, `user`, `tool` or `agent`
-    by: str = 'assistant' # whose action it is
 
-def _call_key(name, args): return content_key([name, args], 16)
-def _written(a): return f'{a["name"]}({", ".join(f"{k}={v!r}" for k,v in a["arguments"].items())})'
+    type: str  # `wrong_argument`, `wrong_tool` or `missing_action`
+    turn: int  # index of the message; of the last one where something is missing
+    call: str  # what was done, or what was not
+    wanted: str = ""  # the gold action that it stands for
+    argument: str = ""  # name of the first wrong argument
+    got: object = None  # its value
+    gold: object = None  # what it should be
+    origin: str = ""  # where the wrong value was first: `instructions`, `user`, `tool` or `agent`
+    by: str = "assistant"  # whose action it is
 
+
+def _call_key(name, args):
+    return content_key([name, args], 16)
+
+
+def _written(a):
+    return f"{a['name']}({', '.join(f'{k}={v!r}' for k, v in a['arguments'].items())})"
+
+# %% ../../nbs/lib/failures/02_divergence.ipynb #b3fa7aa7
 def value_origin(
-    traj:Trajectory, # any
-    turn:int, # of a call
-    value # one of its arguments
-) -> str: # `instructions`, `user`, `tool`, or `agent`: nobody had said it
+    traj: Trajectory,  # any
+    turn: int,  # of a call
+    value,  # one of its arguments
+) -> str:  # `instructions`, `user`, `tool`, or `agent`: nobody had said it
     "Who said a value first"
     flat = [str(x) for x in _argument_values(value) if str(x)]
-    def has(text): return any(is_mentioned(v, [text]) for v in flat)
+
+    def has(text):
+        return any(is_mentioned(v, [text]) for v in flat)
+
     for m in traj.messages[:turn]:
         if m.content and has(m.content):
-            if m.role == 'user' and has(user_instructions(traj.task)): return 'instructions'
-            return {'user': 'user', 'tool': 'tool'}.get(m.role, 'agent')
-    return 'agent'
+            if m.role == "user" and has(user_instructions(traj.task)):
+                return "instructions"
+            return {"user": "user", "tool": "tool"}.get(m.role, "agent")
+    return "agent"
+
 
 def _argument_values(x):
-    if isinstance(x, dict): x = list(x.values())
+    if isinstance(x, dict):
+        x = list(x.values())
     return [o for v in x for o in _argument_values(v)] if isinstance(x, list) else [x]
 
+# %% ../../nbs/lib/failures/02_divergence.ipynb #c69d4bd8
 def _differs(traj, turn, call, gold):
     args = call.args if isinstance(call.args, dict) else {}
-    names = [k for k in gold['arguments'] if args.get(k) != gold['arguments'][k]] or [k for k in args
-        if k not in gold['arguments']]
-    k = names[0] if names else ''
-    return Divergence('wrong_argument', turn, str(call), _written(gold), k, args.get(k), gold['arguments'].get(k),
-        value_origin(traj, turn, args.get(k)), call.by)
+    names = [k for k in gold["arguments"] if args.get(k) != gold["arguments"][k]] or [
+        k for k in args if k not in gold["arguments"]
+    ]
+    k = names[0] if names else ""
+    return Divergence(
+        "wrong_argument",
+        turn,
+        str(call),
+        _written(gold),
+        k,
+        args.get(k),
+        gold["arguments"].get(k),
+        value_origin(traj, turn, args.get(k)),
+        call.by,
+    )
+
 
 def _likest(call, rest):
     args = call.args if isinstance(call.args, dict) else {}
-    return max(rest, key=lambda a: sum(args.get(k) == v for k,v in a['arguments'].items()))
+    return max(rest, key=lambda a: sum(args.get(k) == v for k, v in a["arguments"].items()))
 
+# %% ../../nbs/lib/failures/02_divergence.ipynb #acab1a6b
 def first_divergence(
-    traj:Trajectory # with its task
-) -> Divergence|None: # None when all changes are the gold ones
-    "The first change that the gold actions do not have, or the first that they have and the run has not"
+    traj: Trajectory,  # with its task
+) -> Divergence | None:  # None when all changes are the gold ones
+    """The first change that the gold actions do not have, or the first that they have and the run
+    has not
+    """
     left = gold_changes(traj)
-    for turn,call in changes_made(traj):
-        same = next((a for a in left if _call_key(a['name'], a['arguments']) == _call_key(call.name, call.args)
-                     or a['name'] == call.name == 'transfer_to_human_agents'), None)
-        if same is not None: left.remove(same); continue
-        alike = [a for a in left if a['name'] == call.name]
-        if alike: return _differs(traj, turn, call, _likest(call, alike))
-        if call.by == 'assistant': return Divergence('wrong_tool', turn, str(call), _written(left[0]) if left else '')
-    if not left: return None
-    by = 'assistant' if traj.solo else left[0].get('requestor') or 'assistant'
-    return Divergence('missing_action', len(traj.messages)-1, _written(left[0]), _written(left[0]), by=by)
+    for turn, call in changes_made(traj):
+        same = next(
+            (
+                a
+                for a in left
+                if _call_key(a["name"], a["arguments"]) == _call_key(call.name, call.args)
+                or a["name"] == call.name == "transfer_to_human_agents"
+            ),
+            None,
+        )
+        if same is not None:
+            left.remove(same)
+            continue
+        alike = [a for a in left if a["name"] == call.name]
+        if alike:
+            return _differs(traj, turn, call, _likest(call, alike))
+        if call.by == "assistant":
+            return Divergence("wrong_tool", turn, str(call), _written(left[0]) if left else "")
+    if not left:
+        return None
+    by = "assistant" if traj.solo else left[0].get("requestor") or "assistant"
+    return Divergence(
+        "missing_action", len(traj.messages) - 1, _written(left[0]), _written(left[0]), by=by
+    )

@@ -28,296 +28,453 @@ from ..tau2.rollout import OUT_OF_SCOPE, STOP, TRANSFER, rollout
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #89995c87
 class ForgetfulAgent(OracleAgent):
     "The oracle that leaves out its last gold action where the episode's seed is odd"
-    name = 'scripted:forgetful'
+
+    name = "scripted:forgetful"
 
     def _next(self, ep):
-        if ep.seed % 2 and 'oracle' not in ep.memo:
-            ep.memo['oracle'] = oracle_turns(replace(ep.task, gold=(ep.task.gold or [])[:-1]), ep.solo)
+        if ep.seed % 2 and "oracle" not in ep.memo:
+            ep.memo["oracle"] = oracle_turns(
+                replace(ep.task, gold=(ep.task.gold or [])[:-1]), ep.solo
+            )
         return super()._next(ep)
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #c98d2a61
 def scripted_runs(
-    each:int=10, # tasks of each domain, evenly spaced
-    domains=('airline', 'retail', 'telecom'), # τ² domain names
-    trials:int=4, # repetitions of each task
-    seed:int=0, # of the rollouts
-    oracle:bool=True # the oracle too, not only the agents that fail
-) -> list[Trajectory]: # graded
+    each: int = 10,  # tasks of each domain, evenly spaced
+    domains=("airline", "retail", "telecom"),  # τ² domain names
+    trials: int = 4,  # repetitions of each task
+    seed: int = 0,  # of the rollouts
+    oracle: bool = True,  # the oracle too, not only the agents that fail
+) -> list[Trajectory]:  # graded
     "Conversations of the oracle, the forgetful agent and the agent that does nothing"
-    some = [ts[i*len(ts)//each] for d in domains for ts in [tasks(d)] for i in range(min(each, len(ts)))]
-    agents = [OracleAgent()]*oracle + [ForgetfulAgent(), NullAgent()]
-    return [grade(t) for a in agents for t in rollout(some, a, ScriptedUser(), trials=trials, seed=seed)]
+    some = [
+        ts[i * len(ts) // each]
+        for d in domains
+        for ts in [tasks(d)]
+        for i in range(min(each, len(ts)))
+    ]
+    agents = [OracleAgent()] * oracle + [ForgetfulAgent(), NullAgent()]
+    return [
+        grade(t) for a in agents for t in rollout(some, a, ScriptedUser(), trials=trials, seed=seed)
+    ]
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #f2179529
 def find_results(
-    spec, # paths, glob patterns or run folders below the repository root: a list, or text with commas
-    root:Path|None=None # None: the repository root
-) -> list[Path]: # results files and `.jsonl` trajectories, sorted within each pattern
+    # paths, glob patterns or run folders below the repository root: a list, or text with commas
+    spec,
+    root: Path | None = None,  # None: the repository root
+) -> list[Path]:  # results files and `.jsonl` trajectories, sorted within each pattern
     "The files that are meant. Raises FileNotFoundError naming the part that matches nothing"
     root, out = root or repo_root(), []
-    for s in (spec.split(',') if isinstance(spec, str) else spec):
-        if not (s := str(s).strip()): continue
+    for s in spec.split(",") if isinstance(spec, str) else spec:
+        if not (s := str(s).strip()):
+            continue
         p = Path(s).expanduser()
         hits = sorted(Path(p.anchor or root).glob(str(p.relative_to(p.anchor)) if p.anchor else s))
         found = [f for h in hits for f in (_in_folder(h) if h.is_dir() else [h])]
-        if not found: raise FileNotFoundError(f'{s}: no results there; {_wanted}')
+        if not found:
+            raise FileNotFoundError(f"{s}: no results there; {_wanted}")
         out += [f for f in found if f not in out]
     return out
 
-_wanted = 'give result files (.json, .json.gz), trajectories (.jsonl) or a run folder'
+
+_wanted = "give result files (.json, .json.gz), trajectories (.jsonl) or a run folder"
+
 
 def _in_folder(d):
-    "What to read in a folder: an official results folder itself; else results files, else trajectories, else any JSON"
-    if (d/'simulations').is_dir(): return [d]
-    skip = ('manifest.json', 'result.json')
-    files = sorted(p for p in d.rglob('*') if re.search(r'\.json(l|\.gz)?$', p.name) and p.name not in skip)
-    named = ([p for p in files if w in p.relative_to(d).as_posix()] for w in ('results', 'trajectories', '.json'))
+    """What to read in a folder: an official results folder itself; else results files, else
+    trajectories, else any JSON
+    """
+    if (d / "simulations").is_dir():
+        return [d]
+    skip = ("manifest.json", "result.json")
+    files = sorted(
+        p for p in d.rglob("*") if re.search(r"\.json(l|\.gz)?$", p.name) and p.name not in skip
+    )
+    named = (
+        [p for p in files if w in p.relative_to(d).as_posix()]
+        for w in ("results", "trajectories", ".json")
+    )
     return next(filter(None, named), [])
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #17917639
-_open = Score(why='the stored checks are of another task, and it is open which', by='failures')
+_open = Score(why="the stored checks are of another task, and it is open which", by="failures")
+
 
 def _linked(path):
     "Graded trajectories of an official results file, on the tasks that their stored checks fit"
     res = load_results(path)
-    for t,r in zip(res.trajectories, check_task_ids(res)['rows']):
-        t.task = res.tasks[r['proposed'] or r['task']]
-        if r['ok'] or r['proposed']: grade(t, stored_judge(t))
-        else: t.scores['reward'] = _open
+    for t, r in zip(res.trajectories, check_task_ids(res)["rows"]):
+        t.task = res.tasks[r["proposed"] or r["task"]]
+        if r["ok"] or r["proposed"]:
+            grade(t, stored_judge(t))
+        else:
+            t.scores["reward"] = _open
     return res.trajectories
 
-def _compared(before, after):
-    if math.isnan(before): return 'unstored'
-    return 'raised' if math.isnan(after) else 'same' if before == after else 'different'
 
-_verdicts = ('same', 'different', 'raised', 'unstored')
+def _compared(before, after):
+    if math.isnan(before):
+        return "unstored"
+    return "raised" if math.isnan(after) else "same" if before == after else "different"
+
+
+_verdicts = ("same", "different", "raised", "unstored")
+
 
 def _ours(path):
-    "Trajectories that the lab wrote, graded again, and how their rewards compare with the stored ones"
+    """Trajectories that the lab wrote, graded again, and how their rewards compare with the stored
+    ones
+    """
     ts = list(read_jsonl(path, Trajectory))
-    if not ts: raise ValueError(f'{path}: no trajectories in it')
-    count = Counter(_compared(before, grade(t).reward) for t,before in [(t, t.reward) for t in ts])
-    return ts, dict(file=path.name, n=len(ts), **{k: count[k] for k in _verdicts}, wrong=0, repaired=0)
+    if not ts:
+        raise ValueError(f"{path}: no trajectories in it")
+    count = Counter(_compared(before, grade(t).reward) for t, before in [(t, t.reward) for t in ts])
+    return ts, dict(
+        file=path.name, n=len(ts), **{k: count[k] for k in _verdicts}, wrong=0, repaired=0
+    )
 
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #7af027bc
 def _official(path):
     "The same for a results file of the benchmark, whose whole `RewardInfo` is compared"
     r = regrade(path)
-    return _linked(path), dict(file=path.name, n=r['n'], **{k: r[k] for k in _verdicts},
-        wrong=r['linkage']['wrong'], repaired=r['linkage']['repaired'])
+    return _linked(path), dict(
+        file=path.name,
+        n=r["n"],
+        **{k: r[k] for k in _verdicts},
+        wrong=r["linkage"]["wrong"],
+        repaired=r["linkage"]["repaired"],
+    )
+
 
 def read_results(
-    paths # results files, folders, or `.jsonl` trajectories
-) -> tuple: # graded trajectories; a row for each file read; a row for each file refused
+    paths,  # results files, folders, or `.jsonl` trajectories
+) -> tuple:  # graded trajectories; a row for each file read; a row for each file refused
     "Read and grade what others recorded. Raises ValueError when no file can be read"
     trajs, rows, refused = [], [], []
     for p in map(Path, paths):
-        try: ts, row = _ours(p) if p.suffix == '.jsonl' else _official(p)
-        except ValueError as e: refused.append(dict(file=p.name, refused=str(e).removeprefix(f'{p}: ')))
-        else: trajs += ts; rows.append(row)
-    if not trajs: raise ValueError('no file can be read: '+'; '.join(f'{r["file"]}: {r["refused"]}' for r in refused))
+        try:
+            ts, row = _ours(p) if p.suffix == ".jsonl" else _official(p)
+        except ValueError as e:
+            refused.append(dict(file=p.name, refused=str(e).removeprefix(f"{p}: ")))
+        else:
+            trajs += ts
+            rows.append(row)
+    if not trajs:
+        raise ValueError(
+            "no file can be read: " + "; ".join(f"{r['file']}: {r['refused']}" for r in refused)
+        )
     return trajs, rows, refused
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #20d8d426
 def agent_name(
-    model:str # as a results file gives it
-) -> str: # as papers write it
+    model: str,  # as a results file gives it
+) -> str:  # as papers write it
     "An agent's plain name: provider and date removed"
-    name = re.sub(r'-(\d{4}-\d\d-\d\d|\d{8})$', '', model.split('/')[-1])
-    return re.sub(r'^(claude-\d)-(\d)', r'\1.\2', name) or 'unknown agent'
+    name = re.sub(r"-(\d{4}-\d\d-\d\d|\d{8})$", "", model.split("/")[-1])
+    return re.sub(r"^(claude-\d)-(\d)", r"\1.\2", name) or "unknown agent"
+
 
 def run_mode(
-    t:Trajectory # any
-) -> str: # `default` or `no-user`, as the paper names them
+    t: Trajectory,  # any
+) -> str:  # `default` or `no-user`, as the paper names them
     "Whether the agent had a user to talk to"
-    return 'no-user' if t.solo else 'default'
+    return "no-user" if t.solo else "default"
 
-def run_label(t): return ' · '.join([agent_name(t.model), t.task.domain]+['no-user']*t.solo)
+
+def run_label(t):
+    return " · ".join([agent_name(t.model), t.task.domain] + ["no-user"] * t.solo)
+
 
 def group_by_run(
-    trajs # trajectories of any runs
-) -> dict: # label -> trajectories, domain by domain
+    trajs,  # trajectories of any runs
+) -> dict:  # label -> trajectories, domain by domain
     "Group by agent, domain and mode, and by source where that is needed to tell runs apart"
     trajs = list(trajs)
     sources, order = {}, list(dict.fromkeys(t.task.domain for t in trajs))
     trajs.sort(key=lambda t: order.index(t.task.domain))
-    for t in trajs: sources.setdefault(run_label(t), {}).setdefault(t.source, len(sources.get(run_label(t), {}))+1)
-    names = {(l,s): l if len(ss) == 1 else f'{l} ({_stem(s) or i})' for l,ss in sources.items() for s,i in ss.items()}
+    for t in trajs:
+        sources.setdefault(run_label(t), {}).setdefault(
+            t.source, len(sources.get(run_label(t), {})) + 1
+        )
+    names = {
+        (l, s): l if len(ss) == 1 else f"{l} ({_stem(s) or i})"
+        for l, ss in sources.items()
+        for s, i in ss.items()
+    }
     out = {}
-    for t in trajs: out.setdefault(names[run_label(t), t.source], []).append(t)
+    for t in trajs:
+        out.setdefault(names[run_label(t), t.source], []).append(t)
     return out
 
-def _stem(s): return re.sub(r'\.(jsonl?|gz)\b', '', str(s).replace('\\', '/').rstrip('/').split('/')[-1])
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #3e2434e3
+def _stem(s):
+    return re.sub(r"\.(jsonl?|gz)\b", "", str(s).replace("\\", "/").rstrip("/").split("/")[-1])
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #3fa56af0
-REWARD_COMPONENTS = ('DB', 'ENV_ASSERTION', 'ACTION', 'COMMUNICATE', 'NL_ASSERTION') # as τ² names and orders them
+REWARD_COMPONENTS = (
+    "DB",
+    "ENV_ASSERTION",
+    "ACTION",
+    "COMMUNICATE",
+    "NL_ASSERTION",
+)  # as τ² names and orders them
+
 
 def task_success(
-    t:Trajectory # graded
-) -> float: # 1, 0 or NaN: not scored
+    t: Trajectory,  # graded
+) -> float:  # 1, 0 or NaN: not scored
     "Success as τ² counts it: a reward within 1e-6 of 1"
-    return t.reward if math.isnan(t.reward) else float(abs(t.reward-1) <= 1e-6)
+    return t.reward if math.isnan(t.reward) else float(abs(t.reward - 1) <= 1e-6)
+
 
 def reward_components(
-    t:Trajectory # graded
-) -> dict: # component -> value, NaN left out
+    t: Trajectory,  # graded
+) -> dict:  # component -> value, NaN left out
     "The reward components in the basis of this trajectory's task that were scored"
     return {p: t.scores[p].value for p in REWARD_COMPONENTS if p in t.scores and t.scores[p].given}
+
 
 def run_columns(label, ts):
     "The columns that every table begins with; `who` is the label without the domain"
     t = ts[0]
-    return dict(run=label, who=label.replace(f' · {t.task.domain}', '', 1), agent=agent_name(t.model),
-        domain=t.task.domain, mode=run_mode(t))
+    return dict(
+        run=label,
+        who=label.replace(f" · {t.task.domain}", "", 1),
+        agent=agent_name(t.model),
+        domain=t.task.domain,
+        mode=run_mode(t),
+    )
 
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #be6521cc
 def component_rows(
-    runs:dict # label -> graded trajectories
-) -> list[dict]: # a row for each run and part; `part` is `reward` or a component
+    runs: dict,  # label -> graded trajectories
+) -> list[dict]:  # a row for each run and part; `part` is `reward` or a component
     "Mean reward and the share of trajectories that meet each component, trials clustered by task"
     rows = []
-    for label,ts in runs.items():
-        scored = {'reward': [task_success(t) for t in ts]} | {p: [reward_components(t).get(p) for t in ts] for p in REWARD_COMPONENTS}
-        for p,xs in scored.items():
+    for label, ts in runs.items():
+        scored = {"reward": [task_success(t) for t in ts]} | {
+            p: [reward_components(t).get(p) for t in ts] for p in REWARD_COMPONENTS
+        }
+        for p, xs in scored.items():
             e = rate(xs, [(t.task.domain, t.task.id) for t in ts])
-            if e.n or p == 'reward': rows.append(dict(run_columns(label, ts), part=p, **e.row(), unscored=len(ts)-e.n))
+            if e.n or p == "reward":
+                rows.append(dict(run_columns(label, ts), part=p, **e.row(), unscored=len(ts) - e.n))
     return rows
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #d2fb7b14
-_tokens = {STOP: 'user: done', TRANSFER: 'user: transfer', OUT_OF_SCOPE: 'user: out of scope'}
+_tokens = {STOP: "user: done", TRANSFER: "user: transfer", OUT_OF_SCOPE: "user: out of scope"}
+
 
 def termination_reason(
-    t:Trajectory # any
-) -> str: # termination reason; for `user_stop` by the token, which τ² leaves in the text
+    t: Trajectory,  # any
+) -> str:  # termination reason; for `user_stop` by the token, which τ² leaves in the text
     "How a conversation ended"
-    if t.stop != 'user_stop': return t.stop or 'unknown'
-    last = next((m.content or '' for m in reversed(t.messages) if m.role == 'user'), '')
-    return next((v for k,v in _tokens.items() if k in last), 'user_stop')
+    if t.stop != "user_stop":
+        return t.stop or "unknown"
+    last = next((m.content or "" for m in reversed(t.messages) if m.role == "user"), "")
+    return next((v for k, v in _tokens.items() if k in last), "user_stop")
+
 
 def outcome_label(
-    t:Trajectory # graded
-) -> str: # `passed`, the components that failed, the termination reason, or `not scored`
+    t: Trajectory,  # graded
+) -> str:  # `passed`, the components that failed, the termination reason, or `not scored`
     "One name for what became of a conversation"
-    if math.isnan(t.reward): return 'not scored'
-    if task_success(t): return 'passed'
-    bad = [p for p,v in reward_components(t).items() if v < 1]
-    return ' + '.join(bad) if bad else t.stop or 'unknown'
+    if math.isnan(t.reward):
+        return "not scored"
+    if task_success(t):
+        return "passed"
+    bad = [p for p, v in reward_components(t).items() if v < 1]
+    return " + ".join(bad) if bad else t.stop or "unknown"
 
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #cc22af58
 def count_rows(
-    runs:dict, # label -> trajectories
-    what, # function of a trajectory: `outcome_label` or `termination_reason`
-    name:str, # column of what it gives
-    top:int|None=None # keep so many values, the commonest; the others become `other`
-) -> list[dict]: # a row for each run and value, 0 included; the values in one order for all runs
+    runs: dict,  # label -> trajectories
+    what,  # function of a trajectory: `outcome_label` or `termination_reason`
+    name: str,  # column of what it gives
+    top: int | None = None,  # keep so many values, the commonest; the others become `other`
+) -> list[dict]:  # a row for each run and value, 0 included; the values in one order for all runs
     "How many trajectories of each run fall under each value"
     total = Counter(what(t) for ts in runs.values() for t in ts)
-    order = sorted(total, key=lambda v: (v == 'not scored', v != 'passed', -total[v]))
-    other = {v: 'other' for v in order[(top or len(order)):]}
-    counts = {label: Counter(other.get(what(t), what(t)) for t in ts) for label,ts in runs.items()}
+    order = sorted(total, key=lambda v: (v == "not scored", v != "passed", -total[v]))
+    other = dict.fromkeys(order[top or len(order) :], "other")
+    counts = {label: Counter(other.get(what(t), what(t)) for t in ts) for label, ts in runs.items()}
     shown = dict.fromkeys(other.get(v, v) for v in order)
-    return [dict(run_columns(label, ts), **{name: v}, value=counts[label][v]) for label,ts in runs.items() for v in shown]
+    return [
+        dict(run_columns(label, ts), **{name: v}, value=counts[label][v])
+        for label, ts in runs.items()
+        for v in shown
+    ]
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #b8fcbb8e
 def trial_successes(
-    ts # graded trajectories of one run
-) -> dict: # task -> trials, as `pass_curve` takes them
+    ts,  # graded trajectories of one run
+) -> dict:  # task -> trials, as `pass_curve` takes them
     "Successes by task; an infrastructure error is None, a reward that could not be given is NaN"
     out = {}
     for t in ts:
         own = out.setdefault((t.task.domain, t.task.id), [])
-        own.append(None if t.stop == 'infrastructure_error' else task_success(t))
+        own.append(None if t.stop == "infrastructure_error" else task_success(t))
     return out
 
+
 def pass_rows(
-    runs:dict, # label -> graded trajectories
-    conventions=('all', 'drop_infra') # how infrastructure errors count
-) -> list[dict]: # a row for each run, convention and k
+    runs: dict,  # label -> graded trajectories
+    conventions=("all", "drop_infra"),  # how infrastructure errors count
+) -> list[dict]:  # a row for each run, convention and k
     "pass^k of each run as far as its trials go"
-    return [dict(run_columns(label, ts), convention=c, k=k, **e.row()) for label,ts in runs.items() for c in conventions
-        for k,e in pass_curve(trial_successes(ts), c).items()]
+    return [
+        dict(run_columns(label, ts), convention=c, k=k, **e.row())
+        for label, ts in runs.items()
+        for c in conventions
+        for k, e in pass_curve(trial_successes(ts), c).items()
+    ]
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #03deceeb
 def action_rows(
-    runs:dict # label -> graded trajectories
-) -> list[dict]: # a row for each run and number of actions, small numbers first
+    runs: dict,  # label -> graded trajectories
+) -> list[dict]:  # a row for each run and number of actions, small numbers first
     "Success by number of gold actions, trials clustered by task"
-    return [dict(run_columns(label, own), actions=name, **clustered_success(own).row()) for name,(lo,hi) in _bins.items()
-        for label,ts in runs.items() if (own := [t for t in ts if lo <= _size(t) <= hi])]
+    return [
+        dict(run_columns(label, own), actions=name, **clustered_success(own).row())
+        for name, (lo, hi) in _bins.items()
+        for label, ts in runs.items()
+        if (own := [t for t in ts if lo <= _size(t) <= hi])
+    ]
 
-_bins = {'0': (0,0), '1': (1,1), '2': (2,2), '3–4': (3,4), '5–6': (5,6), '7–8': (7,8), '9+': (9,10**6)}
 
-def _size(t): return len(t.task.gold or [])
+_bins = {
+    "0": (0, 0),
+    "1": (1, 1),
+    "2": (2, 2),
+    "3–4": (3, 4),
+    "5–6": (5, 6),
+    "7–8": (7, 8),
+    "9+": (9, 10**6),
+}
 
-def clustered_success(ts): return rate([task_success(t) for t in ts], [(t.task.domain, t.task.id) for t in ts])
+
+def _size(t):
+    return len(t.task.gold or [])
+
+
+def clustered_success(ts):
+    return rate([task_success(t) for t in ts], [(t.task.domain, t.task.id) for t in ts])
+
 
 def issue_family(
-    task:Task # any
-) -> str: # `service`, `mobile_data`, `mms`; empty where the id names none
+    task: Task,  # any
+) -> str:  # `service`, `mobile_data`, `mms`; empty where the id names none
     "The kind of issue a telecom task is about"
-    m = re.match(r'\[(\w+?)_issue\]', task.id)
-    return m[1] if m else ''
+    m = re.match(r"\[(\w+?)_issue\]", task.id)
+    return m[1] if m else ""
 
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #677f6cbd
 def issue_family_rows(
-    runs:dict # label -> graded trajectories
-) -> list[dict]: # a row for each run and kind of issue; empty for domains without kinds
+    runs: dict,  # label -> graded trajectories
+) -> list[dict]:  # a row for each run and kind of issue; empty for domains without kinds
     "Success by kind of issue, trials clustered by task"
-    return [dict(run_columns(label, own), family=f, **clustered_success(own).row()) for label,ts in runs.items()
-        for f in ('service', 'mobile_data', 'mms') if (own := [t for t in ts if issue_family(t.task) == f])]
+    return [
+        dict(run_columns(label, own), family=f, **clustered_success(own).row())
+        for label, ts in runs.items()
+        for f in ("service", "mobile_data", "mms")
+        if (own := [t for t in ts if issue_family(t.task) == f])
+    ]
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #c51b60a5
-def _mean(ts, f): return sum(map(f, ts))/len(ts)
+def _mean(ts, f):
+    return sum(map(f, ts)) / len(ts)
+
 
 def overview_rows(
-    runs:dict # label -> graded trajectories
-) -> list[dict]: # a row for each run
+    runs: dict,  # label -> graded trajectories
+) -> list[dict]:  # a row for each run
     "How much there is of each run, and what its conversations are like on average"
+
     def row(label, ts):
         n = Counter(t.task.id for t in ts).values()
-        return dict(run=label, conversations=len(ts), tasks=len(n),
-            trials='–'.join(map(str, sorted({min(n), max(n)}))), messages=_mean(ts, lambda t: len(t.messages)),
+        return dict(
+            run=label,
+            conversations=len(ts),
+            tasks=len(n),
+            trials="–".join(map(str, sorted({min(n), max(n)}))),
+            messages=_mean(ts, lambda t: len(t.messages)),
             calls=_mean(ts, lambda t: len(t.calls)),
-            failed_calls=_mean(ts, lambda t: sum(m.error for m in t.messages)), gold_actions=_mean(ts, _size))
-    return [row(label, ts) for label,ts in runs.items()]
+            failed_calls=_mean(ts, lambda t: sum(m.error for m in t.messages)),
+            gold_actions=_mean(ts, _size),
+        )
+
+    return [row(label, ts) for label, ts in runs.items()]
+
 
 def overall_success(
-    trajs # graded trajectories
-) -> Estimate: # trials and agents clustered by task
+    trajs,  # graded trajectories
+) -> Estimate:  # trials and agents clustered by task
     "Success over everything"
     return clustered_success(list(trajs))
 
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #6a107b75
 def audit_rows(
-    runs:dict # label -> graded trajectories
-) -> list[dict]: # a row for each run and `tasks`: all, and those where doing nothing fails, and passes
-    "Success apart for tasks that need an action; with the domain's base tasks and how many of those are of which kind"
+    runs: dict,  # label -> graded trajectories
+) -> list[
+    dict
+]:  # a row for each run and `tasks`: all, and those where doing nothing fails, and passes
+    """Success apart for tasks that need an action; with the domain's base tasks and how many of
+    those are of which kind
+    """
     audits = {d: audit_tasks(d) for d in dict.fromkeys(ts[0].task.domain for ts in runs.values())}
+
     def rows(label, ts):
-        a = audits[ts[0].task.domain]; idle = set(a['null_agent_passes'])
-        own = {'all': ts, 'doing nothing fails': [t for t in ts if t.task.id not in idle],
-            'doing nothing passes': [t for t in ts if t.task.id in idle]}
-        facts = dict(base_tasks=a['n'], gold_fails=len(a['gold_failed']), null_passes=len(idle))
-        return [dict(run_columns(label, ts), tasks=k, **clustered_success(v).row(), **facts) for k,v in own.items() if v]
-    return [r for label,ts in runs.items() for r in rows(label, ts)]
+        a = audits[ts[0].task.domain]
+        idle = set(a["null_agent_passes"])
+        own = {
+            "all": ts,
+            "doing nothing fails": [t for t in ts if t.task.id not in idle],
+            "doing nothing passes": [t for t in ts if t.task.id in idle],
+        }
+        facts = dict(base_tasks=a["n"], gold_fails=len(a["gold_failed"]), null_passes=len(idle))
+        return [
+            dict(run_columns(label, ts), tasks=k, **clustered_success(v).row(), **facts)
+            for k, v in own.items()
+            if v
+        ]
+
+    return [r for label, ts in runs.items() for r in rows(label, ts)]
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #e1f81931
 def _typical(ts):
     "Trajectories by how near they are to the median length"
-    mid = sorted(len(t.messages) for t in ts)[len(ts)//2]
-    return sorted(ts, key=lambda t: abs(len(t.messages)-mid))
+    mid = sorted(len(t.messages) for t in ts)[len(ts) // 2]
+    return sorted(ts, key=lambda t: abs(len(t.messages) - mid))
+
 
 def pick_failures(
-    trajs, # graded trajectories
-    n:int=3 # how many at most
-) -> list[Trajectory]: # in the order chosen
+    trajs,  # graded trajectories
+    n: int = 3,  # how many at most
+) -> list[Trajectory]:  # in the order chosen
     "Failures worth reading: all kinds in turn, typical ones first"
     kinds = {}
     for t in trajs:
-        if task_success(t) == 0: kinds.setdefault((t.task.domain, outcome_label(t)), []).append(t)
+        if task_success(t) == 0:
+            kinds.setdefault((t.task.domain, outcome_label(t)), []).append(t)
     order = [_typical(ts) for ts in sorted(kinds.values(), key=len, reverse=True)]
-    return [ts[i] for i in range(max(map(len, order), default=0)) for ts in order if i < len(ts)][:n]
+    return [ts[i] for i in range(max(map(len, order), default=0)) for ts in order if i < len(ts)][
+        :n
+    ]
+
 
 def transcript_html(
-    t:Trajectory, # graded
-    opened:bool=False # shown unfolded
-) -> str: # HTML
+    t: Trajectory,  # graded
+    opened: bool = False,  # shown unfolded
+) -> str:  # HTML
     "A transcript that unfolds, headed by the run, the task and what failed"
     from html import escape
-    head = f'{run_label(t)} · task {t.task.id}: {outcome_label(t)}; {len(t.messages)} messages, {len(t.calls)} calls'
-    return f'<details style="overflow-wrap:anywhere"{" open"*opened}><summary>{escape(head)}</summary>{to_html(t)}</details>'
+
+    head = (
+        f"{run_label(t)} · task {t.task.id}: {outcome_label(t)}; {len(t.messages)} "
+        f"messages, {len(t.calls)} calls"
+    )
+    return (
+        "<details "
+        f'style="overflow-wrap:anywhere"{" open" * opened}><summary>{escape(head)}</summary>{to_html(t)}</details>'
+    )

@@ -22,395 +22,695 @@ from ..core.plot import TEXT_COLOR, plot_style, series_colors
 from ..core.stats import Estimate, bootstrap, wilson
 from ..core.types import TRANSCRIPT_CSS, Task, Trajectory, content_key, turn_to_html
 from .attribution import attribute_failure
-from .outcomes import clustered_success, outcome_label, pass_rows, run_columns, run_label, task_success
+from synthlab.failures.outcomes import (
+    clustered_success,
+    outcome_label,
+    pass_rows,
+    run_columns,
+    run_label,
+    task_success,
+)
 from ..verify.gates import violation_rates
 
 # %% ../../nbs/lib/failures/05_report.ipynb #93f52126
-_fig3 = { # figure 3: pass^1..4, default mode
-    'gpt-4.1': dict(retail=(.74, .64, .58, .53), airline=(.56, .46, .42, .40), telecom=(.34, .26, .22, .19)),
-    'o4-mini': dict(retail=(.71, .59, .52, .46), airline=(.59, .48, .42, .38), telecom=(.42, .33, .29, .26)),
-    'gpt-4.1-mini': dict(retail=(.66, .53, .44, .39), airline=(.51, .39, .32, .26), telecom=(.44, .30, .22, .18)),
-    'claude-3.7-sonnet': dict(retail=(.79, .69, .63, .60), airline=(.50, .41, .38, .36), telecom=(.49, .37, .31, .25))}
-_fig4 = { # figure 4: pass^1 without a user and with the plan of an oracle, by policy
-    'gpt-4.1': {'telecom': (.52, .73), 'telecom-workflow': (.68, .59)},
-    'o4-mini': {'telecom': (.67, .96), 'telecom-workflow': (.72, .88)}}
-_fig6 = { # figure 6: telecom pass^1..4 by kind of issue
-    'gpt-4.1': dict(service=(.66, .52, .44, .38), mobile_data=(.30, .22, .19, .17), mms=(.18, .13, .11, .10)),
-    'o4-mini': dict(service=(.85, .79, .77, .76), mobile_data=(.48, .32, .24, .19), mms=(.12, .06, .04, .02)),
-    'gpt-4.1-mini': dict(service=(.78, .61, .48, .38), mobile_data=(.53, .34, .25, .16), mms=(.19, .08, .05, .04)),
-    'claude-3.7-sonnet': dict(service=(.77, .64, .55, .48), mobile_data=(.69, .54, .45, .39), mms=(.18, .10, .06, .02))}
+_fig3 = {  # figure 3: pass^1..4, default mode
+    "gpt-4.1": dict(
+        retail=(0.74, 0.64, 0.58, 0.53),
+        airline=(0.56, 0.46, 0.42, 0.40),
+        telecom=(0.34, 0.26, 0.22, 0.19),
+    ),
+    "o4-mini": dict(
+        retail=(0.71, 0.59, 0.52, 0.46),
+        airline=(0.59, 0.48, 0.42, 0.38),
+        telecom=(0.42, 0.33, 0.29, 0.26),
+    ),
+    "gpt-4.1-mini": dict(
+        retail=(0.66, 0.53, 0.44, 0.39),
+        airline=(0.51, 0.39, 0.32, 0.26),
+        telecom=(0.44, 0.30, 0.22, 0.18),
+    ),
+    "claude-3.7-sonnet": dict(
+        retail=(0.79, 0.69, 0.63, 0.60),
+        airline=(0.50, 0.41, 0.38, 0.36),
+        telecom=(0.49, 0.37, 0.31, 0.25),
+    ),
+}
+_fig4 = {  # figure 4: pass^1 without a user and with the plan of an oracle, by policy
+    "gpt-4.1": {"telecom": (0.52, 0.73), "telecom-workflow": (0.68, 0.59)},
+    "o4-mini": {"telecom": (0.67, 0.96), "telecom-workflow": (0.72, 0.88)},
+}
 
-_plays = ('no-user', 'oracle-plan') # the order in `_fig4`
+# %% ../../nbs/lib/failures/05_report.ipynb #855c3844
+_fig6 = {  # figure 6: telecom pass^1..4 by kind of issue
+    "gpt-4.1": dict(
+        service=(0.66, 0.52, 0.44, 0.38),
+        mobile_data=(0.30, 0.22, 0.19, 0.17),
+        mms=(0.18, 0.13, 0.11, 0.10),
+    ),
+    "o4-mini": dict(
+        service=(0.85, 0.79, 0.77, 0.76),
+        mobile_data=(0.48, 0.32, 0.24, 0.19),
+        mms=(0.12, 0.06, 0.04, 0.02),
+    ),
+    "gpt-4.1-mini": dict(
+        service=(0.78, 0.61, 0.48, 0.38),
+        mobile_data=(0.53, 0.34, 0.25, 0.16),
+        mms=(0.19, 0.08, 0.05, 0.04),
+    ),
+    "claude-3.7-sonnet": dict(
+        service=(0.77, 0.64, 0.55, 0.48),
+        mobile_data=(0.69, 0.54, 0.45, 0.39),
+        mms=(0.18, 0.10, 0.06, 0.02),
+    ),
+}
 
-def paper_pass_rows() -> list[dict]: # figure, agent, domain, mode, family, k, value, sure
+_plays = ("no-user", "oracle-plan")  # the order in `_fig4`
+
+# %% ../../nbs/lib/failures/05_report.ipynb #d707107e
+def paper_pass_rows() -> list[dict]:  # figure, agent, domain, mode, family, k, value, sure
     "pass^k that the τ²-bench paper shows (arXiv 2506.07982v1, figures 3, 4 and 6)"
-    def row(fig, agent, domain, k, value, mode='default', family=''):
-        return dict(figure=fig, agent=agent, domain=domain, mode=mode, family=family, k=k, value=value,
-            sure=fig == 3 and k == 1 and agent in ('gpt-4.1', 'claude-3.7-sonnet'))
-    return [*(row(3, a, d, k, v) for a,ds in _fig3.items() for d,vs in ds.items() for k,v in enumerate(vs, 1)),
-        *(row(4, a, d, 1, v, m) for a,ds in _fig4.items() for d,vs in ds.items() for m,v in zip(_plays, vs)),
-        *(row(6, a, 'telecom', k, v, family=f) for a,fs in _fig6.items() for f,vs in fs.items()
-            for k,v in enumerate(vs, 1))]
 
-_ours = ('lo', 'hi', 'n', 'unscored') # what a published value has not
+    def row(fig, agent, domain, k, value, mode="default", family=""):
+        return dict(
+            figure=fig,
+            agent=agent,
+            domain=domain,
+            mode=mode,
+            family=family,
+            k=k,
+            value=value,
+            sure=fig == 3 and k == 1 and agent in ("gpt-4.1", "claude-3.7-sonnet"),
+        )
 
+    return [
+        *(
+            row(3, a, d, k, v)
+            for a, ds in _fig3.items()
+            for d, vs in ds.items()
+            for k, v in enumerate(vs, 1)
+        ),
+        *(
+            row(4, a, d, 1, v, m)
+            for a, ds in _fig4.items()
+            for d, vs in ds.items()
+            for m, v in zip(_plays, vs)
+        ),
+        *(
+            row(6, a, "telecom", k, v, family=f)
+            for a, fs in _fig6.items()
+            for f, vs in fs.items()
+            for k, v in enumerate(vs, 1)
+        ),
+    ]
+
+
+_ours = ("lo", "hi", "n", "unscored")  # what a published value has not
+
+# %% ../../nbs/lib/failures/05_report.ipynb #64ac5db9
 def paper_counterparts(
-    rows:list[dict], # ours: with agent, domain and mode, as the tables here give them
-    k:int|None=1 # which pass^k; None: every k, for rows that have k themselves
-) -> list[dict]: # the paper's value for each of our rows that it has one for
+    rows: list[dict],  # ours: with agent, domain and mode, as the tables here give them
+    k: int | None = 1,  # which pass^k; None: every k, for rows that have k themselves
+) -> list[dict]:  # the paper's value for each of our rows that it has one for
     "The published counterparts of our rows: same columns, the paper's value"
-    have = {(p['agent'], p['domain'], p['mode'], p['family'], p['k']): p for p in paper_pass_rows()}
-    key = lambda r: (r['agent'], r['domain'], r['mode'], r.get('family', ''), r['k'] if k is None else k)
-    theirs = lambda r, p: {c: v for c,v in r.items() if c not in _ours} | {c: p[c] for c in ('value', 'figure', 'sure')}
-    ours = [r for r in rows if r.get('part', 'reward') == 'reward']
+    have = {(p["agent"], p["domain"], p["mode"], p["family"], p["k"]): p for p in paper_pass_rows()}
+
+    def key(r):
+        return (r["agent"], r["domain"], r["mode"], r.get("family", ""), r["k"] if k is None else k)
+
+    def theirs(r, p):
+        return {c: v for c, v in r.items() if c not in _ours} | {
+            c: p[c] for c in ("value", "figure", "sure")
+        }
+
+    ours = [r for r in rows if r.get("part", "reward") == "reward"]
     return [theirs(r, have[key(r)]) for r in ours if key(r) in have]
 
 # %% ../../nbs/lib/failures/05_report.ipynb #a5e2cc2e
 def mode_rows(
-    rows:list[dict] # ours: with agent, domain, mode and part
-) -> tuple: # our telecom rows of whole rewards, blank where only the paper has some; the paper's for those agents
+    rows: list[dict],  # ours: with agent, domain, mode and part
+) -> tuple:  # our telecom rows of whole rewards, blank where only the paper has some; the paper's for those agents
     "Telecom with a user, without one, and with the plan of an oracle"
-    ours = [r for r in rows if r['domain'] == 'telecom' and r.get('part', 'reward') == 'reward']
-    agents = {r['agent'] for r in ours}
-    theirs = [p for p in paper_pass_rows() if p['domain'] == 'telecom' and p['agent'] in agents and p['k'] == 1 and not p['family']]
-    blank = [dict(agent=p['agent'], mode=p['mode'], value=math.nan) for p in theirs]
-    return [*ours, *(b for b in blank if (b['agent'], b['mode']) not in {(r['agent'], r['mode']) for r in ours})], theirs
+    ours = [r for r in rows if r["domain"] == "telecom" and r.get("part", "reward") == "reward"]
+    agents = {r["agent"] for r in ours}
+    theirs = [
+        p
+        for p in paper_pass_rows()
+        if p["domain"] == "telecom" and p["agent"] in agents and p["k"] == 1 and not p["family"]
+    ]
+    blank = [dict(agent=p["agent"], mode=p["mode"], value=math.nan) for p in theirs]
+    return [
+        *ours,
+        *(
+            b
+            for b in blank
+            if (b["agent"], b["mode"]) not in {(r["agent"], r["mode"]) for r in ours}
+        ),
+    ], theirs
 
 # %% ../../nbs/lib/failures/05_report.ipynb #f6477eb0
-_table2 = dict(airline=(100, 13, 34), retail=(50, 6, 14), telecom=(50, 3, 5)) # conversations, critical, benign
-_types = dict(guideline_violation=(19, 11, 0), hallucination=(15, 2, 0), missed_required_action=(11, 4, 0),
-    premature_termination=(2, 3, 8)) # errors by domain, in that order; names of the benchmark's reviewer
+_table2 = dict(
+    airline=(100, 13, 34), retail=(50, 6, 14), telecom=(50, 3, 5)
+)  # conversations, critical, benign
+_types = dict(
+    guideline_violation=(19, 11, 0),
+    hallucination=(15, 2, 0),
+    missed_required_action=(11, 4, 0),
+    premature_termination=(2, 3, 8),
+)  # errors by domain, in that order; names of the benchmark's reviewer
 
-def paper_error_rows() -> list[dict]: # domain, error, value, lo, hi, n, source
-    "Share of conversations with errors of the user, by severity (table 2) and by kind (appendix E); Wilson intervals"
-    def row(d, error, k): return dict(domain=d, error=error, source='paper', **wilson(k, _table2[d][0]).row())
-    return [*(row(d, e, k) for d,(_,*ks) in _table2.items() for e,k in zip(('critical', 'minor'), ks)),
-        *(row(d, e, k) for e,ks in _types.items() for d,k in zip(_table2, ks))]
+
+def paper_error_rows() -> list[dict]:  # domain, error, value, lo, hi, n, source
+    """Share of conversations with errors of the user, by severity (table 2) and by kind (appendix
+    E); Wilson intervals
+    """
+
+    def row(d, error, k):
+        return dict(domain=d, error=error, source="paper", **wilson(k, _table2[d][0]).row())
+
+    return [
+        *(
+            row(d, e, k)
+            for d, (_, *ks) in _table2.items()
+            for e, k in zip(("critical", "minor"), ks)
+        ),
+        *(row(d, e, k) for e, ks in _types.items() for d, k in zip(_table2, ks)),
+    ]
 
 # %% ../../nbs/lib/failures/05_report.ipynb #0a73229c
 def _levels(rows, col, order):
     "Boxes of a column from top to bottom: name -> (top, height), with gaps"
-    n, gap, out, y = Counter(r[col] for r in rows), .03*len(rows), {}, 0.
-    for name in sorted(n, key=lambda v: (order.index(v) if v in order else len(order), -n[v], str(v))):
-        out[name] = (y, n[name]); y += n[name]+gap
+    n, gap, out, y = Counter(r[col] for r in rows), 0.03 * len(rows), {}, 0.0
+    for name in sorted(
+        n, key=lambda v: (order.index(v) if v in order else len(order), -n[v], str(v))
+    ):
+        out[name] = (y, n[name])
+        y += n[name] + gap
     return out
+
 
 def _ribbon(ax, x, a, b, height, color):
     "From height `a` on the left to `b` on the right"
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
-    m = x+.5
-    at = [(x+.06, a), (m, a), (m, b), (x+.94, b), (x+.94, b+height), (m, b+height), (m, a+height), (x+.06, a+height)]
-    codes = [Path.MOVETO, *[Path.CURVE4]*3, Path.LINETO, *[Path.CURVE4]*3]
-    ax.add_patch(PathPatch(Path(at, codes), facecolor=color, alpha=.35, lw=0))
 
+    m = x + 0.5
+    at = [
+        (x + 0.06, a),
+        (m, a),
+        (m, b),
+        (x + 0.94, b),
+        (x + 0.94, b + height),
+        (m, b + height),
+        (m, a + height),
+        (x + 0.06, a + height),
+    ]
+    codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3]
+    ax.add_patch(PathPatch(Path(at, codes), facecolor=color, alpha=0.35, lw=0))
+
+# %% ../../nbs/lib/failures/05_report.ipynb #5eda92d8
 def _ribbons(ax, rows, i, cols, boxes, hue, color):
     "Between two columns, in an order in which they cross least"
-    a, b = boxes[i], boxes[i+1]
-    left, right = ({k: y for k,(y,_) in x.items()} for x in (a, b))
-    pairs = Counter((r[cols[i]], r[cols[i+1]], r[hue]) for r in rows)
-    for (s,t,h),n in sorted(pairs.items(), key=lambda p: (a[p[0][0]][0], b[p[0][1]][0], str(p[0][2]))):
-        _ribbon(ax, i, left[s], right[t], n, color[h]); left[s] += n; right[t] += n
+    a, b = boxes[i], boxes[i + 1]
+    left, right = ({k: y for k, (y, _) in x.items()} for x in (a, b))
+    pairs = Counter((r[cols[i]], r[cols[i + 1]], r[hue]) for r in rows)
+    for (s, t, h), n in sorted(
+        pairs.items(), key=lambda p: (a[p[0][0]][0], b[p[0][1]][0], str(p[0][2]))
+    ):
+        _ribbon(ax, i, left[s], right[t], n, color[h])
+        left[s] += n
+        right[t] += n
 
+# %% ../../nbs/lib/failures/05_report.ipynb #7d5c8dfc
 def sankey_plot(
-    rows, # dicts, one a case
-    cols:tuple, # columns from left to right
-    hue:str, # column that colours the ribbons
-    order:tuple=(), # names that come first within a column, from top to bottom
-    colors:dict|None=None, # value of `hue` -> colour; None: the palette
-    title:str='', # words
-    ax=None # Axes to draw on
-): # Axes
+    rows,  # dicts, one a case
+    cols: tuple,  # columns from left to right
+    hue: str,  # column that colours the ribbons
+    order: tuple = (),  # names that come first within a column, from top to bottom
+    colors: dict | None = None,  # value of `hue` -> colour; None: the palette
+    title: str = "",  # words
+    ax=None,  # Axes to draw on
+):  # Axes
     "Cases as ribbons between columns. Raises ValueError when there are fewer than two columns"
     import matplotlib.pyplot as plt
-    if len(cols) < 2: raise ValueError(f'a flow needs two columns at least, got {cols}')
+
+    if len(cols) < 2:
+        raise ValueError(f"a flow needs two columns at least, got {cols}")
     rows, boxes = list(rows), [_levels(list(rows), c, order) for c in cols]
     color = series_colors(sorted({r[hue] for r in rows}, key=str)) | (colors or {})
     with plot_style():
         most = max((len(b) for b in boxes), default=1)
-        ax = ax if ax is not None else plt.subplots(figsize=(7.6, max(2.6, .42*most+1)))[1]
-        for i in range(len(cols)-1): _ribbons(ax, rows, i, cols, boxes, hue, color)
-        for i,b in enumerate(boxes): _boxes(ax, i, b)
-        deep = max((y+n for b in boxes for y,n in b.values()), default=1)
-        ax.set_xlim(-.1, len(cols)-.1); ax.set_ylim(deep*1.02, -.02*deep)
-        ax.grid(False); ax.spines[:].set_visible(False); ax.set_yticks([])
-        ax.set_xticks(range(len(cols)), [c.replace('_', ' ') for c in cols]); ax.tick_params(length=0, top=False)
+        ax = ax if ax is not None else plt.subplots(figsize=(7.6, max(2.6, 0.42 * most + 1)))[1]
+        for i in range(len(cols) - 1):
+            _ribbons(ax, rows, i, cols, boxes, hue, color)
+        for i, b in enumerate(boxes):
+            _boxes(ax, i, b)
+        deep = max((y + n for b in boxes for y, n in b.values()), default=1)
+        ax.set_xlim(-0.1, len(cols) - 0.1)
+        ax.set_ylim(deep * 1.02, -0.02 * deep)
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        ax.set_yticks([])
+        ax.set_xticks(range(len(cols)), [c.replace("_", " ") for c in cols])
+        ax.tick_params(length=0, top=False)
         ax.set_title(title)
     return ax
 
+# %% ../../nbs/lib/failures/05_report.ipynb #bb968a43
 def _boxes(ax, i, levels):
     from matplotlib.patches import Rectangle
-    for name,(y,n) in levels.items():
-        ax.add_patch(Rectangle((i-.06, y), .12, n, color=TEXT_COLOR, lw=0))
-        text = f'{str(name).replace("_", " ")}  {n}'
-        ax.annotate(text, (i+.06, y+n/2), (4, 0), textcoords='offset points', fontsize=8, va='center',
-            bbox=dict(boxstyle='square,pad=.1', fc='white', ec='none', alpha=.75))
+
+    for name, (y, n) in levels.items():
+        ax.add_patch(Rectangle((i - 0.06, y), 0.12, n, color=TEXT_COLOR, lw=0))
+        text = f"{str(name).replace('_', ' ')}  {n}"
+        ax.annotate(
+            text,
+            (i + 0.06, y + n / 2),
+            (4, 0),
+            textcoords="offset points",
+            fontsize=8,
+            va="center",
+            bbox=dict(boxstyle="square,pad=.1", fc="white", ec="none", alpha=0.75),
+        )
 
 # %% ../../nbs/lib/failures/05_report.ipynb #9fc98ba8
-def _critical(e): return str(e['severity']).startswith('critical')
+def _critical(e):
+    return str(e["severity"]).startswith("critical")
 
+# %% ../../nbs/lib/failures/05_report.ipynb #07923986
 @dataclass
 class AttributedRun:
     "A run with what attribution says of it"
-    traj: Trajectory # graded
-    by: str = '' # `user`, `agent`, `task`, `infrastructure`, `unresolved`; empty where it passed
-    errors: list[dict] = field(default_factory=list) # source, type, severity, turn, evidence
-    first: dict|None = None # first divergence from the gold actions, with its turn
 
-    def hits(self,
-        source:str, # `user` or `agent`
-        critical:bool=False # only those that decided the outcome
-    ) -> list[dict]: # errors
+    traj: Trajectory  # graded
+    by: str = ""  # `user`, `agent`, `task`, `infrastructure`, `unresolved`; empty where it passed
+    errors: list[dict] = field(default_factory=list)  # source, type, severity, turn, evidence
+    first: dict | None = None  # first divergence from the gold actions, with its turn
+
+    def hits(
+        self,
+        source: str,  # `user` or `agent`
+        critical: bool = False,  # only those that decided the outcome
+    ) -> list[dict]:  # errors
         "Errors of one side"
-        return [e for e in self.errors if e['source'] == source and (not critical or _critical(e))]
+        return [e for e in self.errors if e["source"] == source and (not critical or _critical(e))]
 
     @property
     def worst(self):
         "The error that says most: the culprit's first, critical before minor"
         own = self.hits(self.by) or self.errors
-        return min(own, key=lambda e: (not _critical(e), e['turn']), default=None)
+        return min(own, key=lambda e: (not _critical(e), e["turn"]), default=None)
 
-    def row(self) -> dict: # JSON
+    def row(self) -> dict:  # JSON
         "As data: what `synthlab failures` writes for each run"
         t = self.traj
-        return dict(task=t.task.id, domain=t.task.domain, run=t.model, trial=t.info.get('trial'), by=self.by,
-            reward=None if t.reward != t.reward else t.reward, errors=self.errors, first_divergence=self.first)
+        return dict(
+            task=t.task.id,
+            domain=t.task.domain,
+            run=t.model,
+            trial=t.info.get("trial"),
+            by=self.by,
+            reward=None if t.reward != t.reward else t.reward,
+            errors=self.errors,
+            first_divergence=self.first,
+        )
 
+# %% ../../nbs/lib/failures/05_report.ipynb #78255d68
 def attributed_run(
-    traj:Trajectory, # graded
-    record:dict # as attribution gives it: by, errors, first_divergence
-) -> AttributedRun: # the same with its trajectory
+    traj: Trajectory,  # graded
+    record: dict,  # as attribution gives it: by, errors, first_divergence
+) -> AttributedRun:  # the same with its trajectory
     "A run and its record. Errors without a turn count as of the last one"
-    last = len(traj.messages)-1
-    errors = [dict(e, turn=last if e.get('turn') is None else e['turn']) for e in record.get('errors') or []]
-    return AttributedRun(traj, record.get('by') or '', errors, record.get('first_divergence') or None)
+    last = len(traj.messages) - 1
+    errors = [
+        dict(e, turn=last if e.get("turn") is None else e["turn"])
+        for e in record.get("errors") or []
+    ]
+    return AttributedRun(
+        traj, record.get("by") or "", errors, record.get("first_divergence") or None
+    )
 
 # %% ../../nbs/lib/failures/05_report.ipynb #0e3147ea
 def attribute_runs(
-    trajs:list[Trajectory] # graded
-) -> list[AttributedRun]: # in the same order
+    trajs: list[Trajectory],  # graded
+) -> list[AttributedRun]:  # in the same order
     "Runs with the errors that rules find, and who failed them"
     return [attributed_run(t, attribute_failure(t)) for t in trajs]
 
 # %% ../../nbs/lib/failures/05_report.ipynb #133b4f6d
-_kept = {'all runs': lambda c: True, 'without critical user errors': lambda c: not c.hits('user', True),
-    'without any user error': lambda c: not c.hits('user')}
+_kept = {
+    "all runs": lambda c: True,
+    "without critical user errors": lambda c: not c.hits("user", True),
+    "without any user error": lambda c: not c.hits("user"),
+}
 
-def _case_of(cases): return {id(c.traj): c for c in cases}
+
+def _case_of(cases):
+    return {id(c.traj): c for c in cases}
+
 
 def pass_without_error_rows(
-    runs:dict, # label -> graded trajectories
-    cases:list[AttributedRun] # of them
-) -> list[dict]: # a row for each run, k and choice of runs: `kept`
+    runs: dict,  # label -> graded trajectories
+    cases: list[AttributedRun],  # of them
+) -> list[dict]:  # a row for each run, k and choice of runs: `kept`
     "pass^k over all runs, and without those in which the user erred"
     of = _case_of(cases)
-    def some(which): return {n: own for n,ts in runs.items() if (own := [t for t in ts if which(of[id(t)])])}
-    return [dict(r, kept=k) for k,which in _kept.items() for r in pass_rows(some(which), ('all',))]
 
-def _tasks(ts): return [(t.task.domain, t.task.id) for t in ts]
+    def some(which):
+        return {n: own for n, ts in runs.items() if (own := [t for t in ts if which(of[id(t)])])}
+
+    return [dict(r, kept=k) for k, which in _kept.items() for r in pass_rows(some(which), ("all",))]
+
+
+def _tasks(ts):
+    return [(t.task.domain, t.task.id) for t in ts]
+
 
 def _cost(c):
-    kinds = {e['severity'] for e in c.hits('user', True)}
-    if task_success(c.traj) == 0: return 100. if 'critical_hindered' in kinds else 0.
-    return -100. if 'critical_helped' in kinds else 0.
+    kinds = {e["severity"] for e in c.hits("user", True)}
+    if task_success(c.traj) == 0:
+        return 100.0 if "critical_hindered" in kinds else 0.0
+    return -100.0 if "critical_helped" in kinds else 0.0
 
+# %% ../../nbs/lib/failures/05_report.ipynb #0b21fbac
 def user_error_cost_rows(
-    runs:dict, # label -> graded trajectories
-    cases:list[AttributedRun] # of them
-) -> list[dict]: # a row for each run with a user: points of pass^1 and their interval; helped and hindered runs
-    "How much pass^1 the user's errors take away: hindered runs count as lost, helped ones as won; tasks resampled"
+    runs: dict,  # label -> graded trajectories
+    cases: list[AttributedRun],  # of them
+) -> list[
+    dict
+]:  # a row for each run with a user: points of pass^1 and their interval; helped and hindered runs
+    """How much pass^1 the user's errors take away: hindered runs count as lost, helped ones as won;
+    tasks resampled
+    """
     of, out = _case_of(cases), []
-    for label,ts in runs.items():
-        if not (own := [t for t in ts if not t.solo]): continue
+    for label, ts in runs.items():
+        if not (own := [t for t in ts if not t.solo]):
+            continue
         x = [_cost(of[id(t)]) for t in own]
-        out.append(dict(run_columns(label, own), **bootstrap(x, groups=_tasks(own)).row(), hindered=sum(v > 0 for v in x),
-            helped=sum(v < 0 for v in x)))
+        out.append(
+            dict(
+                run_columns(label, own),
+                **bootstrap(x, groups=_tasks(own)).row(),
+                hindered=sum(v > 0 for v in x),
+                helped=sum(v < 0 for v in x),
+            )
+        )
     return out
 
 # %% ../../nbs/lib/failures/05_report.ipynb #5083b5d0
-_names = dict(critical='critical', minor='minor only', guideline_violation='conversation structure',
-    hallucination='ungrounded reference', missed_required_action='missing constraint',
-    premature_termination='premature termination')
+_names = dict(
+    critical="critical",
+    minor="minor only",
+    guideline_violation="conversation structure",
+    hallucination="ungrounded reference",
+    missed_required_action="missing constraint",
+    premature_termination="premature termination",
+)
+
 
 def error_rows(
-    cases:list[AttributedRun] # those with a user count
-) -> list[dict]: # a row for each domain, kind of error and source: `these runs` or `paper`
-    "Share of conversations with errors of the user, by severity and kind, ours and the paper's (table 2, appendix E)"
+    cases: list[AttributedRun],  # those with a user count
+) -> list[dict]:  # a row for each domain, kind of error and source: `these runs` or `paper`
+    """Share of conversations with errors of the user, by severity and kind, ours and the paper's
+    (table 2, appendix E)
+    """
     out = []
     for d in dict.fromkeys(c.traj.task.domain for c in cases):
         own = [c for c in cases if c.traj.task.domain == d and not c.traj.solo]
-        crit = [bool(c.hits('user', True)) for c in own]
-        have = dict(critical=sum(crit), minor=sum(bool(c.hits('user')) and not k for c,k in zip(own, crit)))
-        have |= {k: sum(any(e['type'] == k for e in c.hits('user')) for c in own) for k in list(_names)[2:]}
-        out += [dict(domain=d, error=_names[k], source='these runs', **wilson(n, len(own)).row())
-            for k,n in have.items() if own]
-    domains = {r['domain'] for r in out}
-    return out+[dict(r, error=_names[r['error']]) for r in paper_error_rows() if r['domain'] in domains]
+        crit = [bool(c.hits("user", True)) for c in own]
+        have = dict(
+            critical=sum(crit), minor=sum(bool(c.hits("user")) and not k for c, k in zip(own, crit))
+        )
+        have |= {
+            k: sum(any(e["type"] == k for e in c.hits("user")) for c in own)
+            for k in list(_names)[2:]
+        }
+        out += [
+            dict(domain=d, error=_names[k], source="these runs", **wilson(n, len(own)).row())
+            for k, n in have.items()
+            if own
+        ]
+    domains = {r["domain"] for r in out}
+    return out + [
+        dict(r, error=_names[r["error"]]) for r in paper_error_rows() if r["domain"] in domains
+    ]
 
+# %% ../../nbs/lib/failures/05_report.ipynb #4efbc8d6
 def error_type_rows(
-    cases:list[AttributedRun] # those with a user count
-) -> list[dict]: # a row for each domain and kind: runs with it, of how many
+    cases: list[AttributedRun],  # those with a user count
+) -> list[dict]:  # a row for each domain and kind: runs with it, of how many
     "How many runs have each kind of user error"
     own = [c for c in cases if not c.traj.solo]
     n = Counter(c.traj.task.domain for c in own)
-    have = Counter((c.traj.task.domain, k) for c in own for k in {e['type'] for e in c.hits('user')})
-    kinds = sorted({k for _,k in have}, key=lambda k: -sum(have[d,k] for d in n))
-    return [dict(domain=d, type=k, **wilson(have[d,k], n[d]).row()) for d in n for k in kinds]
+    have = Counter(
+        (c.traj.task.domain, k) for c in own for k in {e["type"] for e in c.hits("user")}
+    )
+    kinds = sorted({k for _, k in have}, key=lambda k: -sum(have[d, k] for d in n))
+    return [dict(domain=d, type=k, **wilson(have[d, k], n[d]).row()) for d in n for k in kinds]
 
 # %% ../../nbs/lib/failures/05_report.ipynb #49ca6f9b
 def pivot_estimates(
-    rows:list[dict], # with value, lo, hi, n
-    keys:tuple, # columns that name a line
-    by:str # column whose values become columns
-) -> list[dict]: # estimates in words
+    rows: list[dict],  # with value, lo, hi, n
+    keys: tuple,  # columns that name a line
+    by: str,  # column whose values become columns
+) -> list[dict]:  # estimates in words
     "Estimates of several sources in one line each"
     out = {}
     for r in rows:
         line = out.setdefault(tuple(r[k] for k in keys), {k: r[k] for k in keys})
-        line[r[by]] = str(Estimate(r['value'], r['lo'], r['hi'], r['n']))
+        line[r[by]] = str(Estimate(r["value"], r["lo"], r["hi"], r["n"]))
     return list(out.values())
 
 # %% ../../nbs/lib/failures/05_report.ipynb #8293c067
 def failure_flow_rows(
-    cases:list[AttributedRun] # any
-) -> list[dict]: # a row for each failed run: basis, component, who, what
+    cases: list[AttributedRun],  # any
+) -> list[dict]:  # a row for each failed run: basis, component, who, what
     "From the reward's basis over the component that failed to who failed it and how"
+
     def row(c):
-        basis = (c.traj.task.checks or {}).get('reward_basis') or ['DB', 'COMMUNICATE']
-        return dict(reward_basis='+'.join(basis), component=outcome_label(c.traj), who=c.by or 'unresolved',
-            what=c.worst['type'] if c.worst else 'nothing found')
+        basis = (c.traj.task.checks or {}).get("reward_basis") or ["DB", "COMMUNICATE"]
+        return dict(
+            reward_basis="+".join(basis),
+            component=outcome_label(c.traj),
+            who=c.by or "unresolved",
+            what=c.worst["type"] if c.worst else "nothing found",
+        )
+
     return [row(c) for c in cases if task_success(c.traj) == 0]
 
+
 def divergence_rows(
-    cases:list[AttributedRun] # any
-) -> list[dict]: # a row for each failed run with a divergence: who, when (share of the conversation), kind
+    cases: list[AttributedRun],  # any
+) -> list[
+    dict
+]:  # a row for each failed run with a divergence: who, when (share of the conversation), kind
     "When failed runs first leave the gold actions"
-    own = [c for c in cases if task_success(c.traj) == 0 and c.first and c.first.get('turn') is not None]
-    def row(c): return dict(who=c.by or 'unresolved', domain=c.traj.task.domain, turn=c.first['turn'],
-        when=c.first['turn']/max(1, len(c.traj.messages)-1), kind=c.first.get('kind') or c.first.get('type') or '')
+    own = [
+        c
+        for c in cases
+        if task_success(c.traj) == 0 and c.first and c.first.get("turn") is not None
+    ]
+
+    def row(c):
+        return dict(
+            who=c.by or "unresolved",
+            domain=c.traj.task.domain,
+            turn=c.first["turn"],
+            when=c.first["turn"] / max(1, len(c.traj.messages) - 1),
+            kind=c.first.get("kind") or c.first.get("type") or "",
+        )
+
     return [row(c) for c in own]
 
+# %% ../../nbs/lib/failures/05_report.ipynb #b410d93c
 def hardest_task_rows(
-    runs:dict, # label -> graded trajectories
-    most:int=24 # tasks: those tried most, among them those solved least
-) -> list[dict]: # a row for each task and run: share of trials that passed
+    runs: dict,  # label -> graded trajectories
+    most: int = 24,  # tasks: those tried most, among them those solved least
+) -> list[dict]:  # a row for each task and run: share of trials that passed
     "The hardest tasks, by run: which fail always, and which only sometimes"
     total, cells = defaultdict(list), defaultdict(list)
-    for label,t in ((l, t) for l,ts in runs.items() for t in ts if task_success(t) == task_success(t)):
-        total[t.task.domain, t.task.id].append(task_success(t)); cells[t.task.domain, t.task.id, label].append(task_success(t))
-    share = {k: sum(v)/len(v) for k,v in total.items()}
-    hard = sorted((k for k in share if share[k] < 1), key=lambda k: (-len(total[k]), share[k], k))[:most]
+    for label, t in (
+        (l, t) for l, ts in runs.items() for t in ts if task_success(t) == task_success(t)
+    ):
+        total[t.task.domain, t.task.id].append(task_success(t))
+        cells[t.task.domain, t.task.id, label].append(task_success(t))
+    share = {k: sum(v) / len(v) for k, v in total.items()}
+    hard = sorted((k for k in share if share[k] < 1), key=lambda k: (-len(total[k]), share[k], k))[
+        :most
+    ]
     hard.sort(key=lambda k: (k[0], share[k]))
-    def row(k, label, v): return dict(task=_short(*k), run=label, agent=_narrow(run_columns(label, runs[label])['who']),
-        value=sum(v)/len(v), n=len(v),
-        verdict='flaky' if share[k] else 'never solved')
+
+    def row(k, label, v):
+        return dict(
+            task=_short(*k),
+            run=label,
+            agent=_narrow(run_columns(label, runs[label])["who"]),
+            value=sum(v) / len(v),
+            n=len(v),
+            verdict="flaky" if share[k] else "never solved",
+        )
+
     return [row(k, label, v) for k in hard for label in runs if (v := cells[*k, label])]
 
-def _narrow(name): return '\n'.join(wrap(name.removeprefix('scripted:').replace(' · ', ' '), 12))
 
+def _narrow(name):
+    return "\n".join(wrap(name.removeprefix("scripted:").replace(" · ", " "), 12))
+
+# %% ../../nbs/lib/failures/05_report.ipynb #d92a4aa2
 def _short(domain, id):
-    "A task's name that fits beside a figure; telecom's ids are long, so their faults are counted and the rest is a key"
-    m = re.match(r'\[(\w+?)_issue\](.*?)(?:\[PERSONA:(\w+)\])?$', id)
-    return f'{m[1]} {m[2].count("|")+1} {m[3] or ""} {content_key(id, 3)}' if m else f'{domain} {id}'
+    """A task's name that fits beside a figure; telecom's ids are long, so their faults are counted
+    and the rest is a key
+    """
+    m = re.match(r"\[(\w+?)_issue\](.*?)(?:\[PERSONA:(\w+)\])?$", id)
+    return (
+        f"{m[1]} {m[2].count('|') + 1} {m[3] or ''} {content_key(id, 3)}" if m else f"{domain} {id}"
+    )
 
 # %% ../../nbs/lib/failures/05_report.ipynb #3ecab1f4
 def task_persona(
-    task:Task # any
-) -> str: # as the task's id has it: `Easy`, `Hard`, `None`; empty where it has none
+    task: Task,  # any
+) -> str:  # as the task's id has it: `Easy`, `Hard`, `None`; empty where it has none
     "The persona of a telecom task"
-    m = re.search(r'\[PERSONA:(\w+)\]', task.id)
-    return m[1] if m else ''
+    m = re.search(r"\[PERSONA:(\w+)\]", task.id)
+    return m[1] if m else ""
+
 
 def persona_rows(
-    runs:dict # label -> graded trajectories
-) -> list[dict]: # a row for each run and persona
+    runs: dict,  # label -> graded trajectories
+) -> list[dict]:  # a row for each run and persona
     "Success by the persona that the user plays, trials clustered by task"
-    return [dict(run_columns(label, own), persona=p, **clustered_success(own).row()) for label,ts in runs.items()
-        for p in ('None', 'Easy', 'Hard') if (own := [t for t in ts if task_persona(t.task) == p])]
+    return [
+        dict(run_columns(label, own), persona=p, **clustered_success(own).row())
+        for label, ts in runs.items()
+        for p in ("None", "Easy", "Hard")
+        if (own := [t for t in ts if task_persona(t.task) == p])
+    ]
+
 
 def broken_rule_rows(
-    trajs:list[Trajectory], # graded
-    most:int=12 # rules, those broken oftenest
-) -> list[dict]: # a row for each rule and outcome
+    trajs: list[Trajectory],  # graded
+    most: int = 12,  # rules, those broken oftenest
+) -> list[dict]:  # a row for each rule and outcome
     "How often policy rules are broken in passed and in failed runs"
     rows = violation_rates(trajs)
     often = Counter()
-    for r in rows: often[r['rule']] += r['broken']
-    top = [k for k,n in often.most_common(most) if n]
-    return [r for k in top for r in rows if r['rule'] == k]
+    for r in rows:
+        often[r["rule"]] += r["broken"]
+    top = [k for k, n in often.most_common(most) if n]
+    return [r for k in top for r in rows if r["rule"] == k]
 
+# %% ../../nbs/lib/failures/05_report.ipynb #fbb230bb
 def error_prone_task_rows(
-    cases:list[AttributedRun], # any
-    most:int=15 # tasks
-) -> list[dict]: # a row for each task: runs, runs with user errors, critical ones, kinds, agents
+    cases: list[AttributedRun],  # any
+    most: int = 15,  # tasks
+) -> list[dict]:  # a row for each task: runs, runs with user errors, critical ones, kinds, agents
     "Tasks whose users err most often: their instructions invite it"
     by = defaultdict(list)
     for c in cases:
-        if not c.traj.solo: by[c.traj.task.domain, c.traj.task.id].append(c)
+        if not c.traj.solo:
+            by[c.traj.task.domain, c.traj.task.id].append(c)
+
     def row(k, cs):
-        bad = [c for c in cs if c.hits('user')]
-        kinds = Counter(e['type'] for c in bad for e in c.hits('user'))
-        return dict(task=_short(*k), runs=len(cs), with_user_errors=len(bad),
-            critical=sum(bool(c.hits('user', True)) for c in cs),
-            kinds=', '.join(f'{t} {n}' for t,n in kinds.most_common(3)))
-    rows = [r for k,cs in by.items() if (r := row(k, cs))['with_user_errors']]
-    return sorted(rows, key=lambda r: (-r['critical'], -r['with_user_errors'], r['task']))[:most]
+        bad = [c for c in cs if c.hits("user")]
+        kinds = Counter(e["type"] for c in bad for e in c.hits("user"))
+        return dict(
+            task=_short(*k),
+            runs=len(cs),
+            with_user_errors=len(bad),
+            critical=sum(bool(c.hits("user", True)) for c in cs),
+            kinds=", ".join(f"{t} {n}" for t, n in kinds.most_common(3)),
+        )
+
+    rows = [r for k, cs in by.items() if (r := row(k, cs))["with_user_errors"]]
+    return sorted(rows, key=lambda r: (-r["critical"], -r["with_user_errors"], r["task"]))[:most]
 
 # %% ../../nbs/lib/failures/05_report.ipynb #edd70da8
 def clearest_cases(
-    cases:list[AttributedRun], # any
-    each:int=3 # of every kind, at most
-) -> list[tuple]: # (kind like `user: hallucination`, case, error), kind by kind
-    "Cases worth showing: critical ones first, few other errors around, short ones first; one for each task"
+    cases: list[AttributedRun],  # any
+    each: int = 3,  # of every kind, at most
+) -> list[tuple]:  # (kind like `user: hallucination`, case, error), kind by kind
+    """Cases worth showing: critical ones first, few other errors around, short ones first; one for
+    each task
+    """
     hits = {}
     for c in cases:
-        for e in c.errors: hits.setdefault(f'{e["source"]}: {e["type"]}', []).append((c, e))
+        for e in c.errors:
+            hits.setdefault(f"{e['source']}: {e['type']}", []).append((c, e))
+
     def rank(h):
         c, e = h
-        return not str(e['severity']).startswith('critical'), len(c.errors), len(c.traj.messages), c.traj.task.id
+        return (
+            not str(e["severity"]).startswith("critical"),
+            len(c.errors),
+            len(c.traj.messages),
+            c.traj.task.id,
+        )
+
     out = []
-    for kind in sorted(hits, key=lambda k: (not k.startswith('user'), k)):
+    for kind in sorted(hits, key=lambda k: (not k.startswith("user"), k)):
         seen = set()
-        for c,e in sorted(hits[kind], key=rank):
-            if len(seen) == each: break
-            if (k := (c.traj.task.domain, c.traj.task.id)) not in seen: seen.add(k); out.append((kind, c, e))
+        for c, e in sorted(hits[kind], key=rank):
+            if len(seen) == each:
+                break
+            if (k := (c.traj.task.domain, c.traj.task.id)) not in seen:
+                seen.add(k)
+                out.append((kind, c, e))
     return out
 
 # %% ../../nbs/lib/failures/05_report.ipynb #5889a635
-_look = '''<style>.sl-g{overflow-wrap:anywhere}.sl-g .head{font:13px system-ui,sans-serif;color:#70757a}
+_look = """<style>.sl-g{overflow-wrap:anywhere}.sl-g .head{font:13px system-ui,sans-serif;color:#70757a}
 .sl-g label{display:inline-block;margin:.15rem .3rem .15rem 0;padding:.1rem .55rem;
 border:1px solid #a9a79f;border-radius:1rem;cursor:pointer;font:13px system-ui,sans-serif}.sl-g input{position:absolute;opacity:0}
 .sl-g .card{display:none;margin:.7rem 0}.sl-g .card h4{font:600 14px system-ui,sans-serif;margin:.2rem 0}
-.sl-g .sl-t .m.hit{outline:3px solid #e59400;outline-offset:1px}.sl-g .sl-t{margin-left:4px}'''
+.sl-g .sl-t .m.hit{outline:3px solid #e59400;outline-offset:1px}.sl-g .sl-t{margin-left:4px}"""
+
 
 def _excerpt(t, turn, before, after):
     "Turns around one, that one marked"
-    lo, hi = max(0, turn-before), min(len(t.messages), turn+after+1)
-    def html(i): return turn_to_html(i, t.messages[i]).replace('class="m ', f'class="m {"hit "*(i == turn)}', 1)
-    def cut(n, where): return f'<div class="head">{n} turns {where}</div>' if n else ''
-    turns = ''.join(map(html, range(lo, hi)))
-    return f'<div class="sl-t">{cut(lo, "before")}{turns}{cut(len(t.messages)-hi, "after")}</div>'
+    lo, hi = max(0, turn - before), min(len(t.messages), turn + after + 1)
+
+    def html(i):
+        return turn_to_html(i, t.messages[i]).replace(
+            'class="m ', f'class="m {"hit " * (i == turn)}', 1
+        )
+
+    def cut(n, where):
+        return f'<div class="head">{n} turns {where}</div>' if n else ""
+
+    turns = "".join(map(html, range(lo, hi)))
+    return f'<div class="sl-t">{cut(lo, "before")}{turns}{cut(len(t.messages) - hi, "after")}</div>'
+
 
 def _card(k, c, e, before, after):
-    how = {1.: 'passed', 0.: 'failed'}.get(task_success(c.traj), 'not scored')
-    head = f'{run_label(c.traj)} · task {c.traj.task.id} · {how} · {e["severity"]}'
-    said = f'<div class="head">{escape(str(e["evidence"]))}</div>' if e.get('evidence') else ''
-    return f'<div class="card c{k}"><h4>{escape(head)}</h4>{said}{_excerpt(c.traj, e["turn"], before, after)}</div>'
+    how = {1.0: "passed", 0.0: "failed"}.get(task_success(c.traj), "not scored")
+    head = f"{run_label(c.traj)} · task {c.traj.task.id} · {how} · {e['severity']}"
+    said = f'<div class="head">{escape(str(e["evidence"]))}</div>' if e.get("evidence") else ""
+    return (
+        '<div class="card '
+        f'c{k}"><h4>{escape(head)}</h4>{said}{_excerpt(c.traj, e["turn"], before, after)}</div>'
+    )
 
+# %% ../../nbs/lib/failures/05_report.ipynb #9d643c25
 def error_gallery(
-    cases:list[AttributedRun], # any
-    each:int=3, # of every kind, at most
-    before:int=4, # turns shown ahead of the error
-    after:int=3, # and behind it
-    name:str='g' # of the buttons, unique on a page
-) -> str: # HTML; empty where there are no errors
+    cases: list[AttributedRun],  # any
+    each: int = 3,  # of every kind, at most
+    before: int = 4,  # turns shown ahead of the error
+    after: int = 3,  # and behind it
+    name: str = "g",  # of the buttons, unique on a page
+) -> str:  # HTML; empty where there are no errors
     "Cards with the clearest errors of each kind, and buttons that choose the kind"
     rows = clearest_cases(cases, each)
-    kinds = list(dict.fromkeys(k for k,_,_ in rows))
-    if not rows: return ''
-    css = ''.join(f'#{name}{i}:checked~.c{i}{{display:block}}#{name}{i}:checked+label{{background:#2a78d6;color:#fff}}'
-        for i in range(len(kinds)))
-    keys = ''.join(f'<input type="radio" name="{name}" id="{name}{i}"{" checked"*(i == 0)}><label for="{name}{i}">'
-        f'{escape(k.replace("_", " "))}</label>' for i,k in enumerate(kinds))
-    cards = ''.join(_card(kinds.index(k), c, e, before, after) for k,c,e in rows)
+    kinds = list(dict.fromkeys(k for k, _, _ in rows))
+    if not rows:
+        return ""
+    css = "".join(
+        f"#{name}{i}:checked~.c{i}{{display:block}}#{name}{i}:checked+label{{background:#2a78d6;color:#fff}}"
+        for i in range(len(kinds))
+    )
+    keys = "".join(
+        f'<input type="radio" name="{name}" id="{name}{i}"{" checked" * (i == 0)}><label '
+        f'for="{name}{i}">'
+        f"{escape(k.replace('_', ' '))}</label>"
+        for i, k in enumerate(kinds)
+    )
+    cards = "".join(_card(kinds.index(k), c, e, before, after) for k, c, e in rows)
     return f'{TRANSCRIPT_CSS}{_look}{css}</style><div class="sl-g">{keys}{cards}</div>'

@@ -27,40 +27,83 @@ from ..tau2.database import DOMAINS
 from ..tau2.env import domain_policy
 from ..user_errors.detect import USER_ERROR_TYPES
 from ..user_errors.resimulate import oracle_runs
-from ..user_errors.validation import false_alarm_rate, fault_suite, precision, recall, run_detector
+from synthlab.user_errors.validation import (
+    false_alarm_rate,
+    fault_suite,
+    precision,
+    recall,
+    run_detector,
+)
 from ..user_errors.view import Finding, quote
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #3f5dccc5
 ERROR_DEFINITIONS = dict(
-    user=dict(zip(USER_ERROR_TYPES, (
-        'ends or hands over the conversation before what it asked for is done',
-        'states a fact that is neither in its instructions nor in what the agent or its own tools said',
-        'never tells the agent a wish, condition or value of its instructions',
-        'breaks the form: speaks as the agent, two actions in a turn, goes on for ever',
-        'tells at once what it was to tell only when asked or refused',
-        'contradicts its instructions or what it said before',
-        'misunderstands the agent or a tool result',
-        'does steps in another order than told',
-        'calls a tool that it does not have, or without its arguments',
-        'calls a tool with a wrong value',
-        'calls a tool that nobody asked for'))),
-    agent=dict(wrong_tool='calls another tool than needed', wrong_argument='calls the right tool with a wrong value',
-        missing_action='does not do what it should do, or claims to have done it',
-        policy_violation='breaks a rule of the policy', missing_communication='does not tell what was asked',
-        loop='says or does the same again and again', transfer_not_made='announces a transfer that it never makes'))
-SEVERITIES = dict(user=('minor', 'critical_helped', 'critical_hindered'), agent=('minor', 'critical'))
+    user=dict(
+        zip(
+            USER_ERROR_TYPES,
+            (
+                "ends or hands over the conversation before what it asked for is done",
+                "states a fact that is neither in its instructions nor in what the agent or "
+                "its own tools said",
+                "never tells the agent a wish, condition or value of its instructions",
+                "breaks the form: speaks as the agent, two actions in a turn, goes on for ever",
+                "tells at once what it was to tell only when asked or refused",
+                "contradicts its instructions or what it said before",
+                "misunderstands the agent or a tool result",
+                "does steps in another order than told",
+                "calls a tool that it does not have, or without its arguments",
+                "calls a tool with a wrong value",
+                "calls a tool that nobody asked for",
+            ),
+        )
+    ),
+    agent=dict(
+        wrong_tool="calls another tool than needed",
+        wrong_argument="calls the right tool with a wrong value",
+        missing_action="does not do what it should do, or claims to have done it",
+        policy_violation="breaks a rule of the policy",
+        missing_communication="does not tell what was asked",
+        loop="says or does the same again and again",
+        transfer_not_made="announces a transfer that it never makes",
+    ),
+)
+SEVERITIES = dict(
+    user=("minor", "critical_helped", "critical_hindered"), agent=("minor", "critical")
+)
 
-def _whole(props): return dict(type='object', properties=props, required=list(props), additionalProperties=False)
 
-def _one_of(names): return dict(type='string', enum=list(names))
+def _whole(props):
+    return dict(type="object", properties=props, required=list(props), additionalProperties=False)
 
-def review_schema() -> dict: # JSON schema
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #705fca16
+def _one_of(names):
+    return dict(type="string", enum=list(names))
+
+
+def review_schema() -> dict:  # JSON schema
     "What a reviewer has to fill in: kinds and severities of the user's errors, or of the agent's"
-    def error(s): return _whole(dict(source=_one_of([s]), type=_one_of(ERROR_DEFINITIONS[s]), severity=_one_of(SEVERITIES[s]),
-        turn=dict(type='integer', minimum=0), evidence=dict(type='string')))
-    return _whole(dict(errors=dict(type='array', items=dict(anyOf=[error(s) for s in ERROR_DEFINITIONS]), maxItems=12)))
 
-_ask = '''{rules}A simulated customer talked to an agent. Find the errors of both. Judge the customer by its \
+    def error(s):
+        return _whole(
+            dict(
+                source=_one_of([s]),
+                type=_one_of(ERROR_DEFINITIONS[s]),
+                severity=_one_of(SEVERITIES[s]),
+                turn=dict(type="integer", minimum=0),
+                evidence=dict(type="string"),
+            )
+        )
+
+    return _whole(
+        dict(
+            errors=dict(
+                type="array", items=dict(anyOf=[error(s) for s in ERROR_DEFINITIONS]), maxItems=12
+            )
+        )
+    )
+
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #a9ec0806
+_ask = """{rules}A simulated customer talked to an agent. Find the errors of both. Judge the customer by its \
 instructions, not by manners.
 
 INSTRUCTIONS OF THE SIMULATED CUSTOMER
@@ -76,196 +119,328 @@ Severity of a user error: minor, critical_hindered (the agent could not succeed 
 succeeded because of it); of an agent error: minor or critical.
 Answer with a JSON object only, an empty list where there is no error:
 {{"errors": [{{"source": "user or agent", "type": "a kind from the list", "severity": "…", "turn": 0, \
-"evidence": "words quoted"}}]}}'''
+"evidence": "words quoted"}}]}}"""
+
 
 def _goal(task):
-    return task.goal if isinstance(task.goal, str) else '\n'.join(f'{k}: {v}' for k,v in task.goal.items() if v)
+    return (
+        task.goal
+        if isinstance(task.goal, str)
+        else "\n".join(f"{k}: {v}" for k, v in task.goal.items() if v)
+    )
+
 
 def _turn(i, m, width):
-    said = [m.content] if len(m.content) <= width else [m.content[:width]+'…']
-    return f'[{i}] {m.role}: '+' '.join([*filter(None, said), *(f'calls {c}' for c in m.calls)])
+    said = [m.content] if len(m.content) <= width else [m.content[:width] + "…"]
+    return f"[{i}] {m.role}: " + " ".join([*filter(None, said), *(f"calls {c}" for c in m.calls)])
 
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #82283d15
 def review_prompt(
-    traj:Trajectory, # to be reviewed
-    width:int=800, # characters kept of each turn
-    brief:bool=False # without the policy and the simulator's guidelines, for models that read little
-) -> str: # what a reviewer reads
+    traj: Trajectory,  # to be reviewed
+    width: int = 800,  # characters kept of each turn
+    # without the policy and the simulator's guidelines, for models that read little
+    brief: bool = False,
+) -> str:  # what a reviewer reads
     "A conversation as a reviewer gets it: no outcome, no reference actions"
     t = traj.task
     brief = brief or t.domain not in DOMAINS
-    rules = '' if brief else f'POLICY OF THE AGENT\n{domain_policy(t.domain, traj.solo)}\n\n'
-    talk = '\n'.join(_turn(i, m, width) for i,m in enumerate(traj.messages) if m.role != 'system')
-    kinds = '\n'.join(f'- {s}: {k}: {v}' for s,d in ERROR_DEFINITIONS.items() for k,v in d.items())
-    return _ask.format(rules=rules, told=_goal(t) if brief else user_prompt(t), talk=talk, kinds=kinds)
+    rules = "" if brief else f"POLICY OF THE AGENT\n{domain_policy(t.domain, traj.solo)}\n\n"
+    talk = "\n".join(_turn(i, m, width) for i, m in enumerate(traj.messages) if m.role != "system")
+    kinds = "\n".join(
+        f"- {s}: {k}: {v}" for s, d in ERROR_DEFINITIONS.items() for k, v in d.items()
+    )
+    return _ask.format(
+        rules=rules, told=_goal(t) if brief else user_prompt(t), talk=talk, kinds=kinds
+    )
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #7f0ca214
 @dataclass
 class JudgeReview:
     "What a model said of a conversation"
-    errors: list|None # source, type, severity, turn, evidence, as attribution gives them; None: no review
-    why: str = '' # why there is none
-    by: str = '' # the model
+
+    errors: (
+        list | None
+    )  # source, type, severity, turn, evidence, as attribution gives them; None: no review
+    why: str = ""  # why there is none
+    by: str = ""  # the model
 
     @property
-    def read(self): return self.errors is not None
+    def read(self):
+        return self.errors is not None
 
-    def findings(self,
-        source:str='user' # or `agent`
-    ) -> list[Finding]: # none where there is no review: ask `read` first
+    def findings(
+        self,
+        source: str = "user",  # or `agent`
+    ) -> list[Finding]:  # none where there is no review: ask `read` first
         "The errors of one side, as rules give theirs"
-        return [Finding(e['type'], e['turn'], e['evidence'], self.by, e['severity']) for e in self.errors or []
-            if e['source'] == source]
+        return [
+            Finding(e["type"], e["turn"], e["evidence"], self.by, e["severity"])
+            for e in self.errors or []
+            if e["source"] == source
+        ]
 
-def _word(x): return '_'.join(str(x).strip().lower().replace('-', ' ').split())
 
+def _word(x):
+    return "_".join(str(x).strip().lower().replace("-", " ").split())
+
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #1ba16215
 def _read_error(e, n):
     "An error as attribution writes it. Raises ValueError saying what is wrong with it"
-    if not isinstance(e, dict): raise ValueError(f'an error is no object: {quote(json.dumps(e))}')
-    source, kind, grade, turn = (e.get(k) for k in ('source', 'type', 'severity', 'turn'))
+    if not isinstance(e, dict):
+        raise ValueError(f"an error is no object: {quote(json.dumps(e))}")
+    source, kind, grade, turn = (e.get(k) for k in ("source", "type", "severity", "turn"))
     source, kind, grade = map(_word, (source, kind, grade))
-    if source not in ERROR_DEFINITIONS: raise ValueError(f'source {source!r} is neither user nor agent')
-    if kind not in ERROR_DEFINITIONS[source]: raise ValueError(f'{kind!r} is no kind of error of the {source}')
-    if grade not in SEVERITIES[source]: raise ValueError(f'{grade!r} is no severity of an error of the {source}')
+    if source not in ERROR_DEFINITIONS:
+        raise ValueError(f"source {source!r} is neither user nor agent")
+    if kind not in ERROR_DEFINITIONS[source]:
+        raise ValueError(f"{kind!r} is no kind of error of the {source}")
+    if grade not in SEVERITIES[source]:
+        raise ValueError(f"{grade!r} is no severity of an error of the {source}")
     if not isinstance(turn, int) or isinstance(turn, bool) or not 0 <= turn < n:
-        raise ValueError(f'turn {turn!r} does not exist: there are {n}')
-    return dict(source=source, type=kind, severity=grade, turn=turn, evidence=quote(str(e.get('evidence') or '')))
+        raise ValueError(f"turn {turn!r} does not exist: there are {n}")
+    return dict(
+        source=source,
+        type=kind,
+        severity=grade,
+        turn=turn,
+        evidence=quote(str(e.get("evidence") or "")),
+    )
+
 
 def parse_review(
-    text:str, # a model's answer
-    turns:int, # messages of the conversation
-    by:str='' # the model
-) -> JudgeReview: # `errors` is None where the answer cannot be read as a whole
+    text: str,  # a model's answer
+    turns: int,  # messages of the conversation
+    by: str = "",  # the model
+) -> JudgeReview:  # `errors` is None where the answer cannot be read as a whole
     "Read an answer; text around the JSON object does not matter"
     d = parse_json(text)
-    if d is None: return JudgeReview(None, 'no JSON object in the answer', by)
-    if not isinstance(d.get('errors'), list): return JudgeReview(None, 'the answer has no list of errors', by)
-    try: errors = [_read_error(e, turns) for e in d['errors']]
-    except ValueError as e: return JudgeReview(None, str(e), by)
-    return JudgeReview(sorted(errors, key=lambda e: (e['turn'], e['source'], e['type'])), '', by)
+    if d is None:
+        return JudgeReview(None, "no JSON object in the answer", by)
+    if not isinstance(d.get("errors"), list):
+        return JudgeReview(None, "the answer has no list of errors", by)
+    try:
+        errors = [_read_error(e, turns) for e in d["errors"]]
+    except ValueError as e:
+        return JudgeReview(None, str(e), by)
+    return JudgeReview(sorted(errors, key=lambda e: (e["turn"], e["source"], e["type"])), "", by)
 
-_short = 16_384 # tokens: policy, guidelines and a long conversation fit
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #c74803e3
+_short = 16_384  # tokens: policy, guidelines and a long conversation fit
+
 
 def review_runs(
-    trajs:list[Trajectory], # any
-    llm:LLM, # any backend, or a durable queue over one
-    brief:bool|None=None, # without the policy and the guidelines; None: where a model's context is short
-    width:int=800, # characters kept of each turn
-    maxtok:int=1200, # new tokens of an answer
-    seed:int=0 # for models that sample
-) -> tuple[list[JudgeReview], Usage]: # one each; what they cost
+    trajs: list[Trajectory],  # any
+    llm: LLM,  # any backend, or a durable queue over one
+    brief: bool
+    | None = None,  # without the policy and the guidelines; None: where a model's context is short
+    width: int = 800,  # characters kept of each turn
+    maxtok: int = 1200,  # new tokens of an answer
+    seed: int = 0,  # for models that sample
+) -> tuple[list[JudgeReview], Usage]:  # one each; what they cost
     "Have a model review conversations, all in one batch"
-    if not trajs: return [], Usage()
-    if brief is None: brief = getattr(getattr(llm, 'llm', llm), 'ctx', _short) < _short
-    chats = [[Message('user', review_prompt(t, width, brief))] for t in trajs]
+    if not trajs:
+        return [], Usage()
+    if brief is None:
+        brief = getattr(getattr(llm, "llm", llm), "ctx", _short) < _short
+    chats = [[Message("user", review_prompt(t, width, brief))] for t in trajs]
     rs = [r[0] for r in llm(chats, maxtok=maxtok, seed=seed, schema=review_schema())]
-    def one(t, r): return JudgeReview(None, r.error, llm.name) if r.error else parse_review(r.text, len(t.messages), llm.name)
-    return [one(t, r) for t,r in zip(trajs, rs)], sum((r.usage for r in rs), Usage())
+
+    def one(t, r):
+        return (
+            JudgeReview(None, r.error, llm.name)
+            if r.error
+            else parse_review(r.text, len(t.messages), llm.name)
+        )
+
+    return [one(t, r) for t, r in zip(trajs, rs)], sum((r.usage for r in rs), Usage())
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #e1a9f760
 def _has(errors, kind):
     "Do they have a user error of that kind?"
-    own = [e for e in errors if e['source'] == 'user']
-    if kind == 'any critical': return any(str(e['severity']).startswith('critical') for e in own)
-    return bool(own) if kind == 'any' else any(e['type'] == kind for e in own)
+    own = [e for e in errors if e["source"] == "user"]
+    if kind == "any critical":
+        return any(str(e["severity"]).startswith("critical") for e in own)
+    return bool(own) if kind == "any" else any(e["type"] == kind for e in own)
+
 
 def reviewer_agreement(
-    trajs:list[Trajectory], # reviewed
-    ruled:list[list], # errors that the rules found in each, as attribution gives them
-    reviews:list[JudgeReview] # in the same order; those that could not be read are left out
-) -> list[dict]: # a row for each kind that either names, and for any and any critical: kappa with interval, counts
+    trajs: list[Trajectory],  # reviewed
+    ruled: list[list],  # errors that the rules found in each, as attribution gives them
+    reviews: list[JudgeReview],  # in the same order; those that could not be read are left out
+) -> list[
+    dict
+    # a row for each kind that either names, and for any and any critical: kappa with interval,
+    # counts
+]:
     "How far reviewer and rules agree on the user's errors"
-    own = [(t, r, v.errors) for t,r,v in zip(trajs, ruled, reviews, strict=True) if v.read]
-    groups = [(t.task.domain, t.task.id) for t,_,_ in own]
+    own = [(t, r, v.errors) for t, r, v in zip(trajs, ruled, reviews, strict=True) if v.read]
+    groups = [(t.task.domain, t.task.id) for t, _, _ in own]
+
     def row(k):
-        a, b = [_has(r, k) for _,r,_ in own], [_has(v, k) for _,_,v in own]
-        return dict(type=k, **kappa(a, b, groups).row(), both=sum(x and y for x,y in zip(a, b)),
-            rules_only=sum(x and not y for x,y in zip(a, b)), reviewer_only=sum(y and not x for x,y in zip(a, b)))
-    rows = [row(k) for k in ('any', 'any critical', *USER_ERROR_TYPES)]
-    return [r for r in rows if r['type'].startswith('any') or r['both']+r['rules_only']+r['reviewer_only']]
+        a, b = [_has(r, k) for _, r, _ in own], [_has(v, k) for _, _, v in own]
+        return dict(
+            type=k,
+            **kappa(a, b, groups).row(),
+            both=sum(x and y for x, y in zip(a, b)),
+            rules_only=sum(x and not y for x, y in zip(a, b)),
+            reviewer_only=sum(y and not x for x, y in zip(a, b)),
+        )
+
+    rows = [row(k) for k in ("any", "any critical", *USER_ERROR_TYPES)]
+    return [
+        r
+        for r in rows
+        if r["type"].startswith("any") or r["both"] + r["rules_only"] + r["reviewer_only"]
+    ]
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #1b7f645f
 def reviewer_metrics(
-    trajs:list[Trajectory], # a suite: with errors, and each untouched one
-    ruled:list[list], # errors that the rules found in each
-    reviews:list[JudgeReview] # in the same order
-) -> list[dict]: # a row for each measure and `who`: rules, reviewer; `unread` reviews are left out for both
+    trajs: list[Trajectory],  # a suite: with errors, and each untouched one
+    ruled: list[list],  # errors that the rules found in each
+    reviews: list[JudgeReview],  # in the same order
+) -> list[
+    dict
+]:  # a row for each measure and `who`: rules, reviewer; `unread` reviews are left out for both
     "Reviewer and rules on conversations of known truth"
-    own = [(t, r, v) for t,r,v in zip(trajs, ruled, reviews, strict=True) if v.read]
-    said = dict(rules={id(t): JudgeReview(r).findings() for t,r,_ in own}, reviewer={id(t): v.findings() for t,_,v in own})
-    tried = {who: run_detector([t for t,_,_ in own], lambda t: found[id(t)]) for who,found in said.items()}
-    asked = {'recall': recall, 'recall, any class': lambda x: recall(x, False), 'precision': precision,
-        'precision, right class': lambda x: precision(x, True), 'untouched called critical': false_alarm_rate}
-    return [dict(measure=k, who=who, **f(ts).row(), unread=len(trajs)-len(own)) for k,f in asked.items()
-        for who,ts in tried.items()]
+    own = [(t, r, v) for t, r, v in zip(trajs, ruled, reviews, strict=True) if v.read]
+    said = dict(
+        rules={id(t): JudgeReview(r).findings() for t, r, _ in own},
+        reviewer={id(t): v.findings() for t, _, v in own},
+    )
+    tried = {
+        who: run_detector([t for t, _, _ in own], lambda t: found[id(t)])
+        for who, found in said.items()
+    }
+    asked = {
+        "recall": recall,
+        "recall, any class": lambda x: recall(x, False),
+        "precision": precision,
+        "precision, right class": lambda x: precision(x, True),
+        "untouched called critical": false_alarm_rate,
+    }
+    return [
+        dict(measure=k, who=who, **f(ts).row(), unread=len(trajs) - len(own))
+        for k, f in asked.items()
+        for who, ts in tried.items()
+    ]
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #f0078c4b
-_need = ('simulation_id', 'final_source', 'llm_user_error', 'llm_critical_user_error')
+_need = ("simulation_id", "final_source", "llm_user_error", "llm_critical_user_error")
+
 
 def read_human_labels(
-    path:str|Path # .csv
-) -> dict: # simulation id -> row
+    path: str | Path,  # .csv
+) -> dict:  # simulation id -> row
     "Labels of failures by people. Raises ValueError naming the column that is missing"
-    with open(path, newline='', encoding='utf8') as f: rows = list(csv.DictReader(f))
+    with open(path, newline="", encoding="utf8") as f:
+        rows = list(csv.DictReader(f))
     if lost := [k for k in _need if k not in (rows[0] if rows else {})]:
-        raise ValueError(f'{path}: labels need a column {lost[0]!r}; they have {", ".join(rows[0]) if rows else "no rows"}')
-    return {r['simulation_id']: r for r in rows}
+        raise ValueError(
+            f"{path}: labels need a column {lost[0]!r}; they have "
+            f"{', '.join(rows[0]) if rows else 'no rows'}"
+        )
+    return {r["simulation_id"]: r for r in rows}
 
-_truths = {'the user alone': lambda r: r['final_source'] == 'user',
-    'the user among others': lambda r: 'user' in r['final_source']}
 
+_truths = {
+    "the user alone": lambda r: r["final_source"] == "user",
+    "the user among others": lambda r: "user" in r["final_source"],
+}
+
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #29e821a4
 def human_label_rows(
-    labels:dict, # as `read_human_labels` gives them
-    told:dict|None=None # name -> simulation id -> did the user err? None: not known
-) -> list[dict]: # a row for each `who`, truth and measure
+    labels: dict,  # as `read_human_labels` gives them
+    told: dict | None = None,  # name -> simulation id -> did the user err? None: not known
+) -> list[dict]:  # a row for each `who`, truth and measure
     "Precision and recall on labels: of upstream's reviewer, as the file has it, and of others"
-    def stored(k): return {i: r[k] == 'True' for i,r in labels.items() if r[k] in ('True', 'False')}
-    who = {'upstream reviewer: any': stored(_need[2]), 'upstream reviewer: critical': stored(_need[3]), **(told or {})}
+
+    def stored(k):
+        return {i: r[k] == "True" for i, r in labels.items() if r[k] in ("True", "False")}
+
+    who = {
+        "upstream reviewer: any": stored(_need[2]),
+        "upstream reviewer: critical": stored(_need[3]),
+        **(told or {}),
+    }
     out = []
-    for name,said in who.items():
+    for name, said in who.items():
         own = [i for i in labels if said.get(i) is not None]
-        for truth,f in _truths.items():
+        for truth, f in _truths.items():
             true = [bool(f(labels[i])) for i in own]
-            hit = sum(said[i] and y for i,y in zip(own, true))
+            hit = sum(said[i] and y for i, y in zip(own, true))
             of = dict(precision=sum(bool(said[i]) for i in own), recall=sum(true))
-            out += [dict(who=name, truth=truth, measure=k, **wilson(hit, n).row()) for k,n in of.items()]
+            out += [
+                dict(who=name, truth=truth, measure=k, **wilson(hit, n).row())
+                for k, n in of.items()
+            ]
     return out
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #61b38e2e
 def review_files(
-    files:list, # results files, folders, `.jsonl`, or patterns
-    llm:LLM, # any backend, or a durable queue over one
-    **kw # brief, width, maxtok, seed
-) -> dict: # `runs`, a record each with its `review_runs`; `files`, `refused`; `reviewer`: agreement, unread, usage
-    "Attribute and review every run of some files. Raises FileNotFoundError, and ValueError when none can be read"
+    files: list,  # results files, folders, `.jsonl`, or patterns
+    llm: LLM,  # any backend, or a durable queue over one
+    **kw,  # brief, width, maxtok, seed
+) -> dict:  # `runs`, a record each with its `review_runs`; `files`, `refused`; `reviewer`: agreement, unread, usage
+    """Attribute and review every run of some files.
+
+    Raises FileNotFoundError, and ValueError when none can be read
+    """
     trajs, rows, refused = read_results(find_results(list(map(str, files)), Path.cwd()))
     talks = [t for t in trajs if not t.solo]
     reviews, usage = review_runs(talks, llm, **kw)
     of = dict(zip(map(id, talks), reviews))
-    def told(t): return dict(review=dict(errors=of[id(t)].errors, why=of[id(t)].why)) if id(t) in of else {}
-    runs = [dict(file=t.source, domain=t.task.domain, agent=t.model) | attribute_failure(t) | told(t) for t in trajs]
-    ruled = [r['errors'] for r in runs if 'review' in r]
+
+    def told(t):
+        return dict(review=dict(errors=of[id(t)].errors, why=of[id(t)].why)) if id(t) in of else {}
+
+    runs = [
+        dict(file=t.source, domain=t.task.domain, agent=t.model) | attribute_failure(t) | told(t)
+        for t in trajs
+    ]
+    ruled = [r["errors"] for r in runs if "review" in r]
     why = Counter(v.why for v in reviews if not v.read)
-    about = dict(model=llm.name, n=len(reviews), unread=sum(why.values()), reasons=dict(why),
-        agreement=reviewer_agreement(talks, ruled, reviews), tokens=[usage.inp, usage.out])
+    about = dict(
+        model=llm.name,
+        n=len(reviews),
+        unread=sum(why.values()),
+        reasons=dict(why),
+        agreement=reviewer_agreement(talks, ruled, reviews),
+        tokens=[usage.inp, usage.out],
+    )
     return dict(runs=runs, files=rows, refused=refused, reviewer=to_dict(about))
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #8ef4e157
 def compare_reviewer(
-    spec:str, # a model, as `make_llm` takes it
-    cases:list, # attributed runs: `traj` and `errors`
-    most:int, # of them that it reads, evenly spaced, and about as many with a known error, and untouched
-    half:str, # words of those errors
-    journal:str|Path, # SQLite file of its answers
-    seed:int=0 # of what is drawn
-) -> dict: # agreement, measured, reviews, n, unread, usage
+    spec: str,  # a model, as `make_llm` takes it
+    cases: list,  # attributed runs: `traj` and `errors`
+    # of them that it reads, evenly spaced, and about as many with a known error, and untouched
+    most: int,
+    half: str,  # words of those errors
+    journal: str | Path,  # SQLite file of its answers
+    seed: int = 0,  # of what is drawn
+) -> dict:  # agreement, measured, reviews, n, unread, usage
     "A model's reviews of attributed runs and of known errors, compared with the rules"
     cases = [c for c in cases if not c.traj.solo]
-    cases = cases[::max(1, len(cases)//most)][:most]
-    staged = fault_suite(oracle_runs(each=max(1, most//3), seed=seed), half, seed, 1)
-    with DurableLLM(make_llm(spec), journal, 'reviewer') as llm:
-        said, usage = review_runs([c.traj for c in cases]+staged, llm, seed=seed)
-    first, rest = said[:len(cases)], said[len(cases):]
-    def row(c, v): return dict(task=c.traj.task.id, domain=c.traj.task.domain, run=c.traj.model, errors=v.errors, why=v.why)
-    return dict(agreement=reviewer_agreement([c.traj for c in cases], [c.errors for c in cases], first),
-        measured=reviewer_metrics(staged, [attribute_failure(t)['errors'] for t in staged], rest), n=len(said), usage=usage,
-        unread=sum(not v.read for v in said), reviews=[row(c, v) for c,v in zip(cases, first)])
+    cases = cases[:: max(1, len(cases) // most)][:most]
+    staged = fault_suite(oracle_runs(each=max(1, most // 3), seed=seed), half, seed, 1)
+    with DurableLLM(make_llm(spec), journal, "reviewer") as llm:
+        said, usage = review_runs([c.traj for c in cases] + staged, llm, seed=seed)
+    first, rest = said[: len(cases)], said[len(cases) :]
+
+    def row(c, v):
+        return dict(
+            task=c.traj.task.id,
+            domain=c.traj.task.domain,
+            run=c.traj.model,
+            errors=v.errors,
+            why=v.why,
+        )
+
+    return dict(
+        agreement=reviewer_agreement([c.traj for c in cases], [c.errors for c in cases], first),
+        measured=reviewer_metrics(staged, [attribute_failure(t)["errors"] for t in staged], rest),
+        n=len(said),
+        usage=usage,
+        unread=sum(not v.read for v in said),
+        reviews=[row(c, v) for c, v in zip(cases, first)],
+    )

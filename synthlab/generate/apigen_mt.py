@@ -12,13 +12,23 @@ import math
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Literal
+from typing import Any, Literal
 
 from ..core.parallel import pmap
-from ..core.types import Score, Trajectory, Usage, content_key, from_dict, read_jsonl, to_dict, write_jsonl
+from synthlab.core.types import (
+    Score,
+    Trajectory,
+    Usage,
+    content_key,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    write_jsonl,
+)
 from .blueprints import Blueprint, benchmark_leak, propose, recombine_blueprints
 from .committee import BlueprintAuthor, judge_blueprints
 from ..models.chat import LLM
@@ -28,145 +38,191 @@ from ..tau2.database import DOMAINS
 from ..tau2.env import Env
 from ..tau2.replay import Replay, replay
 from ..tau2.rollout import rollout
-from ..verify.gates import Funnel, GATES, filter_by_gates, gate_name, heuristics
+from ..verify.gates import GATES, Funnel, filter_by_gates, gate_name, heuristics
 
 # %% ../../nbs/lib/generate/06_apigen_mt.ipynb #d535311c
 def review_blueprints(
-    blueprints:list[Blueprint], # to be judged
-    judges:list[LLM], # the committee; none: all are accepted
-    author:BlueprintAuthor|None=None, # who writes anew; None: one round
-    rounds:int=3, # at most
-    threshold:float=.75, # as in `judge_blueprints`
-    seed:int=0 # for models that sample
-) -> Funnel: # blueprints kept and rejected; the author's usage is the author's
+    blueprints: list[Blueprint],  # to be judged
+    judges: list[LLM],  # the committee; none: all are accepted
+    author: BlueprintAuthor | None = None,  # who writes anew; None: one round
+    rounds: int = 3,  # at most
+    threshold: float = 0.75,  # as in `judge_blueprints`
+    seed: int = 0,  # for models that sample
+) -> Funnel:  # blueprints kept and rejected; the author's usage is the author's
     "Committee and reflection, round after round"
-    if not judges: return Funnel(list(blueprints))
+    if not judges:
+        return Funnel(list(blueprints))
     out, left = Funnel(), list(blueprints)
     for k in range(rounds if author else 1):
-        if not left: break
-        ok, said, usage = judge_blueprints(left, judges, threshold, seed+k)
-        passed, failed = ([b for b,y in zip(left, ok) if y == want] for want in (True, False))
+        if not left:
+            break
+        ok, said, usage = judge_blueprints(left, judges, threshold, seed + k)
+        passed, failed = ([b for b, y in zip(left, ok) if y == want] for want in (True, False))
         out.kept += passed
-        out.stages[f'round {k+1}'], out.usage = (len(left), len(passed)), out.usage+usage
-        notes = [s for s,y in zip(said, ok) if not y]
-        for b,s in zip(failed, notes): b.info['rejected'] = f'committee: {s}'
-        left = author.reword(failed, notes, seed+k) if author and k+1 < rounds else failed
-    out.rejected, out.stages['committee'] = left, (len(blueprints), len(out.kept))
+        out.stages[f"round {k + 1}"], out.usage = (len(left), len(passed)), out.usage + usage
+        notes = [s for s, y in zip(said, ok) if not y]
+        for b, s in zip(failed, notes):
+            b.info["rejected"] = f"committee: {s}"
+        left = author.reword(failed, notes, seed + k) if author and k + 1 < rounds else failed
+    out.rejected, out.stages["committee"] = left, (len(blueprints), len(out.kept))
     return out
 
 # %% ../../nbs/lib/generate/06_apigen_mt.ipynb #b3dd7aaa
 def end(
-    traj:Trajectory, # with gold actions in its task
-    r:Replay|None=None # of it, when there is one already
-) -> Score: # NaN where there is no environment or nothing to compare with
+    traj: Trajectory,  # with gold actions in its task
+    r: Replay | None = None,  # of it, when there is one already
+) -> Score:  # NaN where there is no environment or nothing to compare with
     "Does it end in the state that the task's gold actions lead to?"
     r = r or replay(traj)
-    if r.env is None or traj.task.gold is None: return Score(why=r.why or 'the task has no gold actions')
+    if r.env is None or traj.task.gold is None:
+        return Score(why=r.why or "the task has no gold actions")
     gold = Env(traj.task, traj.solo)
     for a in traj.task.gold:
-        try: gold._run(a['name'], a['arguments'], a.get('requestor', 'assistant')); gold._env.sync_tools()
-        except Exception as e: return Score(0., f'gold action {a["name"]} fails: {e}')
+        try:
+            gold._run(a["name"], a["arguments"], a.get("requestor", "assistant"))
+            gold._env.sync_tools()
+        except Exception as e:
+            return Score(0.0, f"gold action {a['name']} fails: {e}")
     same = all(r.env.same_state(gold))
-    return Score(float(same), f'{"the" if same else "another"} state that the gold actions lead to')
+    return Score(float(same), f"{'the' if same else 'another'} state that the gold actions lead to")
 
-CONVERSATION_GATES = (*GATES, heuristics, end) # everything that needs no model
+
+CONVERSATION_GATES = (*GATES, heuristics, end)  # everything that needs no model
+
 
 def _recorded(t, b, attempt):
-    "A rollout as a record: the blueprint's task, no clock times (the same seed gives the same record)"
-    t.task, t.source = b.task(), 'apigen_mt'
-    info = {k: v for k,v in t.info.items() if k not in ('start_time', 'end_time', 'duration')}
-    known = {k: v for k,v in (b.proof | b.info).items() if k in ('rules', 'order_matters', 'joined', 'by')}
-    t.info = info | dict(blueprint=b.id, kind=b.kind, asks=b.proof.get('asks', []), attempt=attempt) | known
+    """A rollout as a record: the blueprint's task, no clock times (the same seed gives the same
+    record)
+    """
+    t.task, t.source = b.task(), "apigen_mt"
+    info = {k: v for k, v in t.info.items() if k not in ("start_time", "end_time", "duration")}
+    known = {
+        k: v
+        for k, v in (b.proof | b.info).items()
+        if k in ("rules", "order_matters", "joined", "by")
+    }
+    t.info = (
+        info
+        | dict(blueprint=b.id, kind=b.kind, asks=b.proof.get("asks", []), attempt=attempt)
+        | known
+    )
     return t
 
+# %% ../../nbs/lib/generate/06_apigen_mt.ipynb #84c81999
 def roll_out_blueprints(
-    blueprints:list[Blueprint], # what the conversations are about
-    agent:Callable|None=None, # policy of the agent; None: the scripted clerk
-    user:Callable|None=None, # policy of the user; None: the scripted user
-    attempts:int=3, # how often one that fails is tried, when it can turn out differently
-    gates:tuple=CONVERSATION_GATES, # what a conversation must pass
-    seed:int=0, # every episode's seed follows from it
-    **kw # as in `rollout`: max_steps, max_errors, slots
-) -> Funnel: # kept and rejected conversations, at most one a blueprint
-    "Roll out different blueprints until each has a conversation that passes all gates, or its attempts are used up"
+    blueprints: list[Blueprint],  # what the conversations are about
+    agent: Callable | None = None,  # policy of the agent; None: the scripted clerk
+    user: Callable | None = None,  # policy of the user; None: the scripted user
+    attempts: int = 3,  # how often one that fails is tried, when it can turn out differently
+    gates: tuple = CONVERSATION_GATES,  # what a conversation must pass
+    seed: int = 0,  # every episode's seed follows from it
+    **kw,  # as in `rollout`: max_steps, max_errors, slots
+) -> Funnel:  # kept and rejected conversations, at most one a blueprint
+    """Roll out different blueprints until each has a conversation that passes all gates, or its
+    attempts are used up
+    """
     agent, user, out = agent or VerbalOracleAgent(), user or ScriptedUser(), Funnel()
     left = list({b.id: b for b in blueprints}.values())
     total = len(left)
     fixed = isinstance(agent, OracleAgent) and isinstance(user, ScriptedUser)
     for k in range(1 if fixed else attempts):
-        if not left: break
+        if not left:
+            break
         tasks = [b.played() if isinstance(agent, OracleAgent) else b.task() for b in left]
-        ts = rollout(tasks, agent, user, seed=seed+k, **kw)
-        f = filter_by_gates([_recorded(t, b, k+1) for t,b in zip(ts, left)], gates)
-        failed = {t.info['blueprint'] for t in f.rejected}
+        ts = rollout(tasks, agent, user, seed=seed + k, **kw)
+        f = filter_by_gates([_recorded(t, b, k + 1) for t, b in zip(ts, left)], gates)
+        failed = {t.info["blueprint"] for t in f.rejected}
         left = [b for b in left if b.id in failed]
-        out = replace(out+replace(f, rejected=[]), rejected=f.rejected)
+        out = replace(out + replace(f, rejected=[]), rejected=f.rejected)
     return replace(out, stages=out.stages | dict(conversation=(total, len(out.kept))))
 
 # %% ../../nbs/lib/generate/06_apigen_mt.ipynb #a7079d1c
 _tries = {
-'execution': 'runs',
-'policy': 'clear',
-'quota': 'wanted',
-'superfluous': 'all needed',
-'duplicate': 'new',
-'leak': 'not in the test'}
+    "execution": "runs",
+    "policy": "clear",
+    "quota": "wanted",
+    "superfluous": "all needed",
+    "duplicate": "new",
+    "leak": "not in the test",
+}
+
 
 def _tried(counts):
     "What became of the tries as stages, in the order in which they can fail"
     out, left = {}, sum(counts.values())
-    for why,name in _tries.items(): out[name], left = (left, left-counts[why]), left-counts[why]
+    for why, name in _tries.items():
+        out[name], left = (left, left - counts[why]), left - counts[why]
     return out
+
 
 def _sampled(job):
     "Sampled blueprints of a chunk, and some joined of them"
-    counts, seed = Counter(), content_key([job['seed'], job['index']], 8)
-    some = propose(job['domain'], job['size'], tuple(job['writes']), job['refuse'], seed, job['split'], counts)
-    more = recombine_blueprints(some, round(job['joined']*len(some)), job['index'], job['split'])
-    both = list({b.id: b for b in some+more}.values())
+    counts, seed = Counter(), content_key([job["seed"], job["index"]], 8)
+    some = propose(
+        job["domain"], job["size"], tuple(job["writes"]), job["refuse"], seed, job["split"], counts
+    )
+    more = recombine_blueprints(some, round(job["joined"] * len(some)), job["index"], job["split"])
+    both = list({b.id: b for b in some + more}.values())
     return Funnel(both, stages=_tried(counts) | dict(joined=(len(some), len(both))))
 
+# %% ../../nbs/lib/generate/06_apigen_mt.ipynb #c7038069
 def _imagined(job, author):
-    "An author's own blueprints of a chunk, those that pass format, execution and policy; the others are counted"
-    seed = int(content_key([job['seed'], job['index']], 8), 16)
-    made = author.imagine(job['domain'], job['size'], tuple(job['writes']), seed)
-    why = Counter(b.split(':')[0] for b in made if isinstance(b, str))
+    """An author's own blueprints of a chunk, those that pass format, execution and policy; the
+    others are counted
+    """
+    seed = int(content_key([job["seed"], job["index"]], 8), 16)
+    made = author.imagine(job["domain"], job["size"], tuple(job["writes"]), seed)
+    why = Counter(b.split(":")[0] for b in made if isinstance(b, str))
     stages, left = {}, len(made)
-    for k in ('format', 'execution', 'policy'): stages[f'{k} of ideas'], left = (left, left-why[k]), left-why[k]
+    for k in ("format", "execution", "policy"):
+        stages[f"{k} of ideas"], left = (left, left - why[k]), left - why[k]
     good = {b.id: b for b in made if isinstance(b, Blueprint)}
-    return Funnel(list(good.values()), stages=stages | {'usable ideas': (left, len(good))})
+    return Funnel(list(good.values()), stages=stages | {"usable ideas": (left, len(good))})
+
 
 def _worded(f, author, seed):
     "Blueprints in an author's words; without usable ones they are set aside"
     new = author.reword(f.kept, seed=seed)
     for b in new:
-        if why := b.info.get('words'): b.info['rejected'] = f'words: {why}'
-    good, bad = ([b for b in new if bool(b.info.get('words')) == want] for want in (False, True))
-    return replace(f, kept=good, rejected=f.rejected+bad, stages=f.stages | dict(worded=(len(new), len(good))))
+        if why := b.info.get("words"):
+            b.info["rejected"] = f"words: {why}"
+    good, bad = ([b for b in new if bool(b.info.get("words")) == want] for want in (False, True))
+    return replace(
+        f,
+        kept=good,
+        rejected=f.rejected + bad,
+        stages=f.stages | dict(worded=(len(new), len(good))),
+    )
+
 
 def _unleaked(f, split):
     "Blueprints whose new words repeat no benchmark task"
     bad = [(b, why) for b in f.kept if (why := benchmark_leak(b, split))]
-    for b,why in bad: b.info['rejected'] = why
-    gone = {b.id for b,_ in bad}
+    for b, why in bad:
+        b.info["rejected"] = why
+    gone = {b.id for b, _ in bad}
     kept = [b for b in f.kept if b.id not in gone]
     stages = f.stages | dict(leak=(len(f.kept), len(kept)))
-    return replace(f, kept=kept, rejected=f.rejected+[b for b,_ in bad], stages=stages)
+    return replace(f, kept=kept, rejected=f.rejected + [b for b, _ in bad], stages=stages)
 
+# %% ../../nbs/lib/generate/06_apigen_mt.ipynb #8fb5262c
 def _shared(f):
     "Like texts of conversations held once: most look-ups show the same records"
-    for m in (m for t in f.kept for m in t.messages): m.content = sys.intern(m.content)
+    for m in (m for t in f.kept for m in t.messages):
+        m.content = sys.intern(m.content)
     return f
 
+# %% ../../nbs/lib/generate/06_apigen_mt.ipynb #349aae90
 @dataclass
 class _Chunk:
     "Makes one chunk; what it is made with travels to other processes"
-    author: BlueprintAuthor|None
+
+    author: BlueprintAuthor | None
     judges: tuple
     agent: Any
     user: Any
     options: dict
-    folder: str = ''
+    folder: str = ""
 
     def __call__(self, job):
         key = self.key(job)
@@ -174,101 +230,165 @@ class _Chunk:
 
     def make(self, job):
         o, before = self.options, self.author.usage if self.author else Usage()
-        f = _imagined(job, self.author) if o['ideas'] == 'author' else _sampled(job)
-        if self.author and o['ideas'] == 'sampler': f = _worded(f, self.author, job['seed'])
-        if self.author: f = _unleaked(f, job['split'])
-        f = replace(f, kept=[])+review_blueprints(f.kept, self.judges, self.author, o['rounds'], o['threshold'], job['seed'])
-        if self.author: f.usage += Usage(*(b-a for a,b in zip(vars(before).values(), vars(self.author.usage).values())))
-        return _shared(replace(f, kept=[])+roll_out_blueprints(f.kept, self.agent, self.user, o['attempts'], o['gates'], job['seed']))
+        f = _imagined(job, self.author) if o["ideas"] == "author" else _sampled(job)
+        if self.author and o["ideas"] == "sampler":
+            f = _worded(f, self.author, job["seed"])
+        if self.author:
+            f = _unleaked(f, job["split"])
+        f = replace(f, kept=[]) + review_blueprints(
+            f.kept, self.judges, self.author, o["rounds"], o["threshold"], job["seed"]
+        )
+        if self.author:
+            f.usage += Usage(
+                *(b - a for a, b in zip(vars(before).values(), vars(self.author.usage).values()))
+            )
+        return _shared(
+            replace(f, kept=[])
+            + roll_out_blueprints(
+                f.kept, self.agent, self.user, o["attempts"], o["gates"], job["seed"]
+            )
+        )
 
     def key(self, job):
         "By content: what is made, with what"
-        names = [getattr(p, 'name', None) for p in (self.author, *self.judges, self.agent, self.user)]
-        options = self.options | dict(gates=[gate_name(g) for g in self.options['gates']])
-        return f'{job["domain"]}-{job["index"]:04}-{content_key([job, names, options, _code()], 16)}'
+        names = [
+            getattr(p, "name", None) for p in (self.author, *self.judges, self.agent, self.user)
+        ]
+        options = self.options | dict(gates=[gate_name(g) for g in self.options["gates"]])
+        return (
+            f"{job['domain']}-{job['index']:04}-{content_key([job, names, options, _code()], 16)}"
+        )
 
-    def done(self, key): return bool(self.folder) and Path(self.folder, f'{key}.json').exists()
+    def done(self, key):
+        return bool(self.folder) and Path(self.folder, f"{key}.json").exists()
 
     def save(self, key, f):
-        if not self.folder: return f
-        write_jsonl(f.kept, Path(self.folder, f'{key}.jsonl'))
-        note = dict(stages=f.stages, usage=to_dict(f.usage), rejected=[[type(x).__name__, to_dict(x)] for x in f.rejected])
-        tmp = Path(self.folder, f'{key}.json.part')
-        tmp.write_text(json.dumps(note)); os.replace(tmp, tmp.with_suffix(''))
+        if not self.folder:
+            return f
+        write_jsonl(f.kept, Path(self.folder, f"{key}.jsonl"))
+        note = dict(
+            stages=f.stages,
+            usage=to_dict(f.usage),
+            rejected=[[type(x).__name__, to_dict(x)] for x in f.rejected],
+        )
+        tmp = Path(self.folder, f"{key}.json.part")
+        tmp.write_text(json.dumps(note))
+        os.replace(tmp, tmp.with_suffix(""))
         return f
 
     def load(self, key):
-        d = json.loads(Path(self.folder, f'{key}.json').read_text())
-        rejected = [Blueprint(**x) if kind == 'Blueprint' else from_dict(Trajectory, x) for kind,x in d['rejected']]
-        stages = {k: tuple(v) for k,v in d['stages'].items()}
-        kept = list(read_jsonl(Path(self.folder, f'{key}.jsonl'), Trajectory))
-        return Funnel(kept, rejected, stages, from_dict(Usage, d['usage']))
+        d = json.loads(Path(self.folder, f"{key}.json").read_text())
+        rejected = [
+            Blueprint(**x) if kind == "Blueprint" else from_dict(Trajectory, x)
+            for kind, x in d["rejected"]
+        ]
+        stages = {k: tuple(v) for k, v in d["stages"].items()}
+        kept = list(read_jsonl(Path(self.folder, f"{key}.jsonl"), Trajectory))
+        return Funnel(kept, rejected, stages, from_dict(Usage, d["usage"]))
 
+# %% ../../nbs/lib/generate/06_apigen_mt.ipynb #6d14475b
 @lru_cache(maxsize=None)
 def _code():
     "A key for the code that decides what a chunk holds: another code makes other chunks"
-    return closure_key('synthlab.generate.apigen_mt')
+    return closure_key("synthlab.generate.apigen_mt")
 
 # %% ../../nbs/lib/generate/06_apigen_mt.ipynb #a3435370
-DOMAIN_SHARES = dict(mock=.12, airline=.32, retail=.36, telecom=.2) # of domains in a mixture
+DOMAIN_SHARES = dict(mock=0.12, airline=0.32, retail=0.36, telecom=0.2)  # of domains in a mixture
+
 
 def _merge(funnels):
     "One funnel of many, its kept made distinct by blueprint"
     out = sum(funnels, Funnel())
     first = {}
-    for t in out.kept: first.setdefault(t.info['blueprint'], t)
-    return replace(out, kept=list(first.values()), stages=out.stages | dict(distinct=(len(out.kept), len(first))))
+    for t in out.kept:
+        first.setdefault(t.info["blueprint"], t)
+    return replace(
+        out,
+        kept=list(first.values()),
+        stages=out.stages | dict(distinct=(len(out.kept), len(first))),
+    )
 
-def _dry(got, sizes): return bool(got) and got[-1] < sizes[-1]/20
+
+def _dry(got, sizes):
+    return bool(got) and got[-1] < sizes[-1] / 20
+
 
 def next_wave_sizes(want, got, sizes, chunk):
-    "Sizes of the chunks to make next, by domain; what a domain cannot give any more is asked of the others"
+    """Sizes of the chunks to make next, by domain; what a domain cannot give any more is asked of
+    the others
+    """
     dry = {d for d in want if _dry(got[d], sizes[d])}
-    owed = sum(want[d]-sum(got[d]) for d in dry if want[d] > sum(got[d]))
-    fresh = {d: w for d,w in want.items() if d not in dry}
-    need = {d: math.ceil(w+owed*w/sum(fresh.values()))-sum(got[d]) for d,w in fresh.items()}
-    return {d: [math.ceil(k/math.ceil(k/chunk))]*math.ceil(k/chunk) for d,k in need.items() if k > 0}
+    owed = sum(want[d] - sum(got[d]) for d in dry if want[d] > sum(got[d]))
+    fresh = {d: w for d, w in want.items() if d not in dry}
+    need = {
+        d: math.ceil(w + owed * w / sum(fresh.values())) - sum(got[d]) for d, w in fresh.items()
+    }
+    return {
+        d: [math.ceil(k / math.ceil(k / chunk))] * math.ceil(k / chunk)
+        for d, k in need.items()
+        if k > 0
+    }
 
+# %% ../../nbs/lib/generate/06_apigen_mt.ipynb #f320cd57
 def _check(domains, ideas, author, jobs, roles):
     alien = [d for d in domains if d not in DOMAINS]
-    if alien: raise ValueError(f'no τ² domain {alien[0]!r}; there are {", ".join(DOMAINS)}')
-    if ideas not in ('sampler', 'author'): raise ValueError(f"ideas are the sampler's or the author's, not {ideas!r}")
-    if ideas == 'author' and author is None: raise ValueError("ideas='author' needs an author")
-    if jobs != 1 and (author or any(roles)): raise ValueError('models answer in batches in this process: jobs=1')
+    if alien:
+        raise ValueError(f"no τ² domain {alien[0]!r}; there are {', '.join(DOMAINS)}")
+    if ideas not in ("sampler", "author"):
+        raise ValueError(f"ideas are the sampler's or the author's, not {ideas!r}")
+    if ideas == "author" and author is None:
+        raise ValueError("ideas='author' needs an author")
+    if jobs != 1 and (author or any(roles)):
+        raise ValueError("models answer in batches in this process: jobs=1")
 
+# %% ../../nbs/lib/generate/06_apigen_mt.ipynb #0e5e18ba
 def generate(
-    n:int=100, # kept conversations, at least, as far as the domains have so many
-    domains:tuple=('mock', 'airline', 'retail', 'telecom'), # τ² domain names
-    shares:dict|None=None, # domain -> share of `n`; None: `DOMAIN_SHARES`, evenly for other domains
-    writes:tuple=(1, 1, 2, 3), # numbers of wishes in one conversation, drawn from these
-    refuse:float=.2, # share that must be refused, as far as a domain has it
-    joined:float=.1, # joined blueprints to make, as a share of the sampled ones
-    seed:int=0, # the same seed gives the same conversations
-    split:str='base', # benchmark tasks that must not be repeated
-    author:LLM|None=None, # writes the instructions; None: the scripted writer
-    ideas:Literal['sampler', 'author']='sampler', # who proposes what happens
-    judges:tuple=(), # models of the committee; none: no committee
-    rounds:int=3, # of committee and reflection, at most
-    threshold:float=.75, # mean verdict from which on a blueprint is accepted
-    agent:Callable|None=None, # policy of the agent; None: the scripted clerk
-    user:Callable|None=None, # policy of the user; None: the scripted user
-    attempts:int=3, # conversations for a blueprint at most, when they can turn out differently
-    gates:tuple=CONVERSATION_GATES, # what a conversation must pass
-    chunk:int=100, # blueprints sampled together
-    resume:str|Path|None=None, # folder of finished chunks; made when absent
-    jobs:int=1 # processes; None: one per core
-) -> Funnel: # kept and rejected conversations, stages, usage
-    "Generate verified conversations. Raises ValueError on an unknown domain, and on roles that do not fit together"
+    n: int = 100,  # kept conversations, at least, as far as the domains have so many
+    domains: tuple = ("mock", "airline", "retail", "telecom"),  # τ² domain names
+    shares: dict
+    | None = None,  # domain -> share of `n`; None: `DOMAIN_SHARES`, evenly for other domains
+    writes: tuple = (1, 1, 2, 3),  # numbers of wishes in one conversation, drawn from these
+    refuse: float = 0.2,  # share that must be refused, as far as a domain has it
+    joined: float = 0.1,  # joined blueprints to make, as a share of the sampled ones
+    seed: int = 0,  # the same seed gives the same conversations
+    split: str = "base",  # benchmark tasks that must not be repeated
+    author: LLM | None = None,  # writes the instructions; None: the scripted writer
+    ideas: Literal["sampler", "author"] = "sampler",  # who proposes what happens
+    judges: tuple = (),  # models of the committee; none: no committee
+    rounds: int = 3,  # of committee and reflection, at most
+    threshold: float = 0.75,  # mean verdict from which on a blueprint is accepted
+    agent: Callable | None = None,  # policy of the agent; None: the scripted clerk
+    user: Callable | None = None,  # policy of the user; None: the scripted user
+    attempts: int = 3,  # conversations for a blueprint at most, when they can turn out differently
+    gates: tuple = CONVERSATION_GATES,  # what a conversation must pass
+    chunk: int = 100,  # blueprints sampled together
+    resume: str | Path | None = None,  # folder of finished chunks; made when absent
+    jobs: int = 1,  # processes; None: one per core
+) -> Funnel:  # kept and rejected conversations, stages, usage
+    """Generate verified conversations.
+
+    Raises ValueError on an unknown domain, and on roles that do not fit together
+    """
     _check(domains, ideas, author, jobs, (*judges, agent, user))
-    if resume: Path(resume).mkdir(parents=True, exist_ok=True)
+    if resume:
+        Path(resume).mkdir(parents=True, exist_ok=True)
     options = dict(ideas=ideas, rounds=rounds, threshold=threshold, attempts=attempts, gates=gates)
-    make = _Chunk(author and BlueprintAuthor(author), tuple(judges), agent, user, options, str(resume or ''))
-    raw = {d: (shares or DOMAIN_SHARES).get(d, 1/len(domains)) for d in domains}
-    want = {d: math.ceil(n*w/sum(raw.values())) for d,w in raw.items()}
+    make = _Chunk(
+        author and BlueprintAuthor(author), tuple(judges), agent, user, options, str(resume or "")
+    )
+    raw = {d: (shares or DOMAIN_SHARES).get(d, 1 / len(domains)) for d in domains}
+    want = {d: math.ceil(n * w / sum(raw.values())) for d, w in raw.items()}
     got, found, sizes = ({d: [] for d in domains} for _ in range(3))
     base = dict(writes=list(writes), refuse=refuse, joined=joined, seed=seed, split=split)
     while waves := next_wave_sizes(want, got, sizes, chunk):
-        todo = [dict(base, domain=d, index=len(sizes[d])+i, size=k) for d,w in waves.items() for i,k in enumerate(w)]
-        for job,f in zip(todo, pmap(make, todo, jobs, desc='chunks')): found[job['domain']].append(_shared(f))
-        for d,w in waves.items(): got[d].append(len(_merge(found[d]).kept)-sum(got[d])); sizes[d] += w
+        todo = [
+            dict(base, domain=d, index=len(sizes[d]) + i, size=k)
+            for d, w in waves.items()
+            for i, k in enumerate(w)
+        ]
+        for job, f in zip(todo, pmap(make, todo, jobs, desc="chunks")):
+            found[job["domain"]].append(_shared(f))
+        for d, w in waves.items():
+            got[d].append(len(_merge(found[d]).kept) - sum(got[d]))
+            sizes[d] += w
     return _merge([f for d in domains for f in found[d]])

@@ -17,7 +17,18 @@ from functools import lru_cache
 
 from ..core.text import ngrams
 from ..core.types import Message, Task, ToolCall, content_key, to_dict
-from .goals import GoalSequence, active_lines, draw_goal_sequence, fault_combinations, is_deterministic, issue_types, order_matters, state_after, superfluous_goals, telecom_issue
+from synthlab.generate.goals import (
+    GoalSequence,
+    active_lines,
+    draw_goal_sequence,
+    fault_combinations,
+    is_deterministic,
+    issue_types,
+    order_matters,
+    state_after,
+    superfluous_goals,
+    telecom_issue,
+)
 from .sampler import identification_calls, required_lookups, try_call
 from .wording import Goal, phrase_complaint, phrase_goal, write_instructions
 from ..tau2.database import find_record, linked_records, owner_ids
@@ -27,366 +38,576 @@ from ..verify import airline_policy, retail_policy, telecom_policy
 from ..verify.rules import replay_with_rules
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #4688bf9b
-RULE_MODULES = airline_policy, retail_policy, telecom_policy # imported so that their rules are known
+RULE_MODULES = (
+    airline_policy,
+    retail_policy,
+    telecom_policy,
+)  # imported so that their rules are known
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #f9d4923c
 @dataclass
 class Blueprint:
     "A task with its truth"
-    id: str # by content: domain, start, and what is asked for
-    domain: str # τ² domain name
-    goal: dict|str = '' # the user's instructions
-    actions: list[dict] = field(default_factory=list) # what must be done: the writes, in order
-    plan: list[dict] = field(default_factory=list) # all that is done, look-ups included, in order
-    outputs: list[str] = field(default_factory=list) # what must be said
-    persona: str|None = None # who the user is in general
-    init: dict|None = None # how it begins, when not as the database is
-    checks: dict = field(default_factory=dict) # assertions and reward basis, when not the usual ones
-    kind: str = 'do' # `do`, or `refuse`: the right thing is to change nothing
-    proof: dict = field(default_factory=dict) # what execution and rules showed
-    info: dict = field(default_factory=dict) # where it came from
+
+    id: str  # by content: domain, start, and what is asked for
+    domain: str  # τ² domain name
+    goal: dict | str = ""  # the user's instructions
+    actions: list[dict] = field(default_factory=list)  # what must be done: the writes, in order
+    plan: list[dict] = field(default_factory=list)  # all that is done, look-ups included, in order
+    outputs: list[str] = field(default_factory=list)  # what must be said
+    persona: str | None = None  # who the user is in general
+    init: dict | None = None  # how it begins, when not as the database is
+    checks: dict = field(
+        default_factory=dict
+    )  # assertions and reward basis, when not the usual ones
+    kind: str = "do"  # `do`, or `refuse`: the right thing is to change nothing
+    proof: dict = field(default_factory=dict)  # what execution and rules showed
+    info: dict = field(default_factory=dict)  # where it came from
 
     def task(self) -> Task:
         "The task as it is checked: its gold is what must be done"
-        checks = dict(communicate_info=list(self.outputs), reward_basis=['DB', 'COMMUNICATE']) | self.checks
-        about = dict(purpose=f'{self.kind}: {", ".join(self.proof.get("asks", []))}',
-                     relevant_policies=self.proof.get('refusal'), notes=None)
-        return Task(self.id, self.domain, self.goal, self.persona, self.init, _gold(self.actions), checks, about=about)
+        checks = (
+            dict(communicate_info=list(self.outputs), reward_basis=["DB", "COMMUNICATE"])
+            | self.checks
+        )
+        about = dict(
+            purpose=f"{self.kind}: {', '.join(self.proof.get('asks', []))}",
+            relevant_policies=self.proof.get("refusal"),
+            notes=None,
+        )
+        return Task(
+            self.id,
+            self.domain,
+            self.goal,
+            self.persona,
+            self.init,
+            _gold(self.actions),
+            checks,
+            about=about,
+        )
 
     def played(self) -> Task:
         "The task as a scripted agent plays it: its gold is all that is done"
         t = self.task()
-        t.gold, t.about = _gold(self.plan), {k: self.proof[k] for k in ('answers', 'refusal') if k in self.proof}
+        t.gold, t.about = (
+            _gold(self.plan),
+            {k: self.proof[k] for k in ("answers", "refusal") if k in self.proof},
+        )
         return t
 
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #8c497c68
 def _gold(actions):
-    return [dict(action_id=f'{a["name"]}_{i}', requestor=a.get('requestor', 'assistant'), name=a['name'],
-                 arguments=a['arguments'], info=None, compare_args=a.get('compare_args')) for i,a in enumerate(actions)]
+    return [
+        dict(
+            action_id=f"{a['name']}_{i}",
+            requestor=a.get("requestor", "assistant"),
+            name=a["name"],
+            arguments=a["arguments"],
+            info=None,
+            compare_args=a.get("compare_args"),
+        )
+        for i, a in enumerate(actions)
+    ]
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #50d96c7c
 REFUSAL_REASONS = {
-'airline/basic-economy': 'flights of a basic economy reservation cannot be changed',
-'airline/bags-stay': 'checked bags can be added but not taken away',
-'airline/cabin-flown': 'the cabin cannot be changed once a flight of the reservation has been flown',
-'airline/cancel-flown': 'a reservation with a flight already flown cannot be cancelled here',
-'airline/cancel-terms': 'a reservation can be cancelled within 24 hours of booking, in business '
-    'class, when the airline cancelled a flight, or for a reason that its travel ' 'insurance covers',
-'airline/cancel-reason': 'travel insurance covers a cancellation for reasons of health or weather only',
-'airline/compensate-why': 'compensation is given for cancelled or delayed flights only, and the ' 'records show none',
-'airline/compensate-who': 'compensation is for silver and gold members, insured trips and business ' 'class',
-'airline/compensate-delay': 'a delay is compensated only when the reservation is changed or cancelled ' 'because of it',
-'retail/one-user': 'I can only help with your own orders, and this one belongs to another ' 'customer',
-'telecom/overdue': 'a payment request can only be sent for an overdue bill',
-'telecom/refuel-limit': 'at most 2 GB of data can be refuelled',
-'telecom/resume-paid': 'a suspension is lifted after all overdue bills have been paid',
-'telecom/resume-contract': 'a suspension cannot be lifted when the contract of the line has ended',
-'telecom/suspend-reason': 'a line is suspended only for an overdue bill or an ended contract',
-'telecom/roaming-abroad': 'roaming is enabled for customers who are travelling outside their home ' 'network',
-'mock/title': 'each task must have a title'}
-TRANSFER_RULES = ('airline/cancel-flown',) # refused by the agent, but for a human to look at
+    "airline/basic-economy": "flights of a basic economy reservation cannot be changed",
+    "airline/bags-stay": "checked bags can be added but not taken away",
+    "airline/cabin-flown": "the cabin cannot be changed once a flight of the reservation has "
+    "been flown",
+    "airline/cancel-flown": "a reservation with a flight already flown cannot be cancelled here",
+    "airline/cancel-terms": "a reservation can be cancelled within 24 hours of booking, in "
+    "business "
+    "class, when the airline cancelled a flight, or for a reason that its travel "
+    "insurance covers",
+    "airline/cancel-reason": "travel insurance covers a cancellation for reasons of health or "
+    "weather only",
+    "airline/compensate-why": "compensation is given for cancelled or delayed flights only, "
+    "and the "
+    "records show none",
+    "airline/compensate-who": "compensation is for silver and gold members, insured trips and "
+    "business "
+    "class",
+    "airline/compensate-delay": "a delay is compensated only when the reservation is changed "
+    "or cancelled "
+    "because of it",
+    "retail/one-user": "I can only help with your own orders, and this one belongs to another "
+    "customer",
+    "telecom/overdue": "a payment request can only be sent for an overdue bill",
+    "telecom/refuel-limit": "at most 2 GB of data can be refuelled",
+    "telecom/resume-paid": "a suspension is lifted after all overdue bills have been paid",
+    "telecom/resume-contract": "a suspension cannot be lifted when the contract of the line "
+    "has ended",
+    "telecom/suspend-reason": "a line is suspended only for an overdue bill or an ended contract",
+    "telecom/roaming-abroad": "roaming is enabled for customers who are travelling outside "
+    "their home "
+    "network",
+    "mock/title": "each task must have a title",
+}
+TRANSFER_RULES = ("airline/cancel-flown",)  # refused by the agent, but for a human to look at
 
-AMOUNT_RULES = { # rule that says what a number should be -> the argument
-'airline/free-bags-booked': 'nonfree_baggages',
-'airline/free-bags-changed': 'nonfree_baggages',
-'airline/compensate-amount': 'amount'}
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #9be3cecb
+AMOUNT_RULES = {  # rule that says what a number should be -> the argument
+    "airline/free-bags-booked": "nonfree_baggages",
+    "airline/free-bags-changed": "nonfree_baggages",
+    "airline/compensate-amount": "amount",
+}
 
-def _step(c): return dict(name=c.name, arguments=c.args, requestor=c.by)
+
+def _step(c):
+    return dict(name=c.name, arguments=c.args, requestor=c.by)
+
 
 def rule_violations(
-    s:GoalSequence, # that runs
-    text:str, # the user's words
-    identify:tuple # how the agent finds out who asks
-) -> list[dict]: # hits of rules, as `broken_rules` gives them; malformed calls break the rule `schema`
+    s: GoalSequence,  # that runs
+    text: str,  # the user's words
+    identify: tuple,  # how the agent finds out who asks
+) -> list[
+    dict
+]:  # hits of rules, as `broken_rules` gives them; malformed calls break the rule `schema`
     "Which rules its calls break, whatever is said around them"
-    steps = [dict(name=identify[0], arguments=identify[1])]+[_step(w.call) for w in s.wishes]
-    t = run_actions(Task('bare', s.domain, init=s.init), steps)
-    t.messages.insert(0, Message('user', text))
+    steps = [dict(name=identify[0], arguments=identify[1])] + [_step(w.call) for w in s.wishes]
+    t = run_actions(Task("bare", s.domain, init=s.init), steps)
+    t.messages.insert(0, Message("user", text))
     r = replay_with_rules(t)
-    hits = [h for h in r.found if h['kind'] == 'state' or h['rule'] in REFUSAL_REASONS]
-    return hits+[dict(rule='schema', why=x.fault) for x in r.steps if x.fault]
+    hits = [h for h in r.found if h["kind"] == "state" or h["rule"] in REFUSAL_REASONS]
+    return hits + [dict(rule="schema", why=x.fault) for x in r.steps if x.fault]
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #719ab752
 def correct_amounts(
-    s:GoalSequence, # that runs
-    found:list[dict] # rules that it breaks
-) -> GoalSequence|None: # with the numbers put right; None when that does not help
+    s: GoalSequence,  # that runs
+    found: list[dict],  # rules that it breaks
+) -> GoalSequence | None:  # with the numbers put right; None when that does not help
     "Correct the arguments that rules have an amount for"
-    says = [(h, re.search(r'should be \D*(\d+)', h['why'])) for h in found if h['rule'] in AMOUNT_RULES]
-    right = {h['call']: (AMOUNT_RULES[h['rule']], int(m[1])) for h,m in says if m}
-    if not right: return None
-    new = GoalSequence(s.domain, s.actor, [], s.init, Env(Task('mend', s.domain, init=s.init)))
+    says = [
+        (h, re.search(r"should be \D*(\d+)", h["why"])) for h in found if h["rule"] in AMOUNT_RULES
+    ]
+    right = {h["call"]: (AMOUNT_RULES[h["rule"]], int(m[1])) for h, m in says if m}
+    if not right:
+        return None
+    new = GoalSequence(s.domain, s.actor, [], s.init, Env(Task("mend", s.domain, init=s.init)))
     for w in s.wishes:
-        name, n = right.get(str(w.call), ('', 0))
+        name, n = right.get(str(w.call), ("", 0))
         done = try_call(new.env, replace(w.call, args=w.call.args | {name: n}) if name else w.call)
-        if done is None: return None
-        new.wishes.append(replace(w, call=done[0])); new.env = done[1]
+        if done is None:
+            return None
+        new.wishes.append(replace(w, call=done[0]))
+        new.env = done[1]
     return new
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #ec1d9857
-PERSONAS = [None, 'A student who writes in short sentences.', 'A retired teacher, courteous and thorough.',
-    'A busy parent with little time.', 'A freelance designer, relaxed and informal.',
-    'A nurse on night shifts, tired but kind.', 'A shop owner who wants clear answers.',
-    'An accountant who cares about exact figures.', 'A musician on tour, hard to pin down.',
-    'A civil engineer, factual and calm.', 'A grandmother who is new to online services.',
-    'A project manager who lists things in order.']
+PERSONAS = [
+    None,
+    "A student who writes in short sentences.",
+    "A retired teacher, courteous and thorough.",
+    "A busy parent with little time.",
+    "A freelance designer, relaxed and informal.",
+    "A nurse on night shifts, tired but kind.",
+    "A shop owner who wants clear answers.",
+    "An accountant who cares about exact figures.",
+    "A musician on tour, hard to pin down.",
+    "A civil engineer, factual and calm.",
+    "A grandmother who is new to online services.",
+    "A project manager who lists things in order.",
+]
 FOLLOW_UP_ACTIONS = {
-'send_payment_request': [('check_payment_request', {}), ('make_payment', {})],
-'resume_line': [('reboot_device', {})]}
+    "send_payment_request": [("check_payment_request", {}), ("make_payment", {})],
+    "resume_line": [("reboot_device", {})],
+}
+
 
 def _evidence(s):
     "Pretended calls that make the agent read what a wish is about, though no argument names it"
-    return [ToolCall('', dict(reservation_id=w.key)) for w in s.wishes if w.call.name == 'send_certificate']
+    return [
+        ToolCall("", dict(reservation_id=w.key))
+        for w in s.wishes
+        if w.call.name == "send_certificate"
+    ]
+
 
 def _statuses(s):
     "Flights whose status the agent has to confirm"
-    gone = [w.key for w in s.wishes if w.why in ('airline', 'cancelled', 'delayed')]
-    flights = [f for k in gone for f in find_record(s.domain, k)['flights']]
-    return [('get_flight_status', dict(flight_number=f['flight_number'], date=f['date'])) for f in flights]
+    gone = [w.key for w in s.wishes if w.why in ("airline", "cancelled", "delayed")]
+    flights = [f for k in gone for f in find_record(s.domain, k)["flights"]]
+    return [
+        ("get_flight_status", dict(flight_number=f["flight_number"], date=f["date"]))
+        for f in flights
+    ]
 
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #f5059285
 def _looked(s, calls, said, identify):
-    found = required_lookups(s.domain, [*_evidence(s), *calls], s.actor, said, identify)+_statuses(s)
-    return [dict(name=n, arguments=a) for n,a in found]
+    found = required_lookups(
+        s.domain, [*_evidence(s), *calls], s.actor, said, identify
+    ) + _statuses(s)
+    return [dict(name=n, arguments=a) for n, a in found]
+
 
 def _acts(w):
-    then = [dict(name=n, arguments=a, requestor='user') for n,a in FOLLOW_UP_ACTIONS.get(w.call.name, ())]
+    then = [
+        dict(name=n, arguments=a, requestor="user")
+        for n, a in FOLLOW_UP_ACTIONS.get(w.call.name, ())
+    ]
     return [_step(w.call), *then]
+
 
 def _plan(s, said, identify, together):
     "Look-ups and acts in the order of a conversation"
-    if together: return _looked(s, [w.call for w in s.wishes], said, identify)+[a for w in s.wishes for a in _acts(w)]
+    if together:
+        return _looked(s, [w.call for w in s.wishes], said, identify) + [
+            a for w in s.wishes for a in _acts(w)
+        ]
     plan = []
-    for i,w in enumerate(s.wishes):
-        plan += [p for p in _looked(s, [w.call for w in s.wishes[:i+1]], said, identify) if p not in plan]+_acts(w)
+    for i, w in enumerate(s.wishes):
+        plan += [
+            p
+            for p in _looked(s, [w.call for w in s.wishes[: i + 1]], said, identify)
+            if p not in plan
+        ] + _acts(w)
     return plan
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #9ca52fb7
-def _cheapest(r): return min((v['price'] for v in r['variants'].values() if v['available']), default=None)
+def _cheapest(r):
+    return min((v["price"] for v in r["variants"].values() if v["available"]), default=None)
 
-def _first_paid(r): return r['payment_history'][0]['amount']
-def _made_on(r): return r['created_at'][:10]
 
-EXTRA_QUESTIONS = dict( # look-up -> question, value in the record, answer; {} is the id or name
-    get_order_details=[('what was paid for order {}', _first_paid, '${} was paid for order {}')],
+def _first_paid(r):
+    return r["payment_history"][0]["amount"]
+
+
+def _made_on(r):
+    return r["created_at"][:10]
+
+
+EXTRA_QUESTIONS = dict(  # look-up -> question, value in the record, answer; {} is the id or name
+    get_order_details=[("what was paid for order {}", _first_paid, "${} was paid for order {}")],
     get_reservation_details=[
-        ('how much was paid first for reservation {}', _first_paid, '${} was the first payment for reservation {}'),
-        ('on which day reservation {} was made', _made_on, '{} is the day on which reservation {} was made')],
+        (
+            "how much was paid first for reservation {}",
+            _first_paid,
+            "${} was the first payment for reservation {}",
+        ),
+        (
+            "on which day reservation {} was made",
+            _made_on,
+            "{} is the day on which reservation {} was made",
+        ),
+    ],
     get_product_details=[
-        ('what the cheapest {} in stock costs', _cheapest, '${} is the price of the cheapest {} in stock')])
+        (
+            "what the cheapest {} in stock costs",
+            _cheapest,
+            "${} is the price of the cheapest {} in stock",
+        )
+    ],
+)
 
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #bab9f87f
 def _question(s, plan, rng):
     "Something the user also wants to know, its answer as a value and as a sentence; mostly nothing"
     options = []
-    for p in plan if rng.random() < .25 else ():
-        key = next(iter(p['arguments'].values()), None)
-        for q, value, answer in EXTRA_QUESTIONS.get(p['name'], ()):
+    for p in plan if rng.random() < 0.25 else ():
+        key = next(iter(p["arguments"].values()), None)
+        for q, value, answer in EXTRA_QUESTIONS.get(p["name"], ()):
             r = find_record(s.domain, key)
-            options.append((q.format(name := r.get('name', key)), str(value(r)), answer.format(value(r), name)))
+            options.append(
+                (q.format(name := r.get("name", key)), str(value(r)), answer.format(value(r), name))
+            )
     return rng.choice(options) if options else None
 
+
 def _ask_too(b, question, value, answer):
-    b.goal['reason_for_call'] += f' You also want to know {question}.'
-    b.outputs, b.proof['answers'] = [value], [f'{answer}.']
+    b.goal["reason_for_call"] += f" You also want to know {question}."
+    b.outputs, b.proof["answers"] = [value], [f"{answer}."]
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #e5022c15
 def _checks(s, acts):
-    if not s.domain.startswith('telecom'): return {}
-    return dict(reward_basis=['ACTION', 'COMMUNICATE'] if acts else ['DB', 'COMMUNICATE'])
+    if not s.domain.startswith("telecom"):
+        return {}
+    return dict(reward_basis=["ACTION", "COMMUNICATE"] if acts else ["DB", "COMMUNICATE"])
+
 
 def _proof(s, found, acts):
     "What execution and rules showed"
-    out = dict(asks=[w.call.name for w in s.wishes], actor=s.actor, order_matters=order_matters(s),
-               diff={k: list(v) for k,v in s.env.diff().items()} if acts else {})
-    if not found: return out
-    return out | dict(refusal=REFUSAL_REASONS[found[0]['rule']], rules=[h['rule'] for h in found],
-                      forbidden=[_step(w.call) for w in s.wishes])
+    out = dict(
+        asks=[w.call.name for w in s.wishes],
+        actor=s.actor,
+        order_matters=order_matters(s),
+        diff={k: list(v) for k, v in s.env.diff().items()} if acts else {},
+    )
+    if not found:
+        return out
+    return out | dict(
+        refusal=REFUSAL_REASONS[found[0]["rule"]],
+        rules=[h["rule"] for h in found],
+        forbidden=[_step(w.call) for w in s.wishes],
+    )
+
 
 def _hand_over(found, said):
-    if not any(h['rule'] in TRANSFER_RULES for h in found): return []
-    summary = f'The policy does not allow what the user asks for. {said[0]}'
-    return [dict(name='transfer_to_human_agents', arguments=dict(summary=summary))]
+    if not any(h["rule"] in TRANSFER_RULES for h in found):
+        return []
+    summary = f"The policy does not allow what the user asks for. {said[0]}"
+    return [dict(name="transfer_to_human_agents", arguments=dict(summary=summary))]
 
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #01762741
 def make_blueprint(
-    s:GoalSequence, # that runs
-    said:list[str], # the wishes in words
-    identify:tuple, # how the agent finds out who asks
-    found:list[dict], # rules that forbid it; none when it is allowed
-    rng, # random.Random
-    more:bool=True # some users also want to know something
-) -> Blueprint: # `do` or `refuse`
+    s: GoalSequence,  # that runs
+    said: list[str],  # the wishes in words
+    identify: tuple,  # how the agent finds out who asks
+    found: list[dict],  # rules that forbid it; none when it is allowed
+    rng,  # random.Random
+    more: bool = True,  # some users also want to know something
+) -> Blueprint:  # `do` or `refuse`
     "Put wishes, words and verdict together, with everything that an agent would look up"
-    kind = 'refuse' if found else 'do'
+    kind = "refuse" if found else "do"
     goal = write_instructions(s.domain, said, s.actor, identify[1], rng, kind)
-    spoken = f'{goal["reason_for_call"]} {goal["known_info"]}'
+    spoken = f"{goal['reason_for_call']} {goal['known_info']}"
     acts = [] if found else [a for w in s.wishes for a in _acts(w)]
-    if found: plan = _looked(s, [w.call for w in s.wishes], spoken, identify)+_hand_over(found, said)
-    else: plan = _plan(s, spoken, identify, rng.random() < .5)
-    b = Blueprint('', s.domain, goal, acts, plan, [], rng.choice(PERSONAS), s.init, _checks(s, acts), kind,
-                  _proof(s, found, acts))
-    if more and not found and (q := _question(s, plan, rng)): _ask_too(b, *q)
-    b.info['wishes'] = [to_dict(w) for w in s.wishes]
-    b.id = f'{b.domain}_{kind}_'+content_key([b.init, b.outputs, [[_step(w.call), w.why] for w in s.wishes]], 16)
+    if found:
+        plan = _looked(s, [w.call for w in s.wishes], spoken, identify) + _hand_over(found, said)
+    else:
+        plan = _plan(s, spoken, identify, rng.random() < 0.5)
+    b = Blueprint(
+        "",
+        s.domain,
+        goal,
+        acts,
+        plan,
+        [],
+        rng.choice(PERSONAS),
+        s.init,
+        _checks(s, acts),
+        kind,
+        _proof(s, found, acts),
+    )
+    if more and not found and (q := _question(s, plan, rng)):
+        _ask_too(b, *q)
+    b.info["wishes"] = [to_dict(w) for w in s.wishes]
+    b.id = f"{b.domain}_{kind}_" + content_key(
+        [b.init, b.outputs, [[_step(w.call), w.why] for w in s.wishes]], 16
+    )
     return b
 
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #62397bc7
 def compose_blueprint(
-    s:GoalSequence, # that runs
-    rng, # random.Random
-    keep:str='any', # `do`, `refuse`, or `any`
-    said:list[str]|None=None # the wishes in words; None: the writer's, some with a question
-) -> Blueprint|str: # or why there is none
+    s: GoalSequence,  # that runs
+    rng,  # random.Random
+    keep: str = "any",  # `do`, `refuse`, or `any`
+    said: list[str] | None = None,  # the wishes in words; None: the writer's, some with a question
+) -> Blueprint | str:  # or why there is none
     "Words and verdict for wishes"
-    identify, hide = rng.choice(identification_calls(s.domain, s.actor)), rng.random() < .3
+    identify, hide = rng.choice(identification_calls(s.domain, s.actor)), rng.random() < 0.3
     words = said or [phrase_goal(s.domain, w, s.actor, rng, hide) for w in s.wishes]
-    found = rule_violations(s, ' '.join(words), identify)
-    if found and (better := correct_amounts(s, found)): s = better; found = rule_violations(s, ' '.join(words), identify)
-    if bad := [h['rule'] for h in found if h['rule'] not in REFUSAL_REASONS]: return f'policy: {bad[0]} makes it worthless'
-    if found and len(s.wishes) > 1: return f'policy: {found[0]["rule"]} forbids a part'
-    if keep not in ('any', 'refuse' if found else 'do'): return f'quota: not to {keep}'
-    if not is_deterministic(s): return 'execution: another end each time'
-    if superfluous_goals(s): return 'superfluous: a wish changes nothing'
+    found = rule_violations(s, " ".join(words), identify)
+    if found and (better := correct_amounts(s, found)):
+        s = better
+        found = rule_violations(s, " ".join(words), identify)
+    if bad := [h["rule"] for h in found if h["rule"] not in REFUSAL_REASONS]:
+        return f"policy: {bad[0]} makes it worthless"
+    if found and len(s.wishes) > 1:
+        return f"policy: {found[0]['rule']} forbids a part"
+    if keep not in ("any", "refuse" if found else "do"):
+        return f"quota: not to {keep}"
+    if not is_deterministic(s):
+        return "execution: another end each time"
+    if superfluous_goals(s):
+        return "superfluous: a wish changes nothing"
     return make_blueprint(s, words, identify, found, rng, said is None)
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #5346f2ac
 def goals_of(
-    b:Blueprint # with its wishes in `info`
-) -> list[Goal]: # in order
+    b: Blueprint,  # with its wishes in `info`
+) -> list[Goal]:  # in order
     "The wishes a blueprint was made from"
-    return [Goal(ToolCall(**w['call']), w.get('key', ''), w.get('why', '')) for w in b.info.get('wishes', ())]
+    return [
+        Goal(ToolCall(**w["call"]), w.get("key", ""), w.get("why", ""))
+        for w in b.info.get("wishes", ())
+    ]
+
 
 def rerun_goals(
-    b:Blueprint, # whose domain, person and start are taken
-    wishes:list[Goal] # to be run there
-) -> GoalSequence|None: # None when one is refused
+    b: Blueprint,  # whose domain, person and start are taken
+    wishes: list[Goal],  # to be run there
+) -> GoalSequence | None:  # None when one is refused
     "Wishes run again from the start of a blueprint"
-    s = GoalSequence(b.domain, b.proof['actor'], wishes, b.init)
+    s = GoalSequence(b.domain, b.proof["actor"], wishes, b.init)
     s.env = state_after(s, range(len(wishes)))
     return s if s.env else None
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #6d6e2071
 def blueprint_from_issue(
-    kind:str, # as in `issue_types`
-    names:str, # faults, joined by `|`
-    line:str, # id of a line
-    rng # random.Random
-) -> Blueprint|str: # or why there is none
+    kind: str,  # as in `issue_types`
+    names: str,  # faults, joined by `|`
+    line: str,  # id of a line
+    rng,  # random.Random
+) -> Blueprint | str:  # or why there is none
     "A blueprint from the benchmark's telecom faults"
     t = telecom_issue(kind, names, line)
-    if t is None: return 'execution: these faults cannot be on that line'
-    actor, (said, extra) = next(k for k in linked_records('telecom', line) if k in owner_ids('telecom')), phrase_complaint(kind, names, rng)
-    knows = dict(phone_number=find_record('telecom', line)['phone_number'])
-    goal = write_instructions('telecom', [said], actor, knows, rng, extra=extra)
-    proof = dict(asks=[kind, *names.split('|')], actor=actor, order_matters=False, diff={})
-    id = f'telecom_do_{content_key([kind, names, line], 16)}'
+    if t is None:
+        return "execution: these faults cannot be on that line"
+    actor, (said, extra) = (
+        next(k for k in linked_records("telecom", line) if k in owner_ids("telecom")),
+        phrase_complaint(kind, names, rng),
+    )
+    knows = dict(phone_number=find_record("telecom", line)["phone_number"])
+    goal = write_instructions("telecom", [said], actor, knows, rng, extra=extra)
+    proof = dict(asks=[kind, *names.split("|")], actor=actor, order_matters=False, diff={})
+    id = f"telecom_do_{content_key([kind, names, line], 16)}"
     who = rng.choice(PERSONAS)
-    return Blueprint(id, 'telecom', goal, t['gold'], t['plan'], [], who, t['init'], t['checks'], 'do', proof)
+    return Blueprint(
+        id, "telecom", goal, t["gold"], t["plan"], [], who, t["init"], t["checks"], "do", proof
+    )
+
 
 def random_issue_blueprint(
-    rng # random.Random
-) -> Blueprint|str: # or why there is none
+    rng,  # random.Random
+) -> Blueprint | str:  # or why there is none
     "A blueprint from faults drawn by chance"
-    kind = rng.choices(list(issue_types()), [1, 3, 6])[0] # about as they have different ones
-    return blueprint_from_issue(kind, rng.choice(fault_combinations(kind)), rng.choice(active_lines()), rng)
+    kind = rng.choices(list(issue_types()), [1, 3, 6])[0]  # about as they have different ones
+    return blueprint_from_issue(
+        kind, rng.choice(fault_combinations(kind)), rng.choice(active_lines()), rng
+    )
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #47545a3a
 def end_state(
-    domain:str, # τ² domain name
-    init:dict|None, # how it begins
-    actions:list[dict] # what is done
-) -> str: # empty when nothing differs
+    domain: str,  # τ² domain name
+    init: dict | None,  # how it begins
+    actions: list[dict],  # what is done
+) -> str:  # empty when nothing differs
     "A key for what a start and actions change in the database"
-    env = Env(Task('end', domain, init=init), history=False)
+    env = Env(Task("end", domain, init=init), history=False)
     for a in actions:
-        try: env._run(a['name'], a['arguments'], a.get('requestor') or 'assistant'); env._env.sync_tools()
-        except Exception: pass
-    diff = env.diff(Env(Task('clean', domain)))
-    return content_key(diff, 16) if diff else ''
+        try:
+            env._run(a["name"], a["arguments"], a.get("requestor") or "assistant")
+            env._env.sync_tools()
+        except Exception:
+            pass
+    diff = env.diff(Env(Task("clean", domain)))
+    return content_key(diff, 16) if diff else ""
+
 
 def _said(goal):
-    return goal if isinstance(goal, str) else f'{goal.get("reason_for_call") or ""} {goal.get("task_instructions") or ""}'
+    return (
+        goal
+        if isinstance(goal, str)
+        else f"{goal.get('reason_for_call') or ''} {goal.get('task_instructions') or ''}"
+    )
+
 
 @lru_cache(maxsize=None)
 def benchmark_index(domain, split):
     ts = tasks(domain, split)
-    return {end_state(domain, t.init, t.gold or []) for t in ts}-{''}, set().union(*(ngrams(_said(t.goal)) for t in ts))
+    return {end_state(domain, t.init, t.gold or []) for t in ts} - {""}, set().union(
+        *(ngrams(_said(t.goal)) for t in ts)
+    )
 
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #c89da11b
 def benchmark_leak(
-    b:Blueprint, # to be checked
-    split:str='base' # of the benchmark; telecom's `full` takes some seconds
-) -> str: # empty when it does not
+    b: Blueprint,  # to be checked
+    split: str = "base",  # of the benchmark; telecom's `full` takes some seconds
+) -> str:  # empty when it does not
     "How a blueprint repeats a task of the benchmark"
     states, held = benchmark_index(b.domain, split)
     if b.actions and end_state(b.domain, b.init, b.actions) in states:
-        return 'leak: it ends in the state of a benchmark task'
+        return "leak: it ends in the state of a benchmark task"
     same = held & set(ngrams(_said(b.goal)))
-    return f'leak: words of a benchmark task: {" ".join(min(same))}' if same else ''
+    return f"leak: words of a benchmark task: {' '.join(min(same))}" if same else ""
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #34101309
 def _crowded(b, seen):
     "Has a rule given its share of the refusals?"
-    most = max(1/3, 1.5/sum(r.startswith(b.domain) for r in REFUSAL_REASONS))
-    return any(seen[r] > 3 and seen[r] > seen['refuse']*most for r in b.proof.get('rules', ()))
+    most = max(1 / 3, 1.5 / sum(r.startswith(b.domain) for r in REFUSAL_REASONS))
+    return any(seen[r] > 3 and seen[r] > seen["refuse"] * most for r in b.proof.get("rules", ()))
+
 
 def _try(domain, rng, writes, keep, seen):
-    if domain.startswith('telecom') and keep == 'do' and rng.random() < .8: return random_issue_blueprint(rng)
-    n = rng.choice(writes) if keep == 'do' else 1
-    s = draw_goal_sequence(domain, n, rng, seen, keep == 'any' and rng.random() < .5)
-    return compose_blueprint(s, rng, keep) if s else 'execution: refused by the environment'
+    if domain.startswith("telecom") and keep == "do" and rng.random() < 0.8:
+        return random_issue_blueprint(rng)
+    n = rng.choice(writes) if keep == "do" else 1
+    s = draw_goal_sequence(domain, n, rng, seen, keep == "any" and rng.random() < 0.5)
+    return compose_blueprint(s, rng, keep) if s else "execution: refused by the environment"
+
 
 def _flaw(b, out, seen, split):
     "Why a blueprint is not wanted"
-    if b.id in out: return 'duplicate: proposed before'
-    return 'quota: enough of this rule' if _crowded(b, seen) else benchmark_leak(b, split)
+    if b.id in out:
+        return "duplicate: proposed before"
+    return "quota: enough of this rule" if _crowded(b, seen) else benchmark_leak(b, split)
 
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #db610487
 def propose(
-    domain:str, # τ² domain name
-    n:int, # how many
-    writes:tuple=(1, 1, 2, 3), # numbers of wishes in one conversation, drawn from these
-    refuse:float=.2, # share of those that must be refused, as far as the domain has them
-    seed:int|str=0, # the same seed gives the same blueprints
-    split:str='base', # benchmark tasks that must not be repeated
-    counts:Counter|None=None # is told what became of each try
-) -> list[Blueprint]: # fewer when `60*n` tries do not give as many
-    "Sample blueprints that run, that rules allow or forbid, and that no benchmark task holds; ValueError for telecom-workflow"
-    if domain == 'telecom-workflow': raise ValueError("its tasks are telecom's, under another policy: propose('telecom')")
-    rng, out, seen, counts = random.Random(f'{seed}/{domain}'), {}, Counter(), Counter() if counts is None else counts
-    for _ in range(60*n):
-        if len(out) >= n: break
-        keep = 'any' if seen['refuse'] < refuse*(len(out)+1)-.5 and seen['vain'] < 20 else 'do'
+    domain: str,  # τ² domain name
+    n: int,  # how many
+    writes: tuple = (1, 1, 2, 3),  # numbers of wishes in one conversation, drawn from these
+    refuse: float = 0.2,  # share of those that must be refused, as far as the domain has them
+    seed: int | str = 0,  # the same seed gives the same blueprints
+    split: str = "base",  # benchmark tasks that must not be repeated
+    counts: Counter | None = None,  # is told what became of each try
+) -> list[Blueprint]:  # fewer when `60*n` tries do not give as many
+    """Sample blueprints that run, that rules allow or forbid, and that no benchmark task holds;
+    ValueError for telecom-workflow
+    """
+    if domain == "telecom-workflow":
+        raise ValueError("its tasks are telecom's, under another policy: propose('telecom')")
+    rng, out, seen, counts = (
+        random.Random(f"{seed}/{domain}"),
+        {},
+        Counter(),
+        Counter() if counts is None else counts,
+    )
+    for _ in range(60 * n):
+        if len(out) >= n:
+            break
+        keep = (
+            "any" if seen["refuse"] < refuse * (len(out) + 1) - 0.5 and seen["vain"] < 20 else "do"
+        )
         b = _try(domain, rng, writes, keep, seen)
         why = b if isinstance(b, str) else _flaw(b, out, seen, split)
-        counts[why.split(':')[0] or 'proposed'] += 1
-        if keep == 'any': seen['vain'] = seen['vain']+1 if why or b.kind == 'do' else 0
-        if isinstance(b, Blueprint): seen.update(b.proof['asks'])
-        if why: continue
+        counts[why.split(":")[0] or "proposed"] += 1
+        if keep == "any":
+            seen["vain"] = seen["vain"] + 1 if why or b.kind == "do" else 0
+        if isinstance(b, Blueprint):
+            seen.update(b.proof["asks"])
+        if why:
+            continue
         out[b.id] = b
-        seen.update([b.kind, *b.proof.get('rules', ())])
+        seen.update([b.kind, *b.proof.get("rules", ())])
     return list(out.values())
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #0b339c65
 def join_blueprints(
-    a:Blueprint, # first
-    b:Blueprint, # then
-    rng # random.Random
-) -> Blueprint|str: # or why it cannot be
+    a: Blueprint,  # first
+    b: Blueprint,  # then
+    rng,  # random.Random
+) -> Blueprint | str:  # or why it cannot be
     "One blueprint from two of the same person"
-    if (a.domain, a.proof['actor'], a.init) != (b.domain, b.proof['actor'], b.init):
-        return 'recombination: another person or start'
-    if 'refuse' in (a.kind, b.kind) or not (goals_of(a) and goals_of(b)): return 'recombination: not two sets of wishes'
-    s = rerun_goals(a, goals_of(a)+goals_of(b))
-    out = compose_blueprint(s, rng, 'do') if s else 'execution: they do not run one after the other'
-    if isinstance(out, Blueprint): out.info['joined'] = [a.id, b.id]
+    if (a.domain, a.proof["actor"], a.init) != (b.domain, b.proof["actor"], b.init):
+        return "recombination: another person or start"
+    if "refuse" in (a.kind, b.kind) or not (goals_of(a) and goals_of(b)):
+        return "recombination: not two sets of wishes"
+    s = rerun_goals(a, goals_of(a) + goals_of(b))
+    out = compose_blueprint(s, rng, "do") if s else "execution: they do not run one after the other"
+    if isinstance(out, Blueprint):
+        out.info["joined"] = [a.id, b.id]
     return out
 
+
 def recombine_blueprints(
-    blueprints:list[Blueprint], # of any domains
-    n:int, # how many at most
-    seed:int=0, # decides which pairs and words
-    split:str='base' # benchmark tasks that must not be repeated
-) -> list[Blueprint]: # new ones
+    blueprints: list[Blueprint],  # of any domains
+    n: int,  # how many at most
+    seed: int = 0,  # decides which pairs and words
+    split: str = "base",  # benchmark tasks that must not be repeated
+) -> list[Blueprint]:  # new ones
     "Join blueprints of the same people"
     rng, out, by = random.Random(seed), {}, {}
-    for b in blueprints: by.setdefault((b.domain, b.proof['actor'], content_key(b.init)), []).append(b)
+    for b in blueprints:
+        by.setdefault((b.domain, b.proof["actor"], content_key(b.init)), []).append(b)
     pairs = [(a, b) for bs in by.values() for a in bs for b in bs if a.id != b.id]
     for a, b in rng.sample(pairs, len(pairs)):
-        if len(out) >= n: break
-        if isinstance(new := join_blueprints(a, b, rng), Blueprint) and not benchmark_leak(new, split): out[new.id] = new
+        if len(out) >= n:
+            break
+        if isinstance(new := join_blueprints(a, b, rng), Blueprint) and not benchmark_leak(
+            new, split
+        ):
+            out[new.id] = new
     return list(out.values())

@@ -15,7 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.types import ToolCall, Usage
-from .blueprints import Blueprint, PERSONAS, compose_blueprint, goals_of, rerun_goals
+from synthlab.generate.blueprints import (
+    PERSONAS,
+    Blueprint,
+    compose_blueprint,
+    goals_of,
+    rerun_goals,
+)
 from .goals import GoalSequence, state_after
 from .sampler import lookup_output, write_tools
 from .wording import Goal
@@ -25,9 +31,9 @@ from ..tau2.database import find_record, linked_records, owner_ids
 from ..tau2.env import domain_policy, tools
 
 # %% ../../nbs/lib/generate/05_committee.ipynb #bf95abfd
-_text = dict(type='string')
+_text = dict(type="string")
 
-_propose = '''You design test tasks for a customer service agent. Think of a realistic request of the customer below that \
+_propose = """You design test tasks for a customer service agent. Think of a realistic request of the customer below that \
 needs exactly {n} of these actions: {names}. Use only ids that occur in the records. The request must be allowed by the policy.
 
 POLICY
@@ -43,9 +49,9 @@ Answer with a JSON object:
 {{"thought": "why this request makes sense",
 "instruction": "You want … (what the customer wants, in the second person, with all details that cannot be looked up)",
 "actions": [{{"name": "tool", "arguments": {{…}}}}],
-"outputs": ["value that the agent has to tell the customer"]}}'''
+"outputs": ["value that the agent has to tell the customer"]}}"""
 
-_reword = '''Write what a customer wants, in the second person, beginning with "You". An actor who plays the customer reads it.
+_reword = """Write what a customer wants, in the second person, beginning with "You". An actor who plays the customer reads it.
 Keep every name, number, address and id, add nothing that is not there, and sound like a person. {persona}
 
 WHAT THE CUSTOMER WANTS
@@ -54,179 +60,302 @@ WHAT THE CUSTOMER WANTS
 WHAT THE AGENT WILL DO ABOUT IT
 {actions}
 {feedback}
-Answer with a JSON object: {{"reason_for_call": "You …"}}'''
+Answer with a JSON object: {{"reason_for_call": "You …"}}"""
 
+# %% ../../nbs/lib/generate/05_committee.ipynb #d20b5d59
 def person_records(domain, actor, most=6000):
     "Records around a person, as an author gets to read them"
     own = linked_records(domain, actor)
     near = dict.fromkeys([actor, *own, *(o for k in own for o in linked_records(domain, k))])
-    out = ''
+    out = ""
     for k in near:
         row = json.dumps(find_record(domain, k), ensure_ascii=False)
-        if len(out)+len(row) < most: out += row+'\n'
+        if len(out) + len(row) < most:
+            out += row + "\n"
     return out
 
+
 def _idea_schema(domain):
-    action = object_schema(name=dict(type='string', enum=list(write_tools(domain))), arguments=dict(type='object'))
-    actions = dict(type='array', items=action, minItems=1, maxItems=4)
-    return object_schema(thought=_text, instruction=_text, actions=actions, outputs=dict(type='array', items=_text, maxItems=3))
+    action = object_schema(
+        name=dict(type="string", enum=list(write_tools(domain))), arguments=dict(type="object")
+    )
+    actions = dict(type="array", items=action, minItems=1, maxItems=4)
+    return object_schema(
+        thought=_text,
+        instruction=_text,
+        actions=actions,
+        outputs=dict(type="array", items=_text, maxItems=3),
+    )
+
 
 def _leaves(x):
     "The values in nested lists and dicts"
-    if not isinstance(x, (dict, list)): return [x]
+    if not isinstance(x, (dict, list)):
+        return [x]
     return [v for o in (x.values() if isinstance(x, dict) else x) for v in _leaves(o)]
 
+# %% ../../nbs/lib/generate/05_committee.ipynb #f463b337
 def _unsaid(domain, actor, acts, text):
-    "Texts in the arguments of actions that neither the instruction, nor the records, nor the tools have"
-    known = '\n'.join([text, person_records(domain, actor, 10**6), json.dumps(tools(domain), ensure_ascii=False)]).lower()
-    values = [v for a in acts for v in _leaves(a['arguments']) if isinstance(v, str)]
-    return [v for v in values if v.lower() not in known and json.dumps(v)[1:-1].lower() not in known]
+    """Texts in the arguments of actions that neither the instruction, nor the records, nor the
+    tools have
+    """
+    known = "\n".join(
+        [text, person_records(domain, actor, 10**6), json.dumps(tools(domain), ensure_ascii=False)]
+    ).lower()
+    values = [v for a in acts for v in _leaves(a["arguments"]) if isinstance(v, str)]
+    return [
+        v for v in values if v.lower() not in known and json.dumps(v)[1:-1].lower() not in known
+    ]
 
+# %% ../../nbs/lib/generate/05_committee.ipynb #e2dcaa37
 def blueprint_from_proposal(
-    domain:str, # τ² domain name
-    actor:str, # id of the person it is about
-    idea:dict|None, # what an author answered
-    rng # random.Random
-) -> Blueprint|str: # or the stage at which it failed, and why
+    domain: str,  # τ² domain name
+    actor: str,  # id of the person it is about
+    idea: dict | None,  # what an author answered
+    rng,  # random.Random
+) -> Blueprint | str:  # or the stage at which it failed, and why
     "Check an author's proposal: format, execution, policy"
-    if idea is None: return 'format: no JSON object'
-    text, acts, outputs = (idea.get(k) for k in ('instruction', 'actions', 'outputs'))
-    if not isinstance(text, str) or not text.strip(): return 'format: no instruction'
-    if not isinstance(acts, list) or not acts: return 'format: no actions'
-    def fits(a): return isinstance(a, dict) and a.get('name') in write_tools(domain) and isinstance(a.get('arguments'), dict)
+    if idea is None:
+        return "format: no JSON object"
+    text, acts, outputs = (idea.get(k) for k in ("instruction", "actions", "outputs"))
+    if not isinstance(text, str) or not text.strip():
+        return "format: no instruction"
+    if not isinstance(acts, list) or not acts:
+        return "format: no actions"
+
+    def fits(a):
+        return (
+            isinstance(a, dict)
+            and a.get("name") in write_tools(domain)
+            and isinstance(a.get("arguments"), dict)
+        )
+
     if not all(map(fits, acts)):
-        return 'format: an action is no call of a write tool'
+        return "format: an action is no call of a write tool"
     outputs = outputs or []
-    if not isinstance(outputs, list) or not all(isinstance(o, str) for o in outputs): return 'format: outputs are no texts'
-    calls = [ToolCall(a['name'], a['arguments']) for a in acts]
+    if not isinstance(outputs, list) or not all(isinstance(o, str) for o in outputs):
+        return "format: outputs are no texts"
+    calls = [ToolCall(a["name"], a["arguments"]) for a in acts]
     s = GoalSequence(domain, actor, [Goal(c, _key(domain, c.args, actor)) for c in calls])
     s.env = state_after(s, range(len(acts)))
-    if s.env is None: return 'execution: the environment refuses an action'
-    if not s.env.touched: return 'execution: nothing changes'
-    if new := _unsaid(domain, actor, acts, text): return f'policy: nobody tells the agent {new[0]!r}'
-    b = compose_blueprint(s, rng, 'do', [text.strip()])
-    return _with_outputs(b, outputs) if isinstance(b, Blueprint) else b.replace('quota: not to do', 'policy: forbidden')
+    if s.env is None:
+        return "execution: the environment refuses an action"
+    if not s.env.touched:
+        return "execution: nothing changes"
+    if new := _unsaid(domain, actor, acts, text):
+        return f"policy: nobody tells the agent {new[0]!r}"
+    b = compose_blueprint(s, rng, "do", [text.strip()])
+    return (
+        _with_outputs(b, outputs)
+        if isinstance(b, Blueprint)
+        else b.replace("quota: not to do", "policy: forbidden")
+    )
 
+# %% ../../nbs/lib/generate/05_committee.ipynb #f03edca7
 def _key(domain, args, actor):
-    return next((v for v in args.values() if isinstance(v, str) and find_record(domain, v) and v != actor), actor)
+    return next(
+        (v for v in args.values() if isinstance(v, str) and find_record(domain, v) and v != actor),
+        actor,
+    )
+
 
 def _with_outputs(b, outputs):
     "A blueprint with an author's outputs, when they can be read off the agent's screen"
-    shown = ' '.join(lookup_output(b.domain, p['name'], p['arguments']) for p in b.plan if p not in b.actions).replace(',', '')
-    if bad := [o for o in outputs if o.replace(',', '') not in shown]: return f'execution: no look-up shows {bad[0]!r}'
+    shown = " ".join(
+        lookup_output(b.domain, p["name"], p["arguments"]) for p in b.plan if p not in b.actions
+    ).replace(",", "")
+    if bad := [o for o in outputs if o.replace(",", "") not in shown]:
+        return f"execution: no look-up shows {bad[0]!r}"
     b.outputs = list(dict.fromkeys([*b.outputs, *outputs]))
-    if outputs: b.proof['answers'] = [*b.proof.get('answers', []), f'What you asked for: {", ".join(outputs)}.']
+    if outputs:
+        b.proof["answers"] = [
+            *b.proof.get("answers", []),
+            f"What you asked for: {', '.join(outputs)}.",
+        ]
     return b
 
+# %% ../../nbs/lib/generate/05_committee.ipynb #bd91a1b7
 @dataclass
 class BlueprintAuthor:
     "A model that writes blueprints"
-    llm: Any # of the LLM protocol
-    temp: float = .7 # temperature
-    maxtok: int = 900 # new tokens of an answer
-    usage: Usage = field(default_factory=Usage) # spent so far
+
+    llm: Any  # of the LLM protocol
+    temp: float = 0.7  # temperature
+    maxtok: int = 900  # new tokens of an answer
+    usage: Usage = field(default_factory=Usage)  # spent so far
 
     @property
-    def name(self): return self.llm.name
+    def name(self):
+        return self.llm.name
 
     def _ask(self, prompts, schema, seed):
         out, usage = ask_json(self.llm, prompts, schema, self.temp, self.maxtok, seed)
-        self.usage = self.usage+usage
+        self.usage = self.usage + usage
         return out
 
-    def imagine(self,
-        domain:str, # τ² domain name
-        n:int, # how many are asked for
-        writes_:tuple=(1, 1, 2), # numbers of actions, drawn from these
-        seed:int=0 # decides whom they are about, and the samples
-    ) -> list[Blueprint|str]: # or the stage at which it failed, and why
+    def imagine(
+        self,
+        domain: str,  # τ² domain name
+        n: int,  # how many are asked for
+        writes_: tuple = (1, 1, 2),  # numbers of actions, drawn from these
+        seed: int = 0,  # decides whom they are about, and the samples
+    ) -> list[Blueprint | str]:  # or the stage at which it failed, and why
         "Blueprints of the author's own"
-        rng = random.Random(f'{seed}/{domain}')
+        rng = random.Random(f"{seed}/{domain}")
         whom = [rng.choice(owner_ids(domain)) for _ in range(n)]
-        answers = self._ask([self._idea(domain, k, rng.choice(writes_), rng) for k in whom], _idea_schema(domain), seed)
-        out = [blueprint_from_proposal(domain, k, a, random.Random(f'{seed}/{i}')) for i,(k,a) in enumerate(zip(whom, answers))]
+        answers = self._ask(
+            [self._idea(domain, k, rng.choice(writes_), rng) for k in whom],
+            _idea_schema(domain),
+            seed,
+        )
+        out = [
+            blueprint_from_proposal(domain, k, a, random.Random(f"{seed}/{i}"))
+            for i, (k, a) in enumerate(zip(whom, answers))
+        ]
         for b in out:
-            if isinstance(b, Blueprint): b.info['by'] = self.name
+            if isinstance(b, Blueprint):
+                b.info["by"] = self.name
         return out
 
     def _idea(self, domain, actor, n, rng):
         names = rng.sample(list(write_tools(domain)), min(3, len(write_tools(domain))))
-        shown = [t['function'] for t in tools(domain) if t['function']['name'] in names]
-        return _propose.format(n=n, names=', '.join(names), policy=domain_policy(domain), tools='\n'.join(map(json.dumps, shown)),
-            persona=f'({rng.choice(PERSONAS) or "no particular kind of person"})', records=person_records(domain, actor))
+        shown = [t["function"] for t in tools(domain) if t["function"]["name"] in names]
+        return _propose.format(
+            n=n,
+            names=", ".join(names),
+            policy=domain_policy(domain),
+            tools="\n".join(map(json.dumps, shown)),
+            persona=f"({rng.choice(PERSONAS) or 'no particular kind of person'})",
+            records=person_records(domain, actor),
+        )
 
-    def reword(self,
-        blueprints:list[Blueprint], # to be put into words
-        feedback:list[str]|None=None, # what judges said about each
-        seed:int=0 # of the samples
-    ) -> list[Blueprint]: # those whose new words could not be read or used keep the old ones
+    def reword(
+        self,
+        blueprints: list[Blueprint],  # to be put into words
+        feedback: list[str] | None = None,  # what judges said about each
+        seed: int = 0,  # of the samples
+    ) -> list[Blueprint]:  # those whose new words could not be read or used keep the old ones
         "The same blueprints in the author's words, proved again"
-        notes = feedback or ['']*len(blueprints)
-        prompts = [_reword.format(persona=b.persona or '', reason=b.goal['reason_for_call'], actions=_acts(b),
-            feedback=f'\nWHAT JUDGES SAID ABOUT AN EARLIER VERSION\n{f}\n' if f else '') for b,f in zip(blueprints, notes)]
+        notes = feedback or [""] * len(blueprints)
+        prompts = [
+            _reword.format(
+                persona=b.persona or "",
+                reason=b.goal["reason_for_call"],
+                actions=_acts(b),
+                feedback=f"\nWHAT JUDGES SAID ABOUT AN EARLIER VERSION\n{f}\n" if f else "",
+            )
+            for b, f in zip(blueprints, notes)
+        ]
         answers = self._ask(prompts, object_schema(reason_for_call=_text), seed)
-        return [reword_blueprint(b, (a or {}).get('reason_for_call'), self.name) for b,a in zip(blueprints, answers)]
+        return [
+            reword_blueprint(b, (a or {}).get("reason_for_call"), self.name)
+            for b, a in zip(blueprints, answers)
+        ]
 
+# %% ../../nbs/lib/generate/05_committee.ipynb #83333218
 def _acts(b):
-    calls = [json.dumps(dict(name=a['name'], arguments=a['arguments'])) for a in b.actions]
-    return '\n'.join(calls) or 'Nothing: it is not allowed.'
+    calls = [json.dumps(dict(name=a["name"], arguments=a["arguments"])) for a in b.actions]
+    return "\n".join(calls) or "Nothing: it is not allowed."
+
 
 _marks = re.compile(r'"[^"]+"|[\w@#.-]*\d[\w@#.-]*')
 
+
 def lost_facts(
-    b:Blueprint, # in its old words
-    text:str # new words
-) -> list[str]: # quotations, numbers, ids and arguments
+    b: Blueprint,  # in its old words
+    text: str,  # new words
+) -> list[str]:  # quotations, numbers, ids and arguments
     "What the old words tell the agent and the new ones do not"
-    old, new = b.goal['reason_for_call'], text.lower()
-    values = [v for w in goals_of(b) for v in _leaves(w.call.args) if isinstance(v, str) and v and v.lower() in old.lower()]
-    told = [m.strip('".,') for m in _marks.findall(old)]+values
+    old, new = b.goal["reason_for_call"], text.lower()
+    values = [
+        v
+        for w in goals_of(b)
+        for v in _leaves(w.call.args)
+        if isinstance(v, str) and v and v.lower() in old.lower()
+    ]
+    told = [m.strip('".,') for m in _marks.findall(old)] + values
     return [m for m in dict.fromkeys(told) if m.lower() not in new]
 
+# %% ../../nbs/lib/generate/05_committee.ipynb #cf23cae8
 def reword_blueprint(
-    b:Blueprint, # in other words
-    text, # the new words, as a model gave them
-    by:str='' # who wrote them
-) -> Blueprint: # the old one when the new words are of no use; `info['words']` says why
-    "A blueprint with new words: they keep all facts, its look-ups follow from them, and the rules judge it again"
-    def useless(why): return replace(b, info=b.info | dict(words=why))
-    if not isinstance(text, str) or not text.strip() or isinstance(b.goal, str): return useless('no JSON object with words')
+    b: Blueprint,  # in other words
+    text,  # the new words, as a model gave them
+    by: str = "",  # who wrote them
+) -> Blueprint:  # the old one when the new words are of no use; `info['words']` says why
+    """A blueprint with new words: they keep all facts, its look-ups follow from them, and the rules
+    judge it again
+    """
+
+    def useless(why):
+        return replace(b, info=b.info | dict(words=why))
+
+    if not isinstance(text, str) or not text.strip() or isinstance(b.goal, str):
+        return useless("no JSON object with words")
     text, wishes = text.strip(), goals_of(b)
-    if lost := lost_facts(b, text): return useless(f'{lost[0]!r} is not said any more in {text!r:.300}')
-    if not wishes: new = replace(b, goal=b.goal | dict(reason_for_call=text))
-    else: new = compose_blueprint(rerun_goals(b, wishes), random.Random(b.id), b.kind, [text])
-    if not isinstance(new, Blueprint): return useless(new)
-    said = {k: b.proof[k] for k in ('answers',) if k in b.proof}
-    info = {k: v for k,v in b.info.items() if k != 'words'} | dict(by=by)
+    if lost := lost_facts(b, text):
+        return useless(f"{lost[0]!r} is not said any more in {text!r:.300}")
+    if not wishes:
+        new = replace(b, goal=b.goal | dict(reason_for_call=text))
+    else:
+        new = compose_blueprint(rerun_goals(b, wishes), random.Random(b.id), b.kind, [text])
+    if not isinstance(new, Blueprint):
+        return useless(new)
+    said = {k: b.proof[k] for k in ("answers",) if k in b.proof}
+    info = {k: v for k, v in b.info.items() if k != "words"} | dict(by=by)
     return replace(new, id=b.id, outputs=b.outputs, proof=new.proof | said, info=info)
 
 # %% ../../nbs/lib/generate/05_committee.ipynb #38e0d919
 CRITERIA = dict(
-    correctness='Do the actions and their effects serve what the customer wants, and nothing else?',
-    completeness='Is everything that the customer wants served by an action, an output, or a proper refusal?',
-    satisfaction='Would the customer be content with this outcome, or with the reason for a refusal?',
-    creativity='Does the instruction read like a real person with a reason, rather than a form?')
+    correctness="Do the actions and their effects serve what the customer wants, and nothing else?",
+    completeness="Is everything that the customer wants served by an action, an output, or a "
+    "proper refusal?",
+    satisfaction="Would the customer be content with this outcome, or with the reason for a "
+    "refusal?",
+    creativity="Does the instruction read like a real person with a reason, rather than a form?",
+)
+
 
 def format_for_judge(
-    b:Blueprint # to be judged
-) -> str: # text for a reader
+    b: Blueprint,  # to be judged
+) -> str:  # text for a reader
     "A blueprint as a judge reads it"
-    diff = b.proof.get('diff', {}).items()
-    effects = '\n'.join(f'{k}: {json.dumps(x)} -> {json.dumps(y)}' for k,(x,y) in diff) or 'nothing'
-    said = b.goal if isinstance(b.goal, str) else f'{b.goal["reason_for_call"]} {b.goal["known_info"]}'
-    refusal = f'\n\nREFUSED, BECAUSE\n{b.proof["refusal"]}' if b.kind == 'refuse' else ''
-    return (f'A task for a customer service agent.\n\nINSTRUCTION TO THE CUSTOMER\n{said}\n\nACTIONS\n{_acts(b)}\n\n'
-            f'WHAT THEY CHANGE\n{effects[:3000]}\n\nTO BE SAID\n{", ".join(b.outputs) or "nothing in particular"}{refusal}')
+    diff = b.proof.get("diff", {}).items()
+    effects = (
+        "\n".join(f"{k}: {json.dumps(x)} -> {json.dumps(y)}" for k, (x, y) in diff) or "nothing"
+    )
+    said = (
+        b.goal if isinstance(b.goal, str) else f"{b.goal['reason_for_call']} {b.goal['known_info']}"
+    )
+    refusal = f"\n\nREFUSED, BECAUSE\n{b.proof['refusal']}" if b.kind == "refuse" else ""
+    return (
+        "A task for a customer service agent.\n\nINSTRUCTION TO THE "
+        f"CUSTOMER\n{said}\n\nACTIONS\n{_acts(b)}\n\n"
+        f"WHAT THEY CHANGE\n{effects[:3000]}\n\nTO BE "
+        f"SAID\n{', '.join(b.outputs) or 'nothing in particular'}{refusal}"
+    )
 
-def _sentence(verdicts): return '; '.join(f'{q}: {s.why}' for q,s in verdicts.items() if s.value != 1)
 
+def _sentence(verdicts):
+    return "; ".join(f"{q}: {s.why}" for q, s in verdicts.items() if s.value != 1)
+
+# %% ../../nbs/lib/generate/05_committee.ipynb #21167d8f
 def judge_blueprints(
-    blueprints:list[Blueprint], # to be judged
-    judges:list[LLM], # as different as possible
-    threshold:float=.75, # mean of the verdicts from which on a blueprint is accepted
-    seed:int=0 # for models that sample
-) -> tuple[list[bool], list[str], Usage]: # accepted; what was said; what it cost
-    "Judge blueprints by majority on each criterion. One on which no verdict was reached is not accepted"
-    verdicts, usage = poll_models(judges, [format_for_judge(b) for b in blueprints], CRITERIA, seed=seed)
-    def mean(v): return (lambda xs: sum(xs)/len(xs) if xs else math.nan)([s.value for s in v.values() if s.given])
+    blueprints: list[Blueprint],  # to be judged
+    judges: list[LLM],  # as different as possible
+    threshold: float = 0.75,  # mean of the verdicts from which on a blueprint is accepted
+    seed: int = 0,  # for models that sample
+) -> tuple[list[bool], list[str], Usage]:  # accepted; what was said; what it cost
+    """Judge blueprints by majority on each criterion.
+
+    One on which no verdict was reached is not accepted
+    """
+    verdicts, usage = poll_models(
+        judges, [format_for_judge(b) for b in blueprints], CRITERIA, seed=seed
+    )
+
+    def mean(v):
+        return (lambda xs: sum(xs) / len(xs) if xs else math.nan)(
+            [s.value for s in v.values() if s.given]
+        )
+
     return [mean(v) >= threshold for v in verdicts], [_sentence(v) for v in verdicts], usage

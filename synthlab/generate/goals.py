@@ -17,54 +17,89 @@ from itertools import permutations
 from ..core.types import Task, ToolCall
 from .sampler import candidate_records, draw_call, try_call, write_tools
 from .wording import Goal
-from ..tau2.database import domain_records, find_record, linked_records, owner_ids, owner_index, tau2_module
+from synthlab.tau2.database import (
+    domain_records,
+    find_record,
+    linked_records,
+    owner_ids,
+    owner_index,
+    tau2_module,
+)
 from ..tau2.env import Env
 
 # %% ../../nbs/lib/generate/03_goals.ipynb #d9f98ee5
 @lru_cache(maxsize=None)
-def issue_types() -> dict: # name -> its task manager
+def issue_types() -> dict:  # name -> its task manager
     "The package's families of faults: `service_issue`, `mobile_data_issue`, `mms_issue`"
-    names = dict(service_issues='service_issues', mobile_data_issues='mobile_data', mms_issues='mms_issue')
-    found = [getattr(tau2_module(f'domains.telecom.tasks.{m}'), f'{n}_task_manager') for m,n in names.items()]
+    names = dict(
+        service_issues="service_issues", mobile_data_issues="mobile_data", mms_issues="mms_issue"
+    )
+    found = [
+        getattr(tau2_module(f"domains.telecom.tasks.{m}"), f"{n}_task_manager")
+        for m, n in names.items()
+    ]
     return {m.name: m for m in found}
+
 
 @lru_cache(maxsize=None)
 def fault_combinations(
-    kind:str # as in `issue_types`
-) -> list[str]: # names joined by `|`
+    kind: str,  # as in `issue_types`
+) -> list[str]:  # names joined by `|`
     "Every choice of faults that the package allows. Raises ValueError on another kind"
-    if kind not in issue_types(): raise ValueError(f'no kind of trouble {kind!r}; there are {", ".join(issue_types())}')
+    if kind not in issue_types():
+        raise ValueError(f"no kind of trouble {kind!r}; there are {', '.join(issue_types())}")
     return sorted(_composed(kind))
+
 
 @lru_cache(maxsize=None)
 def _composed(kind):
     m = issue_types()[kind]
-    return {t.name: t for t in tau2_module('domains.telecom.tasks.utils').compose_tasks(m.selection_sets, m.task_validator)}
+    return {
+        t.name: t
+        for t in tau2_module("domains.telecom.tasks.utils").compose_tasks(
+            m.selection_sets, m.task_validator
+        )
+    }
 
+# %% ../../nbs/lib/generate/03_goals.ipynb #3b6fe507
 @lru_cache(maxsize=None)
 def active_lines(
-    used:bool=False # the benchmark's own line, too
-) -> list[str]: # ids
+    used: bool = False,  # the benchmark's own line, too
+) -> list[str]:  # ids
     "Active lines, on which every fault can be put right"
-    theirs = set() if used else {'555-123-2002'}
-    return [k for k,r in domain_records('telecom')['lines'].items() if r['status'] == 'Active' and r['phone_number'] not in theirs]
+    theirs = set() if used else {"555-123-2002"}
+    return [
+        k
+        for k, r in domain_records("telecom")["lines"].items()
+        if r["status"] == "Active" and r["phone_number"] not in theirs
+    ]
 
 # %% ../../nbs/lib/generate/03_goals.ipynb #25ad2093
-def _owner(line): return owner_index('telecom')[line][0]
+def _owner(line):
+    return owner_index("telecom")[line][0]
+
 
 def _here(call, line):
     "A call of the package as JSON, about this line"
-    d = call.model_dump(mode='json')
-    d['arguments'] = args = copy.deepcopy(d['arguments'])
-    if 'customer_id' in args: args['customer_id'] = _owner(line)
-    if 'line_id' in args: args['line_id'] = line
-    plan = find_record('telecom', find_record('telecom', line)['plan_id'])
-    if 'data_used_gb' in args: args['data_used_gb'] += plan['data_limit_gb']-15 # the package says 15.1 of 15
+    d = call.model_dump(mode="json")
+    d["arguments"] = args = copy.deepcopy(d["arguments"])
+    if "customer_id" in args:
+        args["customer_id"] = _owner(line)
+    if "line_id" in args:
+        args["line_id"] = line
+    plan = find_record("telecom", find_record("telecom", line)["plan_id"])
+    if "data_used_gb" in args:
+        args["data_used_gb"] += plan["data_limit_gb"] - 15  # the package says 15.1 of 15
     return d
 
+
 def _about(line):
-    who = dict(name=find_record('telecom', _owner(line))['full_name'], phone_number=find_record('telecom', line)['phone_number'])
-    return dict(env_type='user', func_name='set_user_info', arguments=who)
+    who = dict(
+        name=find_record("telecom", _owner(line))["full_name"],
+        phone_number=find_record("telecom", line)["phone_number"],
+    )
+    return dict(env_type="user", func_name="set_user_info", arguments=who)
+
 
 def _break(env, composed, line):
     "Apply the faults; the actions that did it. Raises ValueError when one does not show"
@@ -72,277 +107,486 @@ def _break(env, composed, line):
     env.call(done[0])
     for f in composed.init_funcs:
         for d in (_here(c, line) for c in f(env._env)):
-            if 'assert_value' not in d:
+            if "assert_value" not in d:
                 env.call(d)
-                done.append({k: d[k] for k in ('env_type', 'func_name', 'arguments')})
-            elif not env.check(d): raise ValueError(f'{f.__name__} does not show on {line}')
+                done.append({k: d[k] for k in ("env_type", "func_name", "arguments")})
+            elif not env.check(d):
+                raise ValueError(f"{f.__name__} does not show on {line}")
     return done
 
+# %% ../../nbs/lib/generate/03_goals.ipynb #678a5aa3
 def _fixes(env, composed, line):
     "The fixing calls with the fault each belongs to; None where a fault cannot be fixed"
     fs = [(t.name, f) for t in composed.composed_from for f in t.fix_funcs]
-    if any(f is None for _,f in fs): return None
-    calls = [(n, _here(c, line)) for n,f in fs for c in f(env._env)]
-    return [(n, dict(name=c['name'], arguments=c['arguments'], requestor=c['requestor'])) for n,c in calls]
+    if any(f is None for _, f in fs):
+        return None
+    calls = [(n, _here(c, line)) for n, f in fs for c in f(env._env)]
+    return [
+        (n, dict(name=c["name"], arguments=c["arguments"], requestor=c["requestor"]))
+        for n, c in calls
+    ]
+
 
 def _wanted(env, kind, composed, line, fixable):
     "The assertions that hold when all is well, or when nothing can be done"
     extra = [f for f in composed.extra_env_assertions if fixable]
-    found = [*issue_types()[kind].get_env_assertions(expected_success=fixable), *(a for f in extra for a in f(env._env))]
+    found = [
+        *issue_types()[kind].get_env_assertions(expected_success=fixable),
+        *(a for f in extra for a in f(env._env)),
+    ]
     return [_here(a, line) for a in found]
 
 # %% ../../nbs/lib/generate/03_goals.ipynb #71008f39
 FAULT_CHECKS = {
-'airplane_mode_on': ['check_status_bar'],
-'unseat_sim_card': ['check_sim_status'],
-'lock_sim_card_pin': ['check_sim_status'],
-'break_apn_settings': ['check_apn_settings'],
-'break_apn_mms_setting': ['check_apn_settings'],
-'data_mode_off': ['check_network_status'],
-'data_saver_mode_on': ['check_data_restriction_status'],
-'bad_network_preference': ['check_network_mode_preference'],
-'bad_vpn': ['check_vpn_status'],
-'bad_wifi_calling': ['check_wifi_calling_status'],
-'data_usage_exceeded': ['get_data_usage', 'get_details_by_id:plan_id'],
-'data_usage_exceeded_no_refuel': ['get_data_usage'],
-'overdue_bill_suspension': ['get_bills_for_customer'],
-'contract_end_suspension': ['get_bills_for_customer']}
-FINAL_CHECKS = dict(service_issue='check_status_bar', mobile_data_issue='run_speed_test', mms_issue='can_send_mms')
+    "airplane_mode_on": ["check_status_bar"],
+    "unseat_sim_card": ["check_sim_status"],
+    "lock_sim_card_pin": ["check_sim_status"],
+    "break_apn_settings": ["check_apn_settings"],
+    "break_apn_mms_setting": ["check_apn_settings"],
+    "data_mode_off": ["check_network_status"],
+    "data_saver_mode_on": ["check_data_restriction_status"],
+    "bad_network_preference": ["check_network_mode_preference"],
+    "bad_vpn": ["check_vpn_status"],
+    "bad_wifi_calling": ["check_wifi_calling_status"],
+    "data_usage_exceeded": ["get_data_usage", "get_details_by_id:plan_id"],
+    "data_usage_exceeded_no_refuel": ["get_data_usage"],
+    "overdue_bill_suspension": ["get_bills_for_customer"],
+    "contract_end_suspension": ["get_bills_for_customer"],
+}
+FINAL_CHECKS = dict(
+    service_issue="check_status_bar", mobile_data_issue="run_speed_test", mms_issue="can_send_mms"
+)
 
-def _use(name, by='user', **args): return dict(name=name, arguments=args, requestor=by)
 
+def _use(name, by="user", **args):
+    return dict(name=name, arguments=args, requestor=by)
+
+# %% ../../nbs/lib/generate/03_goals.ipynb #83868a29
 def _checks(fault, line):
     "Look-ups for one fault"
-    if fault.startswith('break_app_'): return [_use('check_app_permissions', app_name='messaging')]
-    if fault.startswith('user_abroad'): return [_use('check_network_status')]
+    if fault.startswith("break_app_"):
+        return [_use("check_app_permissions", app_name="messaging")]
+    if fault.startswith("user_abroad"):
+        return [_use("check_network_status")]
     ids = dict(customer_id=_owner(line), line_id=line)
-    known = dict(get_data_usage=ids, get_bills_for_customer=dict(customer_id=ids['customer_id']))
+    known = dict(get_data_usage=ids, get_bills_for_customer=dict(customer_id=ids["customer_id"]))
+
     def step(c):
-        name, _, field = c.partition(':')
-        if field: return _use(name, 'assistant', id=find_record('telecom', line)[field])
-        return _use(name, 'assistant', **known[name]) if name in known else _use(name)
+        name, _, field = c.partition(":")
+        if field:
+            return _use(name, "assistant", id=find_record("telecom", line)[field])
+        return _use(name, "assistant", **known[name]) if name in known else _use(name)
+
     return [step(c) for c in FAULT_CHECKS[fault]]
 
-_give_up = _use('transfer_to_human_agents', 'assistant', summary='The fault cannot be put right from here.')
-_extra = dict(make_payment=[_use('check_payment_request')])
+
+_give_up = _use(
+    "transfer_to_human_agents", "assistant", summary="The fault cannot be put right from here."
+)
+_extra = dict(make_payment=[_use("check_payment_request")])
+
 
 def _plan(kind, composed, line, fixes):
     "Everything the agent and the user do, look-ups included"
-    phone = find_record('telecom', line)['phone_number']
-    plan = [_use('get_customer_by_phone', 'assistant', phone_number=phone), _use('get_details_by_id', 'assistant', id=line),
-            _use(FINAL_CHECKS[kind])]
+    phone = find_record("telecom", line)["phone_number"]
+    plan = [
+        _use("get_customer_by_phone", "assistant", phone_number=phone),
+        _use("get_details_by_id", "assistant", id=line),
+        _use(FINAL_CHECKS[kind]),
+    ]
     for t in composed.composed_from:
         plan += _checks(t.name, line)
-        for n,f in fixes or ():
-            if n == t.name: plan += [*_extra.get(f['name'], ()), f]
-    kept = [p for i,p in enumerate(plan) if p not in plan[:i] or p in [f for _,f in fixes or ()]]
-    return kept+[_give_up if fixes is None else _use(FINAL_CHECKS[kind])]
+        for n, f in fixes or ():
+            if n == t.name:
+                plan += [*_extra.get(f["name"], ()), f]
+    kept = [p for i, p in enumerate(plan) if p not in plan[:i] or p in [f for _, f in fixes or ()]]
+    return kept + [_give_up if fixes is None else _use(FINAL_CHECKS[kind])]
 
 # %% ../../nbs/lib/generate/03_goals.ipynb #0a667012
 def telecom_issue(
-    kind:str, # as in `issue_types`
-    names:str, # faults, as in `fault_combinations`
-    line:str # id of an active line
-) -> dict|None: # init, plan, gold, checks; None when these faults cannot be put on this line
+    kind: str,  # as in `issue_types`
+    names: str,  # faults, as in `fault_combinations`
+    line: str,  # id of an active line
+) -> dict | None:  # init, plan, gold, checks; None when these faults cannot be put on this line
     "Compose a trouble. Raises ValueError on an unknown kind or fault"
-    if names not in _composed(kind): raise ValueError(f'{kind} has no faults {names!r}')
-    if 'data_usage' in names and not _has_draft(line): return None # a draft bill made for a charge gets a random id
-    composed, env = _composed(kind)[names], Env(Task('trouble', 'telecom'))
+    if names not in _composed(kind):
+        raise ValueError(f"{kind} has no faults {names!r}")
+    if "data_usage" in names and not _has_draft(line):
+        return None  # a draft bill made for a charge gets a random id
+    composed, env = _composed(kind)[names], Env(Task("trouble", "telecom"))
     try:
         actions = _break(env, composed, line)
         fixes = _fixes(env, composed, line)
         checks = _wanted(env, kind, composed, line, fixes is not None)
-    except Exception: return None
-    gold = [f for _,f in fixes or ()] or [_give_up | dict(compare_args=[])]
-    basis = ['ENV_ASSERTION']+(['ACTION'] if fixes is None else [])
-    out = dict(init=dict(initialization_actions=actions), plan=_plan(kind, composed, line, fixes), gold=gold,
-               checks=dict(env_assertions=checks, reward_basis=basis))
+    except Exception:
+        return None
+    gold = [f for _, f in fixes or ()] or [_give_up | dict(compare_args=[])]
+    basis = ["ENV_ASSERTION"] + (["ACTION"] if fixes is None else [])
+    out = dict(
+        init=dict(initialization_actions=actions),
+        plan=_plan(kind, composed, line, fixes),
+        gold=gold,
+        checks=dict(env_assertions=checks, reward_basis=basis),
+    )
     return out if _works(out, fixes is None) else None
 
-def _has_draft(line):
-    return any(find_record('telecom', b)['status'] == 'Draft' for b in find_record('telecom', _owner(line))['bill_ids'])
 
+def _has_draft(line):
+    return any(
+        find_record("telecom", b)["status"] == "Draft"
+        for b in find_record("telecom", _owner(line))["bill_ids"]
+    )
+
+# %% ../../nbs/lib/generate/03_goals.ipynb #5804f922
 def _works(t, hopeless):
     "Is it broken until the last fix, and over then?"
-    env = Env(Task('trouble', 'telecom', init=t['init']))
-    def over(): return all(env.check(a) for a in t['checks']['env_assertions'])
-    if hopeless: return over()
-    for a in t['gold']:
-        if over(): return False
-        env._run(a['name'], a['arguments'], a['requestor']); env._env.sync_tools()
+    env = Env(Task("trouble", "telecom", init=t["init"]))
+
+    def over():
+        return all(env.check(a) for a in t["checks"]["env_assertions"])
+
+    if hopeless:
+        return over()
+    for a in t["gold"]:
+        if over():
+            return False
+        env._run(a["name"], a["arguments"], a["requestor"])
+        env._env.sync_tools()
     return over()
 
 # %% ../../nbs/lib/generate/03_goals.ipynb #0cb59b8a
-_verbs = ('Prepare Review Draft Send Book Order Clean Update Plan Check Print Translate Archive Fix Test Collect Write Pay '
-          'Renew Organise Measure Paint Pack Label').split()
-_things = ('the budget|the slides|the invoice|the meeting room|the garden shed|the newsletter|the contract|the server logs|'
-    'the travel form|the insurance papers|the user guide|the photo album|the stock list|the tax return|the holiday rota|'
-    'the fire drill|the lab report|the shopping list|the company car|the website banner|the job advert|the survey results|'
-    'the first-aid kit|the parking permit|the phone list|the seating chart|the backup plan|the price list|the guest list|'
-    'the spare keys').split('|')
-_when = ['', ' by Friday', ' before lunch', ' next week', ' for the board', ' with Dana', ' in March', ' this month',
-    ' for the audit', ' after the call']
-ARGUMENT_VALUES = dict( # for arguments that no record holds
-    mock=dict(title=[f'{v} {t}{w}' for v in _verbs for t in _things for w in _when],
-        description=[None, 'Ask the team first', 'High priority', 'About two hours', 'See the notes', 'Can be done from home',
-            'Repeat every quarter']),
-    telecom=dict(reason=['the bill is overdue', 'the contract has ended', 'I travel for a few months', 'the phone was lost'],
-        apn_name=['internet'], reset_at_reboot=[False], mms_port=[80, 8080, 9201], mms_apn=['mms', 'pics']))
-STANDALONE_ACTIONS = ('connect_vpn', 'toggle_wifi', 'set_apn_settings') # things to do with a phone that no fault calls for
-INVALID_VALUES = dict(mock=dict(title=['']))
+_verbs = [
+    "Prepare",
+    "Review",
+    "Draft",
+    "Send",
+    "Book",
+    "Order",
+    "Clean",
+    "Update",
+    "Plan",
+    "Check",
+    "Print",
+    "Translate",
+    "Archive",
+    "Fix",
+    "Test",
+    "Collect",
+    "Write",
+    "Pay",
+    "Renew",
+    "Organise",
+    "Measure",
+    "Paint",
+    "Pack",
+    "Label",
+]
+
+# %% ../../nbs/lib/generate/03_goals.ipynb #f3d4e711
+_things = [
+    "the budget",
+    "the slides",
+    "the invoice",
+    "the meeting room",
+    "the garden shed",
+    "the newsletter",
+    "the contract",
+    "the server logs",
+    "the travel form",
+    "the insurance papers",
+    "the user guide",
+    "the photo album",
+    "the stock list",
+    "the tax return",
+    "the holiday rota",
+    "the fire drill",
+    "the lab report",
+    "the shopping list",
+    "the company car",
+    "the website banner",
+    "the job advert",
+    "the survey results",
+    "the first-aid kit",
+    "the parking permit",
+    "the phone list",
+    "the seating chart",
+    "the backup plan",
+    "the price list",
+    "the guest list",
+    "the spare keys",
+]
+
+# %% ../../nbs/lib/generate/03_goals.ipynb #d8f33418
+_when = [
+    "",
+    " by Friday",
+    " before lunch",
+    " next week",
+    " for the board",
+    " with Dana",
+    " in March",
+    " this month",
+    " for the audit",
+    " after the call",
+]
+ARGUMENT_VALUES = dict(  # for arguments that no record holds
+    mock=dict(
+        title=[f"{v} {t}{w}" for v in _verbs for t in _things for w in _when],
+        description=[
+            None,
+            "Ask the team first",
+            "High priority",
+            "About two hours",
+            "See the notes",
+            "Can be done from home",
+            "Repeat every quarter",
+        ],
+    ),
+    telecom=dict(
+        reason=[
+            "the bill is overdue",
+            "the contract has ended",
+            "I travel for a few months",
+            "the phone was lost",
+        ],
+        apn_name=["internet"],
+        reset_at_reboot=[False],
+        mms_port=[80, 8080, 9201],
+        mms_apn=["mms", "pics"],
+    ),
+)
+
+# %% ../../nbs/lib/generate/03_goals.ipynb #93ea5c4e
+STANDALONE_ACTIONS = (
+    "connect_vpn",
+    "toggle_wifi",
+    "set_apn_settings",
+)  # things to do with a phone that no fault calls for
+INVALID_VALUES = dict(mock=dict(title=[""]))
+
 
 def _flights(domain, key, status):
     "Flights of a reservation that have a status on their date"
-    def now(f): return find_record(domain, f['flight_number'])['dates'].get(f['date'], {}).get('status')
-    return [f for f in find_record(domain, key)['flights'] if now(f) == status]
+
+    def now(f):
+        return find_record(domain, f["flight_number"])["dates"].get(f["date"], {}).get("status")
+
+    return [f for f in find_record(domain, key)["flights"] if now(f) == status]
+
 
 def _texts(domain, tool, key, odd):
     "Values to draw from before anything else"
     out = dict(ARGUMENT_VALUES.get(domain, {})) | (INVALID_VALUES.get(domain, {}) if odd else {})
-    if tool != 'send_certificate': return out
+    if tool != "send_certificate":
+        return out
     trip = find_record(domain, key)
-    return out | dict(amount=[n*len(trip['passengers']) for n in (50, 100)], user_id=[trip['user_id']])
+    return out | dict(
+        amount=[n * len(trip["passengers"]) for n in (50, 100)], user_id=[trip["user_id"]]
+    )
+
 
 def _why(domain, tool, key, rng):
     "A reason that fits, or one that people give"
-    if tool not in ('cancel_reservation', 'send_certificate'): return ''
-    gone, late = _flights(domain, key, 'cancelled'), _flights(domain, key, 'delayed')
-    if tool == 'send_certificate' and gone: return 'cancelled'
-    if tool == 'send_certificate': return 'delayed' if late else rng.choice(('cancelled', 'delayed'))
-    said = ('change of plan', 'change of plan', 'health', 'weather', 'airline')
-    return 'airline' if gone and rng.random() < .7 else rng.choice(said)
+    if tool not in ("cancel_reservation", "send_certificate"):
+        return ""
+    gone, late = _flights(domain, key, "cancelled"), _flights(domain, key, "delayed")
+    if tool == "send_certificate" and gone:
+        return "cancelled"
+    if tool == "send_certificate":
+        return "delayed" if late else rng.choice(("cancelled", "delayed"))
+    said = ("change of plan", "change of plan", "health", "weather", "airline")
+    return "airline" if gone and rng.random() < 0.7 else rng.choice(said)
 
+# %% ../../nbs/lib/generate/03_goals.ipynb #5a702cfa
 def _keys(domain, tool, actor, rng, odd):
     "Records that a wish can be about"
-    if tool == 'send_certificate':
-        trips = [k for k in linked_records(domain, actor) if 'passengers' in find_record(domain, k)]
-        return trips if odd else [k for k in trips if _flights(domain, k, 'cancelled') or _flights(domain, k, 'delayed')]
-    if domain == 'retail' and odd: actor = rng.choice(owner_ids(domain))
-    return candidate_records(domain, tool, actor, 'assistant' if tool in write_tools(domain) else 'user')
+    if tool == "send_certificate":
+        trips = [k for k in linked_records(domain, actor) if "passengers" in find_record(domain, k)]
+        return (
+            trips
+            if odd
+            else [
+                k
+                for k in trips
+                if _flights(domain, k, "cancelled") or _flights(domain, k, "delayed")
+            ]
+        )
+    if domain == "retail" and odd:
+        actor = rng.choice(owner_ids(domain))
+    return candidate_records(
+        domain, tool, actor, "assistant" if tool in write_tools(domain) else "user"
+    )
+
 
 def _clock(f, end):
     "Date and time at which a flight leaves, or arrives, in the right order as text"
-    t = find_record('airline', f['flight_number'])[f'scheduled_{"arrival" if end else "departure"}_time_est']
-    day = date.fromisoformat(f['date'])+timedelta(days=t.endswith('+1'))
-    return day.isoformat()+t[:8]
+    t = find_record("airline", f["flight_number"])[
+        f"scheduled_{'arrival' if end else 'departure'}_time_est"
+    ]
+    day = date.fromisoformat(f["date"]) + timedelta(days=t.endswith("+1"))
+    return day.isoformat() + t[:8]
 
+# %% ../../nbs/lib/generate/03_goals.ipynb #7589a82b
 def is_plausible(
-    domain:str, # τ² domain name
-    call:ToolCall # that runs
-) -> bool: # False: nobody would want this
-    "What environments do not check: that bags change in number, one can be at the gate in time, a round trip comes round"
-    fs, a = call.args.get('flights') or (), call.args
-    res = find_record(domain, a['reservation_id']) if 'reservation_id' in a else None
-    if res and a.get('total_baggages') == res['total_baggages']: return False
-    if domain != 'airline' or not fs: return True
-    def on(fs): return [(f['flight_number'], f['date']) for f in fs]
-    if res and on(fs) == on(res['flights']): return True
-    ends = find_record(domain, fs[0]['flight_number'])['origin'], find_record(domain, fs[-1]['flight_number'])['destination']
-    if 'flight_type' in a and (ends[0] == ends[1]) != (a['flight_type'] == 'round_trip'): return False
-    return all(_clock(f, True) < _clock(g, False) for f,g in zip(fs, fs[1:]))
+    domain: str,  # τ² domain name
+    call: ToolCall,  # that runs
+) -> bool:  # False: nobody would want this
+    """What environments do not check: that bags change in number, one can be at the gate in time, a
+    round trip comes round
+    """
+    fs, a = call.args.get("flights") or (), call.args
+    res = find_record(domain, a["reservation_id"]) if "reservation_id" in a else None
+    if res and a.get("total_baggages") == res["total_baggages"]:
+        return False
+    if domain != "airline" or not fs:
+        return True
 
+    def on(fs):
+        return [(f["flight_number"], f["date"]) for f in fs]
+
+    if res and on(fs) == on(res["flights"]):
+        return True
+    ends = (
+        find_record(domain, fs[0]["flight_number"])["origin"],
+        find_record(domain, fs[-1]["flight_number"])["destination"],
+    )
+    if "flight_type" in a and (ends[0] == ends[1]) != (a["flight_type"] == "round_trip"):
+        return False
+    return all(_clock(f, True) < _clock(g, False) for f, g in zip(fs, fs[1:]))
+
+# %% ../../nbs/lib/generate/03_goals.ipynb #e8e5b461
 def draw_goal(
-    domain:str, # τ² domain name
-    tool:str, # a write tool, of the agent or the user
-    actor:str, # id of who wants it
-    env:Env, # where it must run; left as it is
-    rng, # random.Random
-    odd:bool=False # something that nobody should ask for: values out of range, records of others
-) -> tuple[Goal, Env]|None: # with the world after it; None when the environment refuses
+    domain: str,  # τ² domain name
+    tool: str,  # a write tool, of the agent or the user
+    actor: str,  # id of who wants it
+    env: Env,  # where it must run; left as it is
+    rng,  # random.Random
+    # something that nobody should ask for: values out of range, records of others
+    odd: bool = False,
+) -> tuple[Goal, Env] | None:  # with the world after it; None when the environment refuses
     "Draw something that somebody could want done with a tool"
     keys = _keys(domain, tool, actor, rng, odd)
-    if not keys: return None
+    if not keys:
+        return None
     key = rng.choice(keys)
-    by = 'assistant' if tool in write_tools(domain) else 'user'
+    by = "assistant" if tool in write_tools(domain) else "user"
     done = try_call(env, draw_call(domain, tool, key, rng, _texts(domain, tool, key, odd), by))
-    if not done or not is_plausible(domain, done[0]): return None
+    if not done or not is_plausible(domain, done[0]):
+        return None
     return Goal(done[0], key, _why(domain, tool, key, rng)), done[1]
+
 
 @dataclass
 class GoalSequence:
     "Wishes of one actor that run one after the other"
-    domain: str # τ² domain name
-    actor: str # id of who wants them
-    wishes: list[Goal] # in order
-    init: dict|None = None # how the world begins
-    env: Env|None = None # the world after them
 
+    domain: str  # τ² domain name
+    actor: str  # id of who wants them
+    wishes: list[Goal]  # in order
+    init: dict | None = None  # how the world begins
+    env: Env | None = None  # the world after them
+
+# %% ../../nbs/lib/generate/03_goals.ipynb #44ef7feb
 def _init(domain, actor, rng):
     "Where an episode begins: in telecom with somebody's phone, at home or abroad"
-    if domain.removesuffix('-workflow') != 'telecom': return None
-    mine = [find_record(domain, k) for k in linked_records(domain, actor) if 'line_id' in find_record(domain, k)]
-    who = dict(name=find_record(domain, actor)['full_name'], phone_number=rng.choice(mine)['phone_number'])
-    calls = [('set_user_info', who)]+([('set_user_location', dict(abroad=True))] if rng.random() < .4 else [])
-    return dict(initialization_actions=[dict(env_type='user', func_name=n, arguments=a) for n,a in calls])
+    if domain.removesuffix("-workflow") != "telecom":
+        return None
+    mine = [
+        find_record(domain, k)
+        for k in linked_records(domain, actor)
+        if "line_id" in find_record(domain, k)
+    ]
+    who = dict(
+        name=find_record(domain, actor)["full_name"], phone_number=rng.choice(mine)["phone_number"]
+    )
+    calls = [("set_user_info", who)] + (
+        [("set_user_location", dict(abroad=True))] if rng.random() < 0.4 else []
+    )
+    return dict(
+        initialization_actions=[dict(env_type="user", func_name=n, arguments=a) for n, a in calls]
+    )
+
 
 def _tool(domain, rng, counts):
     "A write tool; those drawn less often so far are likelier"
-    names = write_tools(domain)+(STANDALONE_ACTIONS if domain.startswith('telecom') else ())
-    return rng.choices(names, [1/(1+counts[n])**2 for n in names])[0]
+    names = write_tools(domain) + (STANDALONE_ACTIONS if domain.startswith("telecom") else ())
+    return rng.choices(names, [1 / (1 + counts[n]) ** 2 for n in names])[0]
+
 
 def _start(domain, rng):
     actor = rng.choice(owner_ids(domain))
     s = GoalSequence(domain, actor, [], _init(domain, actor, rng))
-    s.env = Env(Task('sample', domain, init=s.init))
+    s.env = Env(Task("sample", domain, init=s.init))
     return s
+
 
 def _goes_with(s, w):
     "Nobody has an order changed and then cancelled"
-    return not any(o.key == w.key and 'cancel' in o.call.name+w.call.name for o in s.wishes)
+    return not any(o.key == w.key and "cancel" in o.call.name + w.call.name for o in s.wishes)
 
+# %% ../../nbs/lib/generate/03_goals.ipynb #a8c24d42
 def _then(s, done):
-    s.wishes.append(done[0]); s.env = done[1]
+    s.wishes.append(done[0])
+    s.env = done[1]
     return s
 
+
 def draw_goal_sequence(
-    domain:str, # τ² domain name
-    n:int, # wishes
-    rng, # random.Random
-    counts:dict, # tool -> how often it was used so far
-    odd:bool=False, # as in `draw_goal`
-    tries:int=12 # draws for each wish
-) -> GoalSequence|None: # None when it does not come off
+    domain: str,  # τ² domain name
+    n: int,  # wishes
+    rng,  # random.Random
+    counts: dict,  # tool -> how often it was used so far
+    odd: bool = False,  # as in `draw_goal`
+    tries: int = 12,  # draws for each wish
+) -> GoalSequence | None:  # None when it does not come off
     "Draw wishes of one actor, each in the state that the others left"
     first, s = _tool(domain, rng, counts), None
-    for _ in range(4*tries):
+    for _ in range(4 * tries):
         who = _start(domain, rng)
-        if done := draw_goal(domain, first, who.actor, who.env, rng, odd): s = _then(who, done); break
-    for _ in range(n-1 if s else 0):
+        if done := draw_goal(domain, first, who.actor, who.env, rng, odd):
+            s = _then(who, done)
+            break
+    for _ in range(n - 1 if s else 0):
         tool = _tool(domain, rng, counts)
         more = (draw_goal(domain, tool, s.actor, s.env, rng, odd) for _ in range(tries))
         done = next((d for d in more if d and _goes_with(s, d[0])), None)
-        if done is None: return None
+        if done is None:
+            return None
         _then(s, done)
     return s
 
 # %% ../../nbs/lib/generate/03_goals.ipynb #57cb74f4
 def state_after(
-    s:GoalSequence, # wishes
-    order:list[int] # indices of wishes
-) -> Env|None: # None when one is refused
+    s: GoalSequence,  # wishes
+    order: list[int],  # indices of wishes
+) -> Env | None:  # None when one is refused
     "The world after some of the wishes in some order"
-    env = Env(Task('sample', s.domain, init=s.init))
+    env = Env(Task("sample", s.domain, init=s.init))
     return None if any(env.step(s.wishes[i].call).error for i in order) else env
 
+
 def is_deterministic(
-    s:GoalSequence # that runs
-) -> bool: # False: something random is in it, as the id of a bill that telecom opens for a charge
+    s: GoalSequence,  # that runs
+) -> bool:  # False: something random is in it, as the id of a bill that telecom opens for a charge
     "Do the wishes lead to the same end each time?"
     env = state_after(s, range(len(s.wishes)))
     return env is not None and all(env.same_state(s.env))
 
+
 def superfluous_goals(
-    s:GoalSequence # that runs
-) -> list[int]: # indices of wishes
+    s: GoalSequence,  # that runs
+) -> list[int]:  # indices of wishes
     "Wishes without which the end is the same, and those that repeat an earlier call"
     n, calls = range(len(s.wishes)), [w.call for w in s.wishes]
     ends = {i: state_after(s, [j for j in n if j != i]) for i in n} if len(n) > 1 else {}
-    return [i for i,e in ends.items() if calls[i] in calls[:i] or e and all(e.same_state(s.env))]
+    return [i for i, e in ends.items() if calls[i] in calls[:i] or e and all(e.same_state(s.env))]
+
 
 def order_matters(
-    s:GoalSequence # that runs
-) -> bool: # False: every order leads to the same end
+    s: GoalSequence,  # that runs
+) -> bool:  # False: every order leads to the same end
     "Does the order of the wishes matter?"
-    if len(s.wishes) < 2: return False
+    if len(s.wishes) < 2:
+        return False
     ends = (state_after(s, p) for p in permutations(range(len(s.wishes))))
     return any(e is None or not all(e.same_state(s.env)) for e in ends)

@@ -30,254 +30,412 @@ from ..tau2.env import Env, domain_policy, tasks, tools
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #5a039f2b
 def server_tools(
-    task:Task, # sets the domain
-    solo:bool=False, # the agent has the user's tools, and there is no user
-    user:bool=False # serve the user's tools beside the agent's
-) -> dict[str, tuple[str, dict]]: # tool name -> who calls it, and its OpenAI schema
-    "The tools that a server of a domain has. Raises ValueError on an unknown domain, or solo mode where there is none"
-    theirs = tools(task.domain, 'user') if user and not solo else []
-    sides = [('assistant', tools(task.domain, solo=solo)), ('user', theirs)]
-    out = [(t['function']['name'], (by, t)) for by,ts in sides for t in ts]
-    twice = {n for n,_ in out if sum(n == m for m,_ in out) > 1}
-    if twice: raise ValueError(f'{task.domain}: agent and user both have {sorted(twice)[0]!r}: serve them apart')
+    task: Task,  # sets the domain
+    solo: bool = False,  # the agent has the user's tools, and there is no user
+    user: bool = False,  # serve the user's tools beside the agent's
+) -> dict[str, tuple[str, dict]]:  # tool name -> who calls it, and its OpenAI schema
+    """The tools that a server of a domain has.
+
+    Raises ValueError on an unknown domain, or solo mode where there is none
+    """
+    theirs = tools(task.domain, "user") if user and not solo else []
+    sides = [("assistant", tools(task.domain, solo=solo)), ("user", theirs)]
+    out = [(t["function"]["name"], (by, t)) for by, ts in sides for t in ts]
+    twice = {n for n, _ in out if sum(n == m for m, _ in out) > 1}
+    if twice:
+        raise ValueError(
+            f"{task.domain}: agent and user both have {sorted(twice)[0]!r}: serve them apart"
+        )
     return dict(out)
 
+
 def server_resources(
-    task:Task, # sets the domain; its ticket is shown in solo mode
-    solo:bool=False # no user
-) -> dict[str, str]: # name -> text
+    task: Task,  # sets the domain; its ticket is shown in solo mode
+    solo: bool = False,  # no user
+) -> dict[str, str]:  # name -> text
     "What a server has to read, the changes of a world aside"
     ticket = dict(ticket=task.ticket) if solo and task.ticket else {}
     return dict(policy=domain_policy(task.domain, solo)) | ticket
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #ee301ab0
-_stateless = 'this server keeps a world for each session: connect with the initialize handshake (2025-11-25 or earlier)'
+_stateless = (
+    "this server keeps a world for each session: connect with the initialize "
+    "handshake (2025-11-25 or earlier)"
+)
+
 
 def _world(ctx, task, solo):
     "The world of the session that a request belongs to, made at its first use"
     from mcp import MCPError
     from mcp.types import INVALID_REQUEST
     from mcp_types.version import MODERN_PROTOCOL_VERSIONS as modern
-    if ctx.request is None: state = ctx.lifespan_context
-    elif ctx.protocol_version in modern: raise MCPError(INVALID_REQUEST, _stateless)
-    else: state = ctx.session._connection.state # the only part of the SDK that lives as long as an HTTP session
-    if 'world' not in state: state['world'] = Env(task, solo, history=True)
-    return state['world']
+
+    if ctx.request is None:
+        state = ctx.lifespan_context
+    elif ctx.protocol_version in modern:
+        raise MCPError(INVALID_REQUEST, _stateless)
+    else:
+        state = (
+            ctx.session._connection.state
+        )  # the only part of the SDK that lives as long as an HTTP session
+    if "world" not in state:
+        state["world"] = Env(task, solo, history=True)
+    return state["world"]
+
 
 @contextlib.asynccontextmanager
-async def _fresh(server): yield {}
+async def _fresh(server):
+    yield {}
 
-def _text(types, **kw): return types.TextContent(type='text', **kw)
 
+def _text(types, **kw):
+    return types.TextContent(type="text", **kw)
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #d9ed17e3
 def _tools(task, solo, kit, types):
     "Handlers that list and call tools"
-    fs = {n: t['function'] for n,(_,t) in kit.items()}
-    shown = [types.Tool(name=n, description=f.get('description', ''), input_schema=f['parameters']) for n,f in fs.items()]
-    async def list_tools(ctx, params): return types.ListToolsResult(tools=shown)
+    fs = {n: t["function"] for n, (_, t) in kit.items()}
+    shown = [
+        types.Tool(name=n, description=f.get("description", ""), input_schema=f["parameters"])
+        for n, f in fs.items()
+    ]
+
+    async def list_tools(ctx, params):
+        return types.ListToolsResult(tools=shown)
+
     async def call_tool(ctx, params):
-        by = kit.get(params.name, ('assistant',))[0]
+        by = kit.get(params.name, ("assistant",))[0]
         m = _world(ctx, task, solo).step(ToolCall(params.name, params.arguments or {}, by=by))
         return types.CallToolResult(content=[_text(types, text=m.content)], is_error=m.error)
+
     return dict(on_list_tools=list_tools, on_call_tool=call_tool)
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #63cfc700
 def _readings(task, solo, texts, types):
     "Handlers that list and read resources"
-    base, kinds = f'tau2://{task.domain}/', dict.fromkeys(texts, 'text/markdown') | dict(changes='application/json')
+    base, kinds = (
+        f"tau2://{task.domain}/",
+        dict.fromkeys(texts, "text/markdown") | dict(changes="application/json"),
+    )
+
     async def list_resources(ctx, params):
-        shown = [types.Resource(uri=base+n, name=n, mime_type=k) for n,k in kinds.items()]
+        shown = [types.Resource(uri=base + n, name=n, mime_type=k) for n, k in kinds.items()]
         return types.ListResourcesResult(resources=shown)
+
     async def read_resource(ctx, params):
         name = str(params.uri).removeprefix(base)
-        if name not in kinds: raise _missing(params.uri, [base+n for n in kinds])
+        if name not in kinds:
+            raise _missing(params.uri, [base + n for n in kinds])
         text = texts[name] if name in texts else json.dumps(_world(ctx, task, solo).diff())
         content = types.TextResourceContents(uri=params.uri, text=text, mime_type=kinds[name])
         return types.ReadResourceResult(contents=[content])
+
     return dict(on_list_resources=list_resources, on_read_resource=read_resource)
+
 
 def _prompts(texts, types):
     "Handlers that list and give prompts"
-    async def list_prompts(ctx, params): return types.ListPromptsResult(prompts=[types.Prompt(name=n) for n in texts])
+
+    async def list_prompts(ctx, params):
+        return types.ListPromptsResult(prompts=[types.Prompt(name=n) for n in texts])
+
     async def get_prompt(ctx, params):
-        if params.name not in texts: raise _missing(params.name, texts)
-        said = types.PromptMessage(role='user', content=_text(types, text=texts[params.name]))
+        if params.name not in texts:
+            raise _missing(params.name, texts)
+        said = types.PromptMessage(role="user", content=_text(types, text=texts[params.name]))
         return types.GetPromptResult(messages=[said])
+
     return dict(on_list_prompts=list_prompts, on_get_prompt=get_prompt)
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #d1020a15
 def _missing(what, known):
     from mcp import MCPError
     from mcp.types import INVALID_PARAMS
-    return MCPError(INVALID_PARAMS, f'no {what}; there are {", ".join(known)}')
+
+    return MCPError(INVALID_PARAMS, f"no {what}; there are {', '.join(known)}")
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #3571630d
 def _eras(server, types):
     "Over HTTP offer only revisions of the protocol that have sessions"
-    from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS as old, MODERN_PROTOCOL_VERSIONS as new
+    from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS as old
+    from mcp_types.version import MODERN_PROTOCOL_VERSIONS as new
+
     async def discover(ctx, params):
-        return types.DiscoverResult(supported_versions=list(new if ctx.request is None else old),
-            capabilities=server.get_capabilities(protocol_version=ctx.protocol_version), instructions=server.instructions)
-    server.add_request_handler('server/discover', types.RequestParams, discover)
+        return types.DiscoverResult(
+            supported_versions=list(new if ctx.request is None else old),
+            capabilities=server.get_capabilities(protocol_version=ctx.protocol_version),
+            instructions=server.instructions,
+        )
+
+    server.add_request_handler("server/discover", types.RequestParams, discover)
     return server
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #ee52bdb6
 def domain_server(
-    domain:str, # τ² domain name
-    task:Task|str|None=None, # a task, or the id of a benchmark task: its initial state and ticket; None: the plain database
-    solo:bool=False, # the agent has the user's tools, and there is no user
-    user:bool=False # serve the user's tools beside the agent's
-): # `mcp.server.Server`
-    "A domain as an MCP server. Raises ValueError on an unknown domain or task, or solo mode where there is none"
+    domain: str,  # τ² domain name
+    task: Task
+    | str
+    # a task, or the id of a benchmark task: its initial state and ticket; None: the plain database
+    | None = None,
+    solo: bool = False,  # the agent has the user's tools, and there is no user
+    user: bool = False,  # serve the user's tools beside the agent's
+):  # `mcp.server.Server`
+    """A domain as an MCP server.
+
+    Raises ValueError on an unknown domain or task, or solo mode where there is none
+    """
     from mcp import types
     from mcp.server import Server
+
     from synthlab import __version__
+
     task = _task(domain, task)
     own, texts = server_tools(task, solo, user), server_resources(task, solo)
-    Env(task, solo) # an initial state that cannot be set is an error now, not in a session
-    hint = f'The τ² domain {domain}. What an agent must follow is the resource tau2://{domain}/policy.'
-    return _eras(Server(f'tau2-{domain}', version=__version__, instructions=hint, lifespan=_fresh,
-        **_tools(task, solo, own, types), **_readings(task, solo, texts, types), **_prompts(texts, types)), types)
+    Env(task, solo)  # an initial state that cannot be set is an error now, not in a session
+    hint = (
+        f"The τ² domain {domain}. What an agent must follow is the resource tau2://{domain}/policy."
+    )
+    return _eras(
+        Server(
+            f"tau2-{domain}",
+            version=__version__,
+            instructions=hint,
+            lifespan=_fresh,
+            **_tools(task, solo, own, types),
+            **_readings(task, solo, texts, types),
+            **_prompts(texts, types),
+        ),
+        types,
+    )
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #415af341
 def _task(domain, task):
-    if isinstance(task, Task): return task
-    if not task: return Task('mcp', domain)
+    if isinstance(task, Task):
+        return task
+    if not task:
+        return Task("mcp", domain)
     found = [t for t in tasks(domain) if t.id == str(task)]
-    if not found: raise ValueError(f'{domain} has no task {task!r}; its ids are {_some([t.id for t in tasks(domain)])}')
+    if not found:
+        raise ValueError(
+            f"{domain} has no task {task!r}; its ids are {_some([t.id for t in tasks(domain)])}"
+        )
     return found[0]
 
-def _some(ids, n=3): return ', '.join(ids[:n])+(f', … ({len(ids)} in all)' if len(ids) > n else '')
+
+def _some(ids, n=3):
+    return ", ".join(ids[:n]) + (f", … ({len(ids)} in all)" if len(ids) > n else "")
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #d5a29aff
 def _listen(port):
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try: s.bind(('127.0.0.1', port)); s.listen(128)
-    except (OSError, OverflowError) as e: s.close(); raise ValueError(f'cannot listen on port {port}: {e}') from None
+    try:
+        s.bind(("127.0.0.1", port))
+        s.listen(128)
+    except (OSError, OverflowError) as e:
+        s.close()
+        raise ValueError(f"cannot listen on port {port}: {e}") from None
     return s
+
 
 async def _stdio(server):
     from mcp.server.stdio import stdio_server
-    async with stdio_server() as (read, write): await server.run(read, write, server.create_initialization_options())
+
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
 
 def _http(server, port):
     import uvicorn
-    sock = _listen(port)
-    print(f'{server.name} at http://127.0.0.1:{sock.getsockname()[1]}/mcp', file=sys.stderr, flush=True)
-    quiet = dict(log_level='warning', access_log=False, timeout_graceful_shutdown=2)
-    config = uvicorn.Config(server.streamable_http_app(), **quiet)
-    with contextlib.closing(sock): uvicorn.Server(config).run(sockets=[sock])
 
+    sock = _listen(port)
+    print(
+        f"{server.name} at http://127.0.0.1:{sock.getsockname()[1]}/mcp",
+        file=sys.stderr,
+        flush=True,
+    )
+    quiet = dict(log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(server.streamable_http_app(), **quiet)
+    with contextlib.closing(sock):
+        uvicorn.Server(config).run(sockets=[sock])
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #084f3dd6
 def serve_domain(
-    domain:str, # τ² domain name
-    transport:str='stdio', # `stdio` or `http`
-    port:int=8000, # for HTTP; 0: any that is free, named on standard error
-    **kw # as in `domain_server`: task, solo, user
-) -> None: # returns when the client leaves (stdio) or on Ctrl-C (HTTP)
+    domain: str,  # τ² domain name
+    transport: str = "stdio",  # `stdio` or `http`
+    port: int = 8000,  # for HTTP; 0: any that is free, named on standard error
+    **kw,  # as in `domain_server`: task, solo, user
+) -> None:  # returns when the client leaves (stdio) or on Ctrl-C (HTTP)
     "Serve a domain. Raises ValueError on an unknown transport, or on what cannot be served"
-    if transport not in ('stdio', 'http'): raise ValueError(f'transport is stdio or http, not {transport!r}')
-    with contextlib.redirect_stdout(sys.stderr): server = domain_server(domain, **kw)
-    if transport == 'http': return _http(server, port)
+    if transport not in ("stdio", "http"):
+        raise ValueError(f"transport is stdio or http, not {transport!r}")
+    with contextlib.redirect_stdout(sys.stderr):
+        server = domain_server(domain, **kw)
+    if transport == "http":
+        return _http(server, port)
     import anyio
+
     anyio.run(_stdio, server)
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #4f54e7d3
 @dataclass(frozen=True)
 class MCPServer:
     "How to reach an MCP server"
-    name: str # as trajectories record it, and what its tools are prefixed with where names collide
-    command: tuple[str, ...] = () # started for each session, in a folder of its own
-    url: str = '' # streamable HTTP
-    domain: str = '' # τ² domain, served in this process
-    world: str = '' # τ² domain that a command or url serves with our tools and database, so that replays can check it
-    task: Task|None = field(default=None, compare=False) # initial state of the domain
-    folder: str = '' # copied into each session's folder
-    before: tuple[str, ...] = () # a command run there first
-    env: tuple[tuple[str, str], ...] = () # environment variables for the command
-    shared: bool = False # keeps no state: one session serves everybody
-    values: tuple = () # pairs of parameter, or tool.parameter, and values that make sense, for scripted askers
+
+    name: str  # as trajectories record it, and what its tools are prefixed with where names collide
+    command: tuple[str, ...] = ()  # started for each session, in a folder of its own
+    url: str = ""  # streamable HTTP
+    domain: str = ""  # τ² domain, served in this process
+    # τ² domain that a command or url serves with our tools and database, so that replays can check
+    # it
+    world: str = ""
+    task: Task | None = field(default=None, compare=False)  # initial state of the domain
+    folder: str = ""  # copied into each session's folder
+    before: tuple[str, ...] = ()  # a command run there first
+    env: tuple[tuple[str, str], ...] = ()  # environment variables for the command
+    shared: bool = False  # keeps no state: one session serves everybody
+    # pairs of parameter, or tool.parameter, and values that make sense, for scripted askers
+    values: tuple = ()
 
     def __post_init__(self):
-        ways = [w for w in ('command', 'url', 'domain') if getattr(self, w)]
+        ways = [w for w in ("command", "url", "domain") if getattr(self, w)]
         if len(ways) != 1:
-            raise ValueError(f'server {self.name!r} needs one of command, url, domain; got {ways or "none"}')
-        object.__setattr__(self, 'world', self.domain or self.world)
+            raise ValueError(
+                f"server {self.name!r} needs one of command, url, domain; got {ways or 'none'}"
+            )
+        object.__setattr__(self, "world", self.domain or self.world)
         if self.world and self.world not in DOMAINS:
-            raise ValueError(f'no τ² domain {self.world!r}; there are {", ".join(DOMAINS)}')
+            raise ValueError(f"no τ² domain {self.world!r}; there are {', '.join(DOMAINS)}")
 
-_queries = { # tool -> queries that work on an empty database
-'read_query': ('SELECT 6 * 7 AS answer', 'SELECT date(0) AS epoch', "SELECT upper('note') AS word",
-               'SELECT sqlite_version()'),
-'create_table': tuple(f'CREATE TABLE {t} (id INTEGER PRIMARY KEY, body TEXT)' for t in ('notes', 'tasks', 'words')),
-'write_query': ('PRAGMA user_version = 7', 'DELETE FROM notes WHERE id > 9')}
-_repo = ('git init -q . && echo Notes > notes.md && git add . && '
-         'git -c user.name=lab -c user.email=lab@example.org commit -q -m "First notes" && echo More >> notes.md')
-_hints = tuple((f'{t}.query', q) for t,q in _queries.items())
-KNOWN_SERVERS = dict( # servers from PyPI that need no network
-    time=MCPServer('time', ('mcp-server-time', '--local-timezone', 'UTC'), shared=True),
-    git=MCPServer('git', ('mcp-server-git', '-r', '.'), before=('sh', '-c', _repo), values=(('repo_path', ('.',)),)),
-    sqlite=MCPServer('sqlite', ('mcp-server-sqlite', '--db-path', 'data.sqlite'), values=_hints))
+# %% ../../nbs/lib/generate/12_mcp.ipynb #d77c96c0
+_queries = {  # tool -> queries that work on an empty database
+    "read_query": (
+        "SELECT 6 * 7 AS answer",
+        "SELECT date(0) AS epoch",
+        "SELECT upper('note') AS word",
+        "SELECT sqlite_version()",
+    ),
+    "create_table": tuple(
+        f"CREATE TABLE {t} (id INTEGER PRIMARY KEY, body TEXT)" for t in ("notes", "tasks", "words")
+    ),
+    "write_query": ("PRAGMA user_version = 7", "DELETE FROM notes WHERE id > 9"),
+}
+_repo = (
+    "git init -q . && echo Notes > notes.md && git add . && "
+    'git -c user.name=lab -c user.email=lab@example.org commit -q -m "First notes" && echo '
+    "More >> notes.md"
+)
+_hints = tuple((f"{t}.query", q) for t, q in _queries.items())
+KNOWN_SERVERS = dict(  # servers from PyPI that need no network
+    time=MCPServer("time", ("mcp-server-time", "--local-timezone", "UTC"), shared=True),
+    git=MCPServer(
+        "git",
+        ("mcp-server-git", "-r", "."),
+        before=("sh", "-c", _repo),
+        values=(("repo_path", (".",)),),
+    ),
+    sqlite=MCPServer("sqlite", ("mcp-server-sqlite", "--db-path", "data.sqlite"), values=_hints),
+)
+
 
 def find_program(
-    program:str # name of a command
-) -> str|None: # its path; None when it is not installed
-    "A program of this environment, of the one that `make setup` keeps for MCP servers, or of the search path"
-    near = [Path(sys.prefix)/'bin'/program, Path(sys.prefix)/'mcp/bin'/program]
+    program: str,  # name of a command
+) -> str | None:  # its path; None when it is not installed
+    """A program of this environment, of the one that `make setup` keeps for MCP servers, or of the
+    search path
+    """
+    near = [Path(sys.prefix) / "bin" / program, Path(sys.prefix) / "mcp/bin" / program]
     return next((str(p) for p in near if p.exists()), None) or shutil.which(program)
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #f18dd1ee
 def server_from_spec(
-    spec:str|MCPServer # `tau2:DOMAIN`, an http address, `time`, `git`, `sqlite`, or a command line
-) -> MCPServer: # itself when it is one
+    spec: str
+    | MCPServer,  # `tau2:DOMAIN`, an http address, `time`, `git`, `sqlite`, or a command line
+) -> MCPServer:  # itself when it is one
     "A server from a word. Raises ValueError when the word is empty or names no domain"
-    if isinstance(spec, MCPServer): return spec
-    kind, _, rest = spec.partition(':')
-    if kind == 'tau2': return MCPServer(spec, domain=rest) if rest in DOMAINS else MCPServer(spec, domain=rest or '(none)')
-    if kind in ('http', 'https'): return MCPServer(re.sub(r'\W+', '_', rest).strip('_'), url=spec)
-    if spec in KNOWN_SERVERS: return KNOWN_SERVERS[spec]
+    if isinstance(spec, MCPServer):
+        return spec
+    kind, _, rest = spec.partition(":")
+    if kind == "tau2":
+        return (
+            MCPServer(spec, domain=rest)
+            if rest in DOMAINS
+            else MCPServer(spec, domain=rest or "(none)")
+        )
+    if kind in ("http", "https"):
+        return MCPServer(re.sub(r"\W+", "_", rest).strip("_"), url=spec)
+    if spec in KNOWN_SERVERS:
+        return KNOWN_SERVERS[spec]
     words = shlex.split(spec)
-    return MCPServer(Path(words[0]).name if words else '', tuple(words))
+    return MCPServer(Path(words[0]).name if words else "", tuple(words))
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #c74051ab
 _loop, open_connections = EventLoopThread(), weakref.WeakSet()
 
-def _soon(coro): return asyncio.run_coroutine_threadsafe(coro, _loop.get())
+
+def _soon(coro):
+    return asyncio.run_coroutine_threadsafe(coro, _loop.get())
+
 
 def _root(e):
     "The exception inside groups of one"
-    while isinstance(e, BaseExceptionGroup): e = e.exceptions[0]
+    while isinstance(e, BaseExceptionGroup):
+        e = e.exceptions[0]
     return e
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #ac512b01
 class MCPConnection:
     "One connection to one server, kept by a task"
+
     def __init__(self, where, seconds):
-        self.where, self.seconds, self.client, self.tools, self.manual = where, seconds, None, [], ''
-        self.dir = tempfile.TemporaryDirectory(prefix='synthlab-mcp-', ignore_cleanup_errors=True)
-        self.log = open(Path(self.dir.name)/'stderr.txt', 'w+', errors='replace')
+        self.where, self.seconds, self.client, self.tools, self.manual = (
+            where,
+            seconds,
+            None,
+            [],
+            "",
+        )
+        self.dir = tempfile.TemporaryDirectory(prefix="synthlab-mcp-", ignore_cleanup_errors=True)
+        self.log = open(Path(self.dir.name) / "stderr.txt", "w+", errors="replace")
         self.ready, self.leave = Future(), asyncio.Event()
         self.task = _soon(self._keep())
         open_connections.add(self)
 
     def _target(self):
         from mcp import StdioServerParameters, stdio_client
+
         w = self.where
-        if w.url: return w.url
-        if w.domain: return domain_server(w.domain, w.task)
-        home = Path(self.dir.name)/'home'
+        if w.url:
+            return w.url
+        if w.domain:
+            return domain_server(w.domain, w.task)
+        home = Path(self.dir.name) / "home"
         shutil.copytree(w.folder, home) if w.folder else home.mkdir()
-        if w.before: subprocess.run(w.before, cwd=home, check=True, capture_output=True)
+        if w.before:
+            subprocess.run(w.before, cwd=home, check=True, capture_output=True)
         program = find_program(w.command[0])
-        if not program: raise FileNotFoundError(f'{w.command[0]} is not installed')
-        args = StdioServerParameters(command=program, args=list(w.command[1:]), env=dict(w.env), cwd=home)
+        if not program:
+            raise FileNotFoundError(f"{w.command[0]} is not installed")
+        args = StdioServerParameters(
+            command=program, args=list(w.command[1:]), env=dict(w.env), cwd=home
+        )
         return stdio_client(args, errlog=self.log)
 
     async def _keep(self):
         from mcp import Client
+
         try:
             async with Client(self._target(), read_timeout_seconds=self.seconds) as c:
                 self.client, self.tools, self.manual = c, await self._list(c), await self._guide(c)
                 self.ready.set_result(self)
                 await self.leave.wait()
         except BaseException as e:
-            if self.ready.done(): return
+            if self.ready.done():
+                return
             self.ready.set_exception(ConnectionError(self._why(_root(e))))
-        finally: self.log.close(); self.dir.cleanup()
+        finally:
+            self.log.close()
+            self.dir.cleanup()
 
     async def _list(self, c):
         out, page = [], None
@@ -289,99 +447,149 @@ class MCPConnection:
     async def _guide(self, c):
         "What the server wants an agent to know: its prompt `policy`, else its instructions"
         shown = (await c.list_prompts()).prompts if c.server_capabilities.prompts else []
-        if all(p.name != 'policy' for p in shown): return c.instructions or ''
-        return '\n'.join(m.content.text for m in (await c.get_prompt('policy')).messages)
+        if all(p.name != "policy" for p in shown):
+            return c.instructions or ""
+        return "\n".join(m.content.text for m in (await c.get_prompt("policy")).messages)
 
     def _why(self, e):
-        self.log.flush(); self.log.seek(0)
-        last = ' '.join(self.log.read().split()[-40:])
-        return f'no MCP server {self.where.name!r}: {e}'+(f'; it said: {last}' if last else '')
+        self.log.flush()
+        self.log.seek(0)
+        last = " ".join(self.log.read().split()[-40:])
+        return f"no MCP server {self.where.name!r}: {e}" + (f"; it said: {last}" if last else "")
 
     def end(self):
         "Tell the task to close; one that is still connecting is cancelled"
-        if self.ready.done() and self.client: _loop.get().call_soon_threadsafe(self.leave.set)
-        else: self.task.cancel()
+        if self.ready.done() and self.client:
+            _loop.get().call_soon_threadsafe(self.leave.set)
+        else:
+            self.task.cancel()
         return self.task
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #12093d26
 @atexit.register
-def _end_all(): _end(list(open_connections))
+def _end_all():
+    _end(list(open_connections))
 
-def _end(links, seconds=10.):
+
+def _end(links, seconds=10.0):
     "Close connections at the same time, and wait for their processes to be gone"
-    if links: wait([l.end() for l in links], seconds)
+    if links:
+        wait([l.end() for l in links], seconds)
     open_connections.difference_update(links)
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #cbb06123
-def _safe(name): return re.sub(r'[^a-zA-Z0-9_-]', '_', name)[:64]
+def _safe(name):
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64]
+
 
 def _routes(links):
     "Tool name -> link and the server's own name for it"
     every = [(l, t.name) for l in links for t in l.tools]
-    names = [_safe(n) for _,n in every]
-    return {_safe(f'{l.where.name}_{n}') if names.count(_safe(n)) > 1 else _safe(n): (l, n) for l,n in every}
+    names = [_safe(n) for _, n in every]
+    return {
+        _safe(f"{l.where.name}_{n}") if names.count(_safe(n)) > 1 else _safe(n): (l, n)
+        for l, n in every
+    }
+
 
 def _schema(link, own, name):
     t = next(t for t in link.tools if t.name == own)
-    return dict(type='function', function=dict(name=name, description=t.description or '', parameters=t.input_schema))
+    return dict(
+        type="function",
+        function=dict(name=name, description=t.description or "", parameters=t.input_schema),
+    )
+
 
 def _block(b):
     "A block of a result as text"
-    if b.type == 'text': return b.text
-    if b.type == 'resource': return getattr(b.resource, 'text', f'[{b.resource.uri}]')
-    return f'[{b.type} {getattr(b, "mime_type", None) or getattr(b, "uri", "")}]'
+    if b.type == "text":
+        return b.text
+    if b.type == "resource":
+        return getattr(b.resource, "text", f"[{b.resource.uri}]")
+    return f"[{b.type} {getattr(b, 'mime_type', None) or getattr(b, 'uri', '')}]"
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #154ed512
 class MCPSession:
     "Connections to one or several servers as one set of tools"
-    def __init__(self,
-        links:list, # connected
-        pool # the `ServerPool` that they belong to
+
+    def __init__(
+        self,
+        links: list,  # connected
+        pool,  # the `ServerPool` that they belong to
     ):
         self.links, self.pool, self.routes = links, pool, _routes(links)
-        self.tools = [_schema(l, own, name) for name,(l, own) in self.routes.items()]
+        self.tools = [_schema(l, own, name) for name, (l, own) in self.routes.items()]
 
-    def __repr__(self): return f'Session({", ".join(l.where.name for l in self.links)}: {len(self.tools)} tools)'
-    def __enter__(self): return self
-    def __exit__(self, *_): self.close()
+    def __repr__(self):
+        return f"Session({', '.join(l.where.name for l in self.links)}: {len(self.tools)} tools)"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     @property
     def manual(self):
         "What the servers want an agent to know"
-        return '\n\n'.join(l.manual for l in self.links if l.manual)
+        return "\n\n".join(l.manual for l in self.links if l.manual)
 
-    def own(self,
-        name:str # of a tool, as shown to an agent
-    ) -> tuple[str, str]: # server name, and the server's own name for the tool; empty for an unknown one
+    def own(
+        self,
+        name: str,  # of a tool, as shown to an agent
+    ) -> tuple[
+        str, str
+    ]:  # server name, and the server's own name for the tool; empty for an unknown one
         "Whose tool is it?"
-        return (self.routes[name][0].where.name, self.routes[name][1]) if name in self.routes else ('', '')
+        return (
+            (self.routes[name][0].where.name, self.routes[name][1])
+            if name in self.routes
+            else ("", "")
+        )
 
-    def call(self,
-        call:ToolCall # as an agent makes it
-    ) -> Message: # role `tool`
+    def call(
+        self,
+        call: ToolCall,  # as an agent makes it
+    ) -> Message:  # role `tool`
         "Run a call"
         return self.pool.call([(self, call)])[0]
 
-    def read(self,
-        uri:str # of a resource
-    ) -> str: # its text
+    def read(
+        self,
+        uri: str,  # of a resource
+    ) -> str:  # its text
         "Read a resource. Raises ValueError when no server has it"
         return _soon(self._read(uri)).result()
 
     async def _read(self, uri):
-        why = 'no server'
+        why = "no server"
         for l in self.links:
-            try: return '\n'.join(c.text for c in (await l.client.read_resource(uri, cache_mode='bypass')).contents)
-            except Exception as e: why = _root(e)
-        raise ValueError(f'cannot read {uri}: {why}')
+            try:
+                return "\n".join(
+                    c.text
+                    for c in (await l.client.read_resource(uri, cache_mode="bypass")).contents
+                )
+            except Exception as e:
+                why = _root(e)
+        raise ValueError(f"cannot read {uri}: {why}")
 
     async def _call(self, call):
-        link, own = self.routes.get(call.name, (self.links[0] if len(self.links) == 1 else None, call.name))
-        def answer(text, error): return Message('tool', text, call_id=call.id, error=error, by=call.by)
-        if link is None: return answer(f'Error: no tool {call.name!r}', True)
+        link, own = self.routes.get(
+            call.name, (self.links[0] if len(self.links) == 1 else None, call.name)
+        )
+
+        def answer(text, error):
+            return Message("tool", text, call_id=call.id, error=error, by=call.by)
+
+        if link is None:
+            return answer(f"Error: no tool {call.name!r}", True)
         if not isinstance(call.args, dict):
-            return answer(f'Error: the arguments of {call.name} are no JSON object', True)
-        try: r = await asyncio.wait_for(link.client.call_tool(own, call.args), link.seconds+5)
-        except Exception as e: return answer(f'Error: {_root(e) or "timed out"}', True)
-        return answer('\n'.join(map(_block, r.content)), bool(r.is_error))
+            return answer(f"Error: the arguments of {call.name} are no JSON object", True)
+        try:
+            r = await asyncio.wait_for(link.client.call_tool(own, call.args), link.seconds + 5)
+        except Exception as e:
+            return answer(f"Error: {_root(e) or 'timed out'}", True)
+        return answer("\n".join(map(_block, r.content)), bool(r.is_error))
 
     def close(self):
         "End what only this session uses"
@@ -390,24 +598,32 @@ class MCPSession:
 # %% ../../nbs/lib/generate/12_mcp.ipynb #dfdfce78
 class ServerPool:
     "Sessions that open, work and close together"
-    def __init__(self,
-        timeout:float=60. # seconds for a call, and for a server to answer at first
+
+    def __init__(
+        self,
+        timeout: float = 60.0,  # seconds for a call, and for a server to answer at first
     ):
         self.timeout, self.common, self.own = timeout, {}, set()
 
-    def __enter__(self): return self
-    def __exit__(self, *_): self.close()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def _link(self, where):
-        if where.shared and where in self.common and not self.common[where].task.done(): return self.common[where]
+        if where.shared and where in self.common and not self.common[where].task.done():
+            return self.common[where]
         link = MCPConnection(where, self.timeout)
-        if where.shared: self.common[where] = link
+        if where.shared:
+            self.common[where] = link
         self.own.add(link)
         return link
 
-    def open(self,
-        groups:list[list] # for each session its servers, as `server_from_spec` takes them
-    ) -> list: # a Session each, or the ConnectionError that says why there is none
+    def open(
+        self,
+        groups: list[list],  # for each session its servers, as `server_from_spec` takes them
+    ) -> list:  # a Session each, or the ConnectionError that says why there is none
         "Open sessions at the same time"
         links = [[self._link(server_from_spec(w)) for w in g] for g in groups]
         wait([l.ready for ls in links for l in ls])
@@ -417,37 +633,57 @@ class ServerPool:
         bad = next((l.ready.exception() for l in links if l.ready.exception()), None)
         return bad or MCPSession(links, self)
 
-    def call(self,
-        jobs:list[tuple] # (Session, ToolCall) pairs
-    ) -> list[Message]: # one each
+    def call(
+        self,
+        jobs: list[tuple],  # (Session, ToolCall) pairs
+    ) -> list[Message]:  # one each
         "Run calls at the same time; those of one session one after the other"
         turns = {}
-        for i,(s,_) in enumerate(jobs): turns.setdefault(id(s), []).append(i)
-        out = dict(p for f in [_soon(self._each(jobs, turn)) for turn in turns.values()] for p in f.result())
+        for i, (s, _) in enumerate(jobs):
+            turns.setdefault(id(s), []).append(i)
+        out = dict(
+            p
+            for f in [_soon(self._each(jobs, turn)) for turn in turns.values()]
+            for p in f.result()
+        )
         return [out[i] for i in range(len(jobs))]
 
-    async def _each(self, jobs, turn): return [(i, await jobs[i][0]._call(jobs[i][1])) for i in turn]
+    async def _each(self, jobs, turn):
+        return [(i, await jobs[i][0]._call(jobs[i][1])) for i in turn]
 
-    def drop(self,
-        *sessions:MCPSession # no longer needed
+    def drop(
+        self,
+        *sessions: MCPSession,  # no longer needed
     ):
         "Close what nobody else uses"
         gone = [l for s in sessions for l in s.links if not l.where.shared]
-        _end(gone); self.own -= set(gone)
+        _end(gone)
+        self.own -= set(gone)
 
     def close(self):
         "Close everything"
-        _end(list(self.own)); self.own.clear(); self.common.clear()
+        _end(list(self.own))
+        self.own.clear()
+        self.common.clear()
 
+# %% ../../nbs/lib/generate/12_mcp.ipynb #de3a5db5
 def connect_servers(
-    *servers, # as `server_from_spec` takes them
-    timeout:float=60. # seconds for a call, and for a server to answer at first
-) -> MCPSession: # a context manager
+    *servers,  # as `server_from_spec` takes them
+    timeout: float = 60.0,  # seconds for a call, and for a server to answer at first
+) -> MCPSession:  # a context manager
     "A session with servers. Raises ConnectionError when one cannot be reached"
+
     class Alone(ServerPool):
-        def drop(self, *_): self.close()
+        def drop(self, *_):
+            self.close()
+
     pool = Alone(timeout)
-    try: s = pool.open([servers])[0]
-    except BaseException: pool.close(); raise
-    if isinstance(s, Exception): pool.close(); raise s
+    try:
+        s = pool.open([servers])[0]
+    except BaseException:
+        pool.close()
+        raise
+    if isinstance(s, Exception):
+        pool.close()
+        raise s
     return s

@@ -18,221 +18,407 @@ from .goals import ARGUMENT_VALUES
 from ..tau2.agents import VerbalOracleAgent
 
 # %% ../../nbs/lib/generate/07_mock_tasks.ipynb #a3ee465a
-MOCK_WORDINGS = dict( # kind -> half -> what the user says; {user} {task} {title} {about} {status} {bad} {ghost} {new}
-    create=dict(train=['You want a new task for {user} called "{title}"{about}.',
-        'Please add a task "{title}" for {user}{about}.',
-        'A task with the title "{title}" should be set up for {user}{about}.',
+# kind -> half -> what the user says; {user} {task} {title} {about} {status} {bad} {ghost} {new}
+MOCK_WORDINGS = dict(
+    create=dict(
+        train=[
+            'You want a new task for {user} called "{title}"{about}.',
+            'Please add a task "{title}" for {user}{about}.',
+            'A task with the title "{title}" should be set up for {user}{about}.',
             '{user} needs one more task, "{title}"{about}.',
-        'Could you create "{title}" as a task for {user}{about}?',
+            'Could you create "{title}" as a task for {user}{about}?',
             'You need "{title}" on the task list of {user}{about}.',
-        'You would like to have a task "{title}" created under {user}{about}.',
+            'You would like to have a task "{title}" created under {user}{about}.',
             'Set up "{title}" for {user}{about}, please.',
-        'Put a new task on the list of {user}: "{title}"{about}.', 'There should be a task "{title}" for {user}{about}.'],
-        test=['You would like {user} to get a task named "{title}"{about}.',
+            'Put a new task on the list of {user}: "{title}"{about}.',
+            'There should be a task "{title}" for {user}{about}.',
+        ],
+        test=[
+            'You would like {user} to get a task named "{title}"{about}.',
             'Make a task called "{title}" for {user}{about}.',
-        'For {user}, you want the task "{title}" to be added{about}.',
-            'You are asking for a new entry "{title}" on the list of {user}{about}.']),
-    update=dict(train=['You want {task} set to {status}.', 'Please mark {task} as {status}.',
-        'The status of {task} should be {status}.',
-        '{task} is now {status}, and the list should say so.', 'Could you change {task} to {status}?',
-            '{task} has to be shown as {status}.',
-        'You need the status of {task} changed to {status}.', 'Set {task} to {status}, please.', 'Make {task} {status}.',
-        'You would like {task} to be {status} from now on.'],
-        test=['Please update {task}: it is {status}.', 'You are calling because {task} should read {status}.',
-            'Switch {task} over to {status}.',
-        'For {task}, the status you want is {status}.']),
-    untitled=dict(train=['You want a new task for {user} without any title{about}.',
-        'Please add a task for {user} and leave the title empty{about}.',
-        'Create a task for {user}{about}. It needs no title.', '{user} needs one more task, with no title at all{about}.',
-        'You would like a task with a blank title for {user}{about}.',
-            'A task for {user} should be set up{about}, but do not give it a title.',
-        'Put a task on the list of {user}{about}; the title stays empty.',
-            'Could you create a task for {user}{about}? Skip the title.',
-        'You need an untitled task for {user}{about}.', 'Set up a nameless task for {user}{about}, please.'],
-        test=['Make a task for {user}{about} and leave out the title.',
-            'You are asking for a task for {user} that has no title{about}.',
-        'Please add an untitled entry for {user}{about}.', 'For {user}, add a task with an empty title{about}.']),
-    delete=dict(train=['You want to delete {task}.', 'Please remove {task} from the list.', '{task} should be deleted.',
-        'Could you erase {task}?',
-        'You want {task} gone for good.', 'Take {task} off the list, please.', 'Delete {task}, nobody needs it.',
-            'You would like {task} to be removed.',
-        'You want to get rid of {task}.', 'All trace of {task} should be deleted.'],
-        test=['Please wipe {task} from the system.', 'You are calling to have {task} deleted.',
-            'You no longer want {task} on the list: remove it.',
-        'Drop {task} altogether.']),
-    rename=dict(train=['You want {task} renamed to "{new}".', 'Please change the title of {task} to "{new}".',
-        'The title of {task} should be "{new}".',
-        'Could you rename {task} to "{new}"?', '{task} needs another title: "{new}".',
+            'For {user}, you want the task "{title}" to be added{about}.',
+            'You are asking for a new entry "{title}" on the list of {user}{about}.',
+        ],
+    ),
+    update=dict(
+        train=[
+            "You want {task} set to {status}.",
+            "Please mark {task} as {status}.",
+            "The status of {task} should be {status}.",
+            "{task} is now {status}, and the list should say so.",
+            "Could you change {task} to {status}?",
+            "{task} has to be shown as {status}.",
+            "You need the status of {task} changed to {status}.",
+            "Set {task} to {status}, please.",
+            "Make {task} {status}.",
+            "You would like {task} to be {status} from now on.",
+        ],
+        test=[
+            "Please update {task}: it is {status}.",
+            "You are calling because {task} should read {status}.",
+            "Switch {task} over to {status}.",
+            "For {task}, the status you want is {status}.",
+        ],
+    ),
+    untitled=dict(
+        train=[
+            "You want a new task for {user} without any title{about}.",
+            "Please add a task for {user} and leave the title empty{about}.",
+            "Create a task for {user}{about}. It needs no title.",
+            "{user} needs one more task, with no title at all{about}.",
+            "You would like a task with a blank title for {user}{about}.",
+            "A task for {user} should be set up{about}, but do not give it a title.",
+            "Put a task on the list of {user}{about}; the title stays empty.",
+            "Could you create a task for {user}{about}? Skip the title.",
+            "You need an untitled task for {user}{about}.",
+            "Set up a nameless task for {user}{about}, please.",
+        ],
+        test=[
+            "Make a task for {user}{about} and leave out the title.",
+            "You are asking for a task for {user} that has no title{about}.",
+            "Please add an untitled entry for {user}{about}.",
+            "For {user}, add a task with an empty title{about}.",
+        ],
+    ),
+    delete=dict(
+        train=[
+            "You want to delete {task}.",
+            "Please remove {task} from the list.",
+            "{task} should be deleted.",
+            "Could you erase {task}?",
+            "You want {task} gone for good.",
+            "Take {task} off the list, please.",
+            "Delete {task}, nobody needs it.",
+            "You would like {task} to be removed.",
+            "You want to get rid of {task}.",
+            "All trace of {task} should be deleted.",
+        ],
+        test=[
+            "Please wipe {task} from the system.",
+            "You are calling to have {task} deleted.",
+            "You no longer want {task} on the list: remove it.",
+            "Drop {task} altogether.",
+        ],
+    ),
+    rename=dict(
+        train=[
+            'You want {task} renamed to "{new}".',
+            'Please change the title of {task} to "{new}".',
+            'The title of {task} should be "{new}".',
+            'Could you rename {task} to "{new}"?',
+            '{task} needs another title: "{new}".',
             'Give {task} the title "{new}", please.',
-        'You would like {task} to be called "{new}".', 'From now on {task} should have the title "{new}".',
+            'You would like {task} to be called "{new}".',
+            'From now on {task} should have the title "{new}".',
             'Retitle {task} as "{new}".',
-        'You need the title of {task} changed to "{new}".'],
-        test=['Please let {task} have the new title "{new}".', 'You are calling to have {task} renamed: "{new}".',
+            'You need the title of {task} changed to "{new}".',
+        ],
+        test=[
+            'Please let {task} have the new title "{new}".',
+            'You are calling to have {task} renamed: "{new}".',
             'The name of {task} is wrong, it should be "{new}".',
-        'Switch the title of {task} to "{new}".']),
-    person=dict(train=['You want to speak to a human agent about {task}.',
-        'Please connect you with a person; it is about {task}.',
-        'You would rather talk to a human about {task}.', 'Could you hand you over to a colleague? It is about {task}.',
-        'You want a real person to look at {task}.', 'Transfer you to somebody about {task}, please.',
-            'You need a human to help with {task}.',
-        'You do not want to talk to a machine about {task}.', 'A person should take care of {task}, not a program.',
-            'Let you speak to staff about {task}.'],
-        test=['You are asking for a human agent because of {task}.',
-            'Please pass you on to a person; the matter is {task}.',
-        'You insist on a human being for {task}.', 'Somebody real should help you with {task}.']))
-MOCK_WORDINGS['status'] = {half: [w.replace('{status}', '{bad}') for w in said] for half,said in MOCK_WORDINGS['update'].items()}
-MOCK_TASK_KINDS = dict(create='do', update='do', both='do', untitled='refuse', status='refuse', delete='transfer',
-    rename='transfer', person='transfer')
-MOCK_REFUSALS = dict(untitled=('each task must have a title', 'must have a title'),
-    status=('the status of a task can only be pending or completed', 'pending or completed'))
-INVALID_STATUSES = dict(train=['cancelled', 'in progress', 'on hold', 'urgent', 'blocked', 'archived'], test=['paused', 'waiting',
-    'rejected', 'delayed'])
-_given = dict(train='Ada Ben Clara David Elif Farid Grace Hugo Ines Jonas Karin Liam'.split(),
-    test='Mira Nils Olga Pavel Rosa Samir'.split())
-_family = dict(train='Adler Brown Costa Dubois Evans Fischer Gupta Haddad Ito'.split(),
-    test='Jensen Kowalski Lopez Moreau Novak'.split())
-_manner = ['You are polite and brief.', 'You keep your answers short.', 'You are calm and precise.']
+            'Switch the title of {task} to "{new}".',
+        ],
+    ),
+    person=dict(
+        train=[
+            "You want to speak to a human agent about {task}.",
+            "Please connect you with a person; it is about {task}.",
+            "You would rather talk to a human about {task}.",
+            "Could you hand you over to a colleague? It is about {task}.",
+            "You want a real person to look at {task}.",
+            "Transfer you to somebody about {task}, please.",
+            "You need a human to help with {task}.",
+            "You do not want to talk to a machine about {task}.",
+            "A person should take care of {task}, not a program.",
+            "Let you speak to staff about {task}.",
+        ],
+        test=[
+            "You are asking for a human agent because of {task}.",
+            "Please pass you on to a person; the matter is {task}.",
+            "You insist on a human being for {task}.",
+            "Somebody real should help you with {task}.",
+        ],
+    ),
+)
+
+# %% ../../nbs/lib/generate/07_mock_tasks.ipynb #7b297d0b
+MOCK_WORDINGS["status"] = {
+    half: [w.replace("{status}", "{bad}") for w in said]
+    for half, said in MOCK_WORDINGS["update"].items()
+}
+MOCK_TASK_KINDS = dict(
+    create="do",
+    update="do",
+    both="do",
+    untitled="refuse",
+    status="refuse",
+    delete="transfer",
+    rename="transfer",
+    person="transfer",
+)
+MOCK_REFUSALS = dict(
+    untitled=("each task must have a title", "must have a title"),
+    status=("the status of a task can only be pending or completed", "pending or completed"),
+)
+INVALID_STATUSES = dict(
+    train=["cancelled", "in progress", "on hold", "urgent", "blocked", "archived"],
+    test=["paused", "waiting", "rejected", "delayed"],
+)
+_given = dict(
+    train=[
+        "Ada",
+        "Ben",
+        "Clara",
+        "David",
+        "Elif",
+        "Farid",
+        "Grace",
+        "Hugo",
+        "Ines",
+        "Jonas",
+        "Karin",
+        "Liam",
+    ],
+    test=["Mira", "Nils", "Olga", "Pavel", "Rosa", "Samir"],
+)
+
+# %% ../../nbs/lib/generate/07_mock_tasks.ipynb #deb8fc4c
+_family = dict(
+    train=["Adler", "Brown", "Costa", "Dubois", "Evans", "Fischer", "Gupta", "Haddad", "Ito"],
+    test=["Jensen", "Kowalski", "Lopez", "Moreau", "Novak"],
+)
+_manner = ["You are polite and brief.", "You keep your answers short.", "You are calm and precise."]
 
 # %% ../../nbs/lib/generate/07_mock_tasks.ipynb #435d2959
 def _things(half):
     "Titles whose things belong to a half"
-    words = sorted(ARGUMENT_VALUES['mock']['title'])
-    return [t for t in words if (int(content_key(re.sub(r'^\w+ ', '', t)[:12], 4), 16) % 3 == 0) == (half == 'test')]
+    words = sorted(ARGUMENT_VALUES["mock"]["title"])
+    return [
+        t
+        for t in words
+        if (int(content_key(re.sub(r"^\w+ ", "", t)[:12], 4), 16) % 3 == 0) == (half == "test")
+    ]
+
 
 def _world(half, rng):
     "Somebody with a few tasks, as the benchmark initialises a database"
-    user = f'user_{rng.randrange(20, 9000)*2+(half == "test")}'
-    name = f'{rng.choice(_given[half])} {rng.choice(_family[half])}'
-    ids = [f'task_{i}' for i in range(2, 2+rng.randrange(1, 5))]
+    user = f"user_{rng.randrange(20, 9000) * 2 + (half == 'test')}"
+    name = f"{rng.choice(_given[half])} {rng.choice(_family[half])}"
+    ids = [f"task_{i}" for i in range(2, 2 + rng.randrange(1, 5))]
     titles = rng.sample(_things(half), len(ids))
-    own = {i: dict(task_id=i, title=t, description=None, status=rng.choice(['pending', 'completed'])) for i,t in zip(ids,
-        titles)}
-    return user, name, own, dict(initialization_data=dict(agent_data=dict(tasks=own, users={user: dict(user_id=user,
-        name=name, tasks=ids)})))
+    own = {
+        i: dict(task_id=i, title=t, description=None, status=rng.choice(["pending", "completed"]))
+        for i, t in zip(ids, titles)
+    }
+    return (
+        user,
+        name,
+        own,
+        dict(
+            initialization_data=dict(
+                agent_data=dict(tasks=own, users={user: dict(user_id=user, name=name, tasks=ids)})
+            )
+        ),
+    )
 
+# %% ../../nbs/lib/generate/07_mock_tasks.ipynb #5d5f576c
 def _acts(kind, user, task, own, title, about):
-    make = dict(name='create_task', arguments=dict(user_id=user,
-        title=title) | (dict(description=about) if about else {}))
-    mark = dict(name='update_task_status', arguments=dict(task_id=task,
-        status='pending' if own[task]['status'] == 'completed' else 'completed'))
+    make = dict(
+        name="create_task",
+        arguments=dict(user_id=user, title=title) | (dict(description=about) if about else {}),
+    )
+    mark = dict(
+        name="update_task_status",
+        arguments=dict(
+            task_id=task, status="pending" if own[task]["status"] == "completed" else "completed"
+        ),
+    )
     return dict(create=[make], update=[mark], both=[make, mark]).get(kind, [])
 
-def _hand_over(said): return dict(name='transfer_to_human_agents', arguments=dict(summary=said), requestor='assistant',
-    compare_args=[])
+
+def _hand_over(said):
+    return dict(
+        name="transfer_to_human_agents",
+        arguments=dict(summary=said),
+        requestor="assistant",
+        compare_args=[],
+    )
+
 
 def _proved(b, kind, said, acts):
     "With what is to be done, said and checked"
-    look = dict(name='get_users', arguments={}, requestor='assistant')
-    if b.kind == 'transfer': b.actions, b.checks = [_hand_over(said)], dict(reward_basis=['DB', 'ACTION'])
-    else: b.actions = [dict(a, requestor='assistant') for a in acts]
-    b.plan = [*([] if kind == 'person' else [look]), *b.actions]
-    if kind in MOCK_REFUSALS: b.proof['refusal'], b.outputs = MOCK_REFUSALS[kind][0], [MOCK_REFUSALS[kind][1]]
+    look = dict(name="get_users", arguments={}, requestor="assistant")
+    if b.kind == "transfer":
+        b.actions, b.checks = [_hand_over(said)], dict(reward_basis=["DB", "ACTION"])
+    else:
+        b.actions = [dict(a, requestor="assistant") for a in acts]
+    b.plan = [*([] if kind == "person" else [look]), *b.actions]
+    if kind in MOCK_REFUSALS:
+        b.proof["refusal"], b.outputs = MOCK_REFUSALS[kind][0], [MOCK_REFUSALS[kind][1]]
     return b
 
+# %% ../../nbs/lib/generate/07_mock_tasks.ipynb #91eb79fa
 def mock_task(
-    kind:str, # one of `MOCK_TASK_KINDS`
-    half:str, # whose words, names and things: `train` or `test`
-    rng # random.Random
-) -> Blueprint: # `do`, `refuse` or `transfer`
+    kind: str,  # one of `MOCK_TASK_KINDS`
+    half: str,  # whose words, names and things: `train` or `test`
+    rng,  # random.Random
+) -> Blueprint:  # `do`, `refuse` or `transfer`
     "Somebody who wants something"
     user, name, own, init = _world(half, rng)
     task, title, new = rng.choice(sorted(own)), *rng.sample(_things(half), 2)
-    about = rng.choice([None, None, *filter(None, ARGUMENT_VALUES['mock']['description'])])
+    about = rng.choice([None, None, *filter(None, ARGUMENT_VALUES["mock"]["description"])])
     acts = _acts(kind, user, task, own, title, about)
-    slots = dict(user=user, task=task, title=title, new=new, bad=rng.choice(INVALID_STATUSES[half]),
-        about=f', described as "{about}"' if about else '',
-        status=next((a['arguments']['status'] for a in acts if 'status' in a['arguments']), ''))
-    said = [rng.choice(MOCK_WORDINGS[k][half]).format(**slots) for k in (('create', 'update') if kind == 'both' else (kind,))]
-    text = ' Also, '.join(s[:1].upper()+s[1:] for s in said).replace(' Also, You', ' Also, you')
-    goal = dict(domain='mock', reason_for_call=text, known_info=f'You are {name}. Your user id is {user}.',
+    slots = dict(
+        user=user,
+        task=task,
+        title=title,
+        new=new,
+        bad=rng.choice(INVALID_STATUSES[half]),
+        about=f', described as "{about}"' if about else "",
+        status=next((a["arguments"]["status"] for a in acts if "status" in a["arguments"]), ""),
+    )
+    said = [
+        rng.choice(MOCK_WORDINGS[k][half]).format(**slots)
+        for k in (("create", "update") if kind == "both" else (kind,))
+    ]
+    text = " Also, ".join(s[:1].upper() + s[1:] for s in said).replace(" Also, You", " Also, you")
+    goal = dict(
+        domain="mock",
+        reason_for_call=text,
+        known_info=f"You are {name}. Your user id is {user}.",
         unknown_info=None,
-        task_instructions=rng.choice(_manner))
-    b = Blueprint('', 'mock', goal, init=init, kind=MOCK_TASK_KINDS[kind], proof=dict(asks=[kind], actor=user, order_matters=False))
+        task_instructions=rng.choice(_manner),
+    )
+    b = Blueprint(
+        "",
+        "mock",
+        goal,
+        init=init,
+        kind=MOCK_TASK_KINDS[kind],
+        proof=dict(asks=[kind], actor=user, order_matters=False),
+    )
     b = _proved(b, kind, text, acts)
-    b.id = f'mock_{kind}_{content_key([b.init, b.goal, b.actions], 12)}'
+    b.id = f"mock_{kind}_{content_key([b.init, b.goal, b.actions], 12)}"
     return b
 
+# %% ../../nbs/lib/generate/07_mock_tasks.ipynb #8ded3c96
 def mock_tasks(
-    n:int, # how many
-    half:str='train', # whose words, names and things: `train` or `test`
-    seed:int=0, # the same seed gives the same errands
-    kinds:tuple=tuple(MOCK_TASK_KINDS) # drawn evenly, in turn
-) -> list[Blueprint]: # none twice, none that repeats a task of the benchmark
+    n: int,  # how many
+    half: str = "train",  # whose words, names and things: `train` or `test`
+    seed: int = 0,  # the same seed gives the same errands
+    kinds: tuple = tuple(MOCK_TASK_KINDS),  # drawn evenly, in turn
+) -> list[Blueprint]:  # none twice, none that repeats a task of the benchmark
     "Errands of all kinds in turn. Raises ValueError on an unknown half or kind"
-    if half not in ('train', 'test'): raise ValueError(f"half is 'train' or 'test', not {half!r}")
-    if alien := set(kinds)-set(MOCK_TASK_KINDS): raise ValueError(f'no kind {min(alien)!r}; there are {", ".join(MOCK_TASK_KINDS)}')
-    rng, out = random.Random(f'{seed}/{half}'), {}
-    for i in range(20*n):
-        if len(out) == n: break
+    if half not in ("train", "test"):
+        raise ValueError(f"half is 'train' or 'test', not {half!r}")
+    if alien := set(kinds) - set(MOCK_TASK_KINDS):
+        raise ValueError(f"no kind {min(alien)!r}; there are {', '.join(MOCK_TASK_KINDS)}")
+    rng, out = random.Random(f"{seed}/{half}"), {}
+    for i in range(20 * n):
+        if len(out) == n:
+            break
         b = mock_task(kinds[len(out) % len(kinds)], half, rng)
-        if not benchmark_leak(b): out.setdefault(b.id, b)
+        if not benchmark_leak(b):
+            out.setdefault(b.id, b)
     return list(out.values())
 
 # %% ../../nbs/lib/generate/07_mock_tasks.ipynb #d24911ee
-def _key(t): return t.goal['reason_for_call'] if isinstance(t.goal, dict) else str(t.goal)
+def _key(t):
+    return t.goal["reason_for_call"] if isinstance(t.goal, dict) else str(t.goal)
 
-def _end(t): return end_state(t.domain, t.init, t.gold or []) and content_key([t.init, end_state(t.domain, t.init,
-    t.gold or [])], 16)
+
+def _end(t):
+    return end_state(t.domain, t.init, t.gold or []) and content_key(
+        [t.init, end_state(t.domain, t.init, t.gold or [])], 16
+    )
+
 
 def shared_tasks(
-    train:list[Task], # whose conversations are learned from
-    test:list[Task] # that are evaluated
-) -> list[str]: # what is shared, in words; empty when nothing is
+    train: list[Task],  # whose conversations are learned from
+    test: list[Task],  # that are evaluated
+) -> list[str]:  # what is shared, in words; empty when nothing is
     "Tasks that are in both, by id, by words and by start and end of the database"
     out = []
-    for name,f in (('id', lambda t: t.id), ('words', _key), ('state', _end)):
-        seen = {f(t) for t in train}-{''}
-        out += [f'{name}: {t.id}' for t in test if f(t) in seen]
+    for name, f in (("id", lambda t: t.id), ("words", _key), ("state", _end)):
+        seen = {f(t) for t in train} - {""}
+        out += [f"{name}: {t.id}" for t in test if f(t) in seen]
     return out
 
+
 def check_disjoint(
-    train:list[Task], # whose conversations are learned from
-    test:list[Task] # that are evaluated
-) -> int: # tasks compared
+    train: list[Task],  # whose conversations are learned from
+    test: list[Task],  # that are evaluated
+) -> int:  # tasks compared
     "Check that nothing tested was trained on. Raises ValueError with what is shared"
-    if bad := shared_tasks(train,
-        test): raise ValueError(f'{len(bad)} of {len(test)} evaluation tasks are in the training data, the first by {bad[0]}')
-    return len(train)+len(test)
+    if bad := shared_tasks(train, test):
+        raise ValueError(
+            f"{len(bad)} of {len(test)} evaluation tasks are in the training data, the first "
+            f"by {bad[0]}"
+        )
+    return len(train) + len(test)
 
 # %% ../../nbs/lib/generate/07_mock_tasks.ipynb #02d5e0cf
 def _wrong(a, rng):
     "An action with one argument off"
-    k = rng.choice([k for k in a['arguments'] if k in ('title', 'status', 'task_id', 'user_id')])
-    v = a['arguments'][k]
-    new = dict(title=lambda: v.rsplit(' ', 1)[0], status=lambda: dict(pending='completed', completed='pending')[v],
-        task_id=lambda: 'task_1', user_id=lambda: 'user_1')[k]()
-    return dict(a, arguments=a['arguments'] | {k: new})
+    k = rng.choice([k for k in a["arguments"] if k in ("title", "status", "task_id", "user_id")])
+    v = a["arguments"][k]
+    new = dict(
+        title=lambda: v.rsplit(" ", 1)[0],
+        status=lambda: dict(pending="completed", completed="pending")[v],
+        task_id=lambda: "task_1",
+        user_id=lambda: "user_1",
+    )[k]()
+    return dict(a, arguments=a["arguments"] | {k: new})
+
 
 def inject_plan_error(
-    task:Task, # as the clerk would play it, all actions as its gold
-    rng # random.Random
-) -> tuple[Task, str]: # as a careless clerk would, and how it slips
+    task: Task,  # as the clerk would play it, all actions as its gold
+    rng,  # random.Random
+) -> tuple[Task, str]:  # as a careless clerk would, and how it slips
     "A task with an error in its plan"
-    acts = [a for a in task.gold or [] if a['name'] != 'get_users']
-    look = [a for a in task.gold or [] if a['name'] == 'get_users']
-    make = [dict(action_id='slip', requestor='assistant', name='update_task_status', arguments=dict(task_id='task_1',
-        status='completed'), info=None, compare_args=None)]
-    if not acts: return replace(task, gold=look+make, about={}), 'obliged'
-    if acts[0]['name'].startswith('transfer'):
-        how = rng.choice(['ignored', 'obliged'])
-        return replace(task, gold=look+(make if how == 'obliged' else []), about={}), how
-    how = rng.choice(['wrong', 'wrong', 'forgotten', 'refused'])
-    if how == 'wrong': return replace(task, gold=look+[_wrong(acts[0], rng), *acts[1:]]), how
-    return replace(task, gold=look+(acts[1:] if how == 'forgotten' else []), about={}), how
+    acts = [a for a in task.gold or [] if a["name"] != "get_users"]
+    look = [a for a in task.gold or [] if a["name"] == "get_users"]
+    make = [
+        dict(
+            action_id="slip",
+            requestor="assistant",
+            name="update_task_status",
+            arguments=dict(task_id="task_1", status="completed"),
+            info=None,
+            compare_args=None,
+        )
+    ]
+    if not acts:
+        return replace(task, gold=look + make, about={}), "obliged"
+    if acts[0]["name"].startswith("transfer"):
+        how = rng.choice(["ignored", "obliged"])
+        return replace(task, gold=look + (make if how == "obliged" else []), about={}), how
+    how = rng.choice(["wrong", "wrong", "forgotten", "refused"])
+    if how == "wrong":
+        return replace(task, gold=look + [_wrong(acts[0], rng), *acts[1:]]), how
+    return replace(task, gold=look + (acts[1:] if how == "forgotten" else []), about={}), how
 
+# %% ../../nbs/lib/generate/07_mock_tasks.ipynb #3328ad08
 class NoisyAgent(VerbalOracleAgent):
     "A clerk that errs at a known rate, by the episode's seed"
-    def __init__(self,
-        rate:float=1/3, # of conversations
-        brisk:bool=False # as in `verbal_turns`
+
+    def __init__(
+        self,
+        rate: float = 1 / 3,  # of conversations
+        brisk: bool = False,  # as in `verbal_turns`
     ):
         super().__init__(brisk)
-        self.rate, self.name = rate, f'scripted:slipping-{rate:.3g}'
+        self.rate, self.name = rate, f"scripted:slipping-{rate:.3g}"
 
     def _next(self, ep):
-        rng = random.Random(f'{ep.seed}/slip')
-        if 'slip' not in ep.memo: ep.memo['slip'], ep.memo['how'] = inject_plan_error(ep.task,
-            rng) if rng.random() < self.rate else (ep.task, '')
-        whole, ep.task = ep.task, ep.memo['slip']
-        try: return super()._next(ep)
-        finally: ep.task = whole
+        rng = random.Random(f"{ep.seed}/slip")
+        if "slip" not in ep.memo:
+            ep.memo["slip"], ep.memo["how"] = (
+                inject_plan_error(ep.task, rng) if rng.random() < self.rate else (ep.task, "")
+            )
+        whole, ep.task = ep.task, ep.memo["slip"]
+        try:
+            return super()._next(ep)
+        finally:
+            ep.task = whole

@@ -26,7 +26,7 @@ from .toucan import generate as _toucan
 from ..models.durable import DurableLLM
 from ..models.journal import Journal
 from ..models.llm import make_llm
-from ..tau2.agents import LLMAgent, LLMUser, SCRIPTED_POLICIES, scripted_policy
+from ..tau2.agents import SCRIPTED_POLICIES, LLMAgent, LLMUser, scripted_policy
 from ..tau2.database import DOMAINS
 from ..tau2.env import tasks, tools
 from ..tau2.replay import is_tool_error, tool_kind
@@ -36,331 +36,515 @@ from ..verify.gates import Funnel, execution, filter_by_gates, outcome, schema
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #0acbe6e4
 class Role:
     "A model in a role; counts what it uses"
-    def __init__(self, llm, role): self.llm, self.role, self.usage, self.asked = llm, role, Usage(), 0
-    def __repr__(self): return f'Role({self.role}, {self.name!r})'
+
+    def __init__(self, llm, role):
+        self.llm, self.role, self.usage, self.asked = llm, role, Usage(), 0
+
+    def __repr__(self):
+        return f"Role({self.role}, {self.name!r})"
 
     @property
-    def name(self): return self.llm.name
+    def name(self):
+        return self.llm.name
 
-    def __call__(self, chats, **kw): # as every LLM
+    def __call__(self, chats, **kw):  # as every LLM
         out = self.llm(chats, **kw)
         self.usage = sum((r.usage for row in out for r in row), self.usage)
         self.asked += sum(map(len, out))
         return out
 
-def is_script(
-    spec:str # a role's word
-) -> bool: # no model is meant
-    "Is a script to play the role?"
-    return spec in ('', 'scripted') or spec in SCRIPTED_POLICIES
 
+def is_script(
+    spec: str,  # a role's word
+) -> bool:  # no model is meant
+    "Is a script to play the role?"
+    return spec in ("", "scripted") or spec in SCRIPTED_POLICIES
+
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #7467537a
 class RoleAssignment:
     "The roles of a run. Raises ValueError on a word that names nobody"
-    def __init__(self,
-        folder:Path, # where the journal of calls is kept
-        judges:list=(), # words, one a judge
-        maxtok:int=0, # new tokens an answer, at most; 0: each generator's own limit
-        **roles # role -> word
+
+    def __init__(
+        self,
+        folder: Path,  # where the journal of calls is kept
+        judges: list = (),  # words, one a judge
+        maxtok: int = 0,  # new tokens an answer, at most; 0: each generator's own limit
+        **roles,  # role -> word
     ):
         self.words, self.folder, self.maxtok, self.journal = roles, Path(folder), maxtok, None
         self._made, self._loops = {}, []
-        self.judges = tuple(self._role(w, 'judge') for w in judges)
-        if None in self.judges: raise ValueError('a judge is a model: no script has an opinion')
-        self.models = {r: None if is_script(w) else self._role(w, r) for r,w in roles.items()}
+        self.judges = tuple(self._role(w, "judge") for w in judges)
+        if None in self.judges:
+            raise ValueError("a judge is a model: no script has an opinion")
+        self.models = {r: None if is_script(w) else self._role(w, r) for r, w in roles.items()}
 
     def _role(self, spec, role):
-        if is_script(spec): return None
-        if not self.journal: self.journal = Journal(self.folder/'calls.sqlite')
+        if is_script(spec):
+            return None
+        if not self.journal:
+            self.journal = Journal(self.folder / "calls.sqlite")
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore') # of progress bars that a notebook cannot draw
-            if spec not in self._made: self._made[spec] = DurableLLM(make_llm(spec), self.journal, role)
+            warnings.simplefilter("ignore")  # of progress bars that a notebook cannot draw
+            if spec not in self._made:
+                self._made[spec] = DurableLLM(make_llm(spec), self.journal, role)
         return Role(self._made[spec].as_role(role), role)
 
-    def __enter__(self): return self
-    def __exit__(self, *_):
-        for c in self._made.values(): c.close()
+    def __enter__(self):
+        return self
 
-    def llm(self,
-        role:str # such as `teacher`
-    ): # None for a script
+    def __exit__(self, *_):
+        for c in self._made.values():
+            c.close()
+
+    def llm(
+        self,
+        role: str,  # such as `teacher`
+    ):  # None for a script
         "The model that plays a role"
         return self.models.get(role)
 
-    def policy(self,
-        role:str # `agent` or `user`
-    ): # policy of a rollout; None where the generator's own script plays
+    def policy(
+        self,
+        role: str,  # `agent` or `user`
+    ):  # policy of a rollout; None where the generator's own script plays
         "Who plays a side of the conversation"
-        word, model = self.words.get(role, 'scripted'), self.models.get(role)
-        if model: return dict(agent=LLMAgent, user=LLMUser)[role](model, maxtok=self.maxtok or 1024)
+        word, model = self.words.get(role, "scripted"), self.models.get(role)
+        if model:
+            return dict(agent=LLMAgent, user=LLMUser)[role](model, maxtok=self.maxtok or 1024)
         return scripted_policy(word) if word in SCRIPTED_POLICIES else None
 
-    def used(self) -> list[dict]: # role, model, asked, and the Usage
+    def used(self) -> list[dict]:  # role, model, asked, and the Usage
         "What each role that a model plays has used"
         played = [*filter(None, self.models.values()), *self.judges]
         return [dict(role=m.role, model=m.name, asked=m.asked, usage=m.usage) for m in played]
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #e9eecf70
 def sample_tasks(
-    domains, # τ² domain names
-    n:int, # tasks of each; 0: all
-    split:str='base', # the benchmark's
-    solo:bool=False, # only those that can be played without a user
-    seed:int=0 # draws them
-) -> list: # tasks, in the benchmark's order
+    domains,  # τ² domain names
+    n: int,  # tasks of each; 0: all
+    split: str = "base",  # the benchmark's
+    solo: bool = False,  # only those that can be played without a user
+    seed: int = 0,  # draws them
+) -> list:  # tasks, in the benchmark's order
     "Benchmark tasks drawn by chance. Raises ValueError when there are none"
     out = []
     for d in domains:
         ts = [t for t in tasks(d, split) if supports_solo(t) or not solo]
-        out += [ts[i] for i in sorted(random.Random(seed).sample(range(len(ts)), min(n or len(ts), len(ts))))]
-    if out: return out
-    raise ValueError(f'no task of {" ".join(domains)} can be played solo; those of mock and telecom can')
+        out += [
+            ts[i]
+            for i in sorted(random.Random(seed).sample(range(len(ts)), min(n or len(ts), len(ts))))
+        ]
+    if out:
+        return out
+    raise ValueError(
+        f"no task of {' '.join(domains)} can be played solo; those of mock and telecom can"
+    )
 
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #b3df44a4
 def _benchmark(cast, domains, n, seed, jobs, o):
     "Rollouts of benchmark tasks, those that earn the reward kept"
-    chosen = sample_tasks(domains, n, o.get('split', 'base'), o.get('solo', False), seed)
-    sides = [cast.policy(k) or scripted_policy(f'scripted:{w}') for k,w in (('agent', 'oracle'), ('user', 'user'))]
-    kw = {k: o[k] for k in ('solo', 'trials', 'max_steps') if k in o}
+    chosen = sample_tasks(domains, n, o.get("split", "base"), o.get("solo", False), seed)
+    sides = [
+        cast.policy(k) or scripted_policy(f"scripted:{w}")
+        for k, w in (("agent", "oracle"), ("user", "user"))
+    ]
+    kw = {k: o[k] for k in ("solo", "trials", "max_steps") if k in o}
     trajs = rollout(chosen, *sides, seed=seed, **kw)
-    ended = [t for t in trajs if t.stop in ('agent_stop', 'user_stop')]
+    ended = [t for t in trajs if t.stop in ("agent_stop", "user_stop")]
     for t in trajs:
-        if t not in ended: t.info['rejected'] = f'ending: {t.stop}'+(f', {t.info["why"]}' if t.info.get('why') else '')
-    lost = [t for t in trajs if 'rejected' in t.info]
-    return Funnel([], lost, dict(ending=(len(trajs), len(ended))))+filter_by_gates(ended, (schema, execution, outcome), jobs)
+        if t not in ended:
+            t.info["rejected"] = f"ending: {t.stop}" + (
+                f", {t.info['why']}" if t.info.get("why") else ""
+            )
+    lost = [t for t in trajs if "rejected" in t.info]
+    return Funnel([], lost, dict(ending=(len(trajs), len(ended)))) + filter_by_gates(
+        ended, (schema, execution, outcome), jobs
+    )
+
 
 def _blueprints(cast, domains, n, seed, jobs, o):
-    kw = {k: o[k] for k in ('writes', 'refuse', 'ideas', 'attempts', 'rounds', 'split') if k in o}
-    roles = dict(author=cast.llm('teacher'), judges=cast.judges, agent=cast.policy('agent'), user=cast.policy('user'))
-    return _apigen_mt(n, tuple(domains), seed=seed, jobs=1 if any(roles.values()) else jobs, **roles, **kw)
+    kw = {k: o[k] for k in ("writes", "refuse", "ideas", "attempts", "rounds", "split") if k in o}
+    roles = dict(
+        author=cast.llm("teacher"),
+        judges=cast.judges,
+        agent=cast.policy("agent"),
+        user=cast.policy("user"),
+    )
+    return _apigen_mt(
+        n, tuple(domains), seed=seed, jobs=1 if any(roles.values()) else jobs, **roles, **kw
+    )
+
 
 def _dialogues(cast, domains, n, seed, jobs, o):
-    kw = {k: o[k] for k in ('seeds', 'writes', 'tries') if o.get(k)}
-    more = dict(maxtok=cast.maxtok) if cast.llm('teacher') and cast.maxtok else {}
-    who = dict(teacher=cast.llm('teacher'), judges=cast.judges, mode=o.get('mode', 'simulated'))
+    kw = {k: o[k] for k in ("seeds", "writes", "tries") if o.get(k)}
+    more = dict(maxtok=cast.maxtok) if cast.llm("teacher") and cast.maxtok else {}
+    who = dict(teacher=cast.llm("teacher"), judges=cast.judges, mode=o.get("mode", "simulated"))
     return _simia(n, tuple(domains), seed=seed, **who, **kw, **more)
 
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #526eb523
 def _questions(cast, domains, n, seed, jobs, o):
-    kw = {k: o[k] for k in ('irrelevant', 'multiturn', 'split') if k in o}
-    where = tuple(o.get('servers') or [f'tau2:{d}' for d in domains])
-    roles = cast.llm('teacher'), cast.llm('agent'), cast.judges
+    kw = {k: o[k] for k in ("irrelevant", "multiturn", "split") if k in o}
+    where = tuple(o.get("servers") or [f"tau2:{d}" for d in domains])
+    roles = cast.llm("teacher"), cast.llm("agent"), cast.judges
     return _toucan(n, where, *roles, seed=seed, maxtok=cast.maxtok or 1024, **kw)
 
-GENERATOR_OPTIONS = ('ideas writes refuse attempts rounds split mode seeds tries servers irrelevant multiturn solo trials '
-           'max_steps').split()
+
+GENERATOR_OPTIONS = [
+    "ideas",
+    "writes",
+    "refuse",
+    "attempts",
+    "rounds",
+    "split",
+    "mode",
+    "seeds",
+    "tries",
+    "servers",
+    "irrelevant",
+    "multiturn",
+    "solo",
+    "trials",
+    "max_steps",
+]
 GENERATORS = dict(benchmark=_benchmark, apigen_mt=_blueprints, simia=_dialogues, toucan=_questions)
 
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #7f1a355e
 def run_generator(
-    method:str, # one of `GENERATORS`
-    cast:RoleAssignment, # who plays what
-    domains, # τ² domain names
-    n:int, # kept conversations; for `benchmark`, tasks of each domain
-    seed:int=0, # decides everything that is drawn
-    jobs:int|None=1, # processes, where no model takes part; None: one per core
-    **o # `GENERATOR_OPTIONS`, each known to some methods
-) -> Funnel: # kept and rejected, stages, usage
+    method: str,  # one of `GENERATORS`
+    cast: RoleAssignment,  # who plays what
+    domains,  # τ² domain names
+    n: int,  # kept conversations; for `benchmark`, tasks of each domain
+    seed: int = 0,  # decides everything that is drawn
+    jobs: int | None = 1,  # processes, where no model takes part; None: one per core
+    **o,  # `GENERATOR_OPTIONS`, each known to some methods
+) -> Funnel:  # kept and rejected, stages, usage
     "Conversations by one of the methods. Raises ValueError on an unknown method, domain or option"
-    if new := o.keys()-set(GENERATOR_OPTIONS): raise ValueError(f'no option {min(new)!r}; there are {", ".join(GENERATOR_OPTIONS)}')
-    if method not in GENERATORS: raise ValueError(f'no method {method!r}; there are {", ".join(GENERATORS)}')
+    if new := o.keys() - set(GENERATOR_OPTIONS):
+        raise ValueError(f"no option {min(new)!r}; there are {', '.join(GENERATOR_OPTIONS)}")
+    if method not in GENERATORS:
+        raise ValueError(f"no method {method!r}; there are {', '.join(GENERATORS)}")
     alien = [d for d in domains if d not in DOMAINS]
-    if alien or not domains: raise ValueError(f'no τ² domain {(alien or [""])[0]!r}; there are {", ".join(DOMAINS)}')
+    if alien or not domains:
+        raise ValueError(f"no τ² domain {(alien or [''])[0]!r}; there are {', '.join(DOMAINS)}")
     return GENERATORS[method](cast, domains, n, seed, jobs, o)
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #f9fdeafc
-_proposed = dict(blueprints=('runs', 'format of ideas'), questions=('asked',)) # what is proposed -> its first stage
-_ready = 'committee', 'leak', 'not in the test', 'usable ideas', 'new' # the last stage before a conversation, as far as there is
-_held = 'written', 'finished', 'ending' # the first stage of conversations
+_proposed = dict(
+    blueprints=("runs", "format of ideas"), questions=("asked",)
+)  # what is proposed -> its first stage
+_ready = (
+    "committee",
+    "leak",
+    "not in the test",
+    "usable ideas",
+    "new",
+)  # the last stage before a conversation, as far as there is
+_held = "written", "finished", "ending"  # the first stage of conversations
+
 
 def _proposals(s):
-    for name,firsts in _proposed.items():
+    for name, firsts in _proposed.items():
         ends = [s[k][1] for k in _ready if k in s]
         tried = [s[k][0] for k in firsts if k in s]
-        if tried and ends: yield name, tried[0], ends[0]
+        if tried and ends:
+            yield name, tried[0], ends[0]
+
 
 def _conversations(f):
-    if 'conversation' in f.stages: return [('conversation', *f.stages['conversation'])]
-    return [('conversation', f.stages[k][0], len(f.kept)) for k in _held if k in f.stages][:1]
+    if "conversation" in f.stages:
+        return [("conversation", *f.stages["conversation"])]
+    return [("conversation", f.stages[k][0], len(f.kept)) for k in _held if k in f.stages][:1]
 
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #79490eab
 def yield_shares(
-    f:Funnel # of any generator
-) -> list[dict]: # stage (`blueprints` or `questions`, `conversation`), n_in, n_out, and the share as value, lo, hi, n
-    "The shares of proposals and of conversations that survive, as far as a generator has such stages"
+    f: Funnel,  # of any generator
+) -> list[
+    dict
+    # stage (`blueprints` or `questions`, `conversation`), n_in, n_out, and the share as value, lo,
+    # hi,
+    # n
+]:
+    """The shares of proposals and of conversations that survive, as far as a generator has such
+    stages
+    """
     out = [*_proposals(f.stages), *_conversations(f)]
-    return [dict(stage=k, n_in=a, n_out=b, **wilson(min(a, b), a).row()) for k,a,b in out]
+    return [dict(stage=k, n_in=a, n_out=b, **wilson(min(a, b), a).row()) for k, a, b in out]
+
 
 def funnel_rows(
-    f:Funnel # of any generator
-) -> list[dict]: # stage, part (`passed` or `stopped`), value, in order
+    f: Funnel,  # of any generator
+) -> list[dict]:  # stage, part (`passed` or `stopped`), value, in order
     "What each stage lets through and stops; one that adds stops nothing"
-    return [dict(stage=k, part=p, value=v) for k,(a,b) in f.stages.items() for p,v in (('passed', b), ('stopped', max(0, a-b)))]
+    return [
+        dict(stage=k, part=p, value=v)
+        for k, (a, b) in f.stages.items()
+        for p, v in (("passed", b), ("stopped", max(0, a - b)))
+    ]
+
 
 def published_yields(
-    rows:list[dict] # from `yield_shares`
-) -> list[dict]: # stage, value, what, ref
+    rows: list[dict],  # from `yield_shares`
+) -> list[dict]:  # stage, value, what, ref
     "What papers state for the same stages"
-    return [p for p in PUBLISHED_YIELDS if p['stage'] in {r['stage'] for r in rows}]
+    return [p for p in PUBLISHED_YIELDS if p["stage"] in {r["stage"] for r in rows}]
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #6d588ea5
 def count_writes(
-    t:Trajectory # any
-) -> int|None: # None outside τ²'s domains, where nobody knows
+    t: Trajectory,  # any
+) -> int | None:  # None outside τ²'s domains, where nobody knows
     "State-changing calls that went through, of both sides"
-    if t.task.domain not in DOMAINS: return None
-    if 'writes' in t.info.get('verify', {}): return t.info['verify']['writes']
-    said = {m.call_id: m for m in t.messages if m.role == 'tool'}
-    return sum(tool_kind(t.task.domain, c.name, c.by, t.solo) == 'write' and c.id in said and not is_tool_error(said[c.id])
-               for c in t.calls)
+    if t.task.domain not in DOMAINS:
+        return None
+    if "writes" in t.info.get("verify", {}):
+        return t.info["verify"]["writes"]
+    said = {m.call_id: m for m in t.messages if m.role == "tool"}
+    return sum(
+        tool_kind(t.task.domain, c.name, c.by, t.solo) == "write"
+        and c.id in said
+        and not is_tool_error(said[c.id])
+        for c in t.calls
+    )
+
 
 def shape_rows(
-    trajs:list[Trajectory], # of one outcome
-    outcome:str='kept' # what became of them
-) -> list[dict]: # domain, task, outcome, turns, calls, writes, kind
+    trajs: list[Trajectory],  # of one outcome
+    outcome: str = "kept",  # what became of them
+) -> list[dict]:  # domain, task, outcome, turns, calls, writes, kind
     "A row a conversation"
-    return [dict(domain=t.task.domain or t.source, task=t.task.id, outcome=outcome, turns=len(t.messages), calls=len(t.calls),
-                 writes=count_writes(t), kind=t.info.get('kind', '')) for t in trajs]
+    return [
+        dict(
+            domain=t.task.domain or t.source,
+            task=t.task.id,
+            outcome=outcome,
+            turns=len(t.messages),
+            calls=len(t.calls),
+            writes=count_writes(t),
+            kind=t.info.get("kind", ""),
+        )
+        for t in trajs
+    ]
 
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #1d3b993f
 def count_histogram(
-    rows:list[dict], # from `shape_rows`
-    what:str, # a column of whole numbers
-    most:int=6 # from which on they are counted together
-) -> list[dict]: # domain, the column, value (conversations)
+    rows: list[dict],  # from `shape_rows`
+    what: str,  # a column of whole numbers
+    most: int = 6,  # from which on they are counted together
+) -> list[dict]:  # domain, the column, value (conversations)
     "How many conversations have how much of something, by domain"
-    many = Counter((r['domain'], min(r[what], most)) for r in rows if r[what] is not None)
-    name = lambda k: f'{k} or more' if k == most else str(k)
-    order = list(dict.fromkeys(r['domain'] for r in rows))
-    return [{'domain': d, what: name(k), 'value': v} for (d,k),v in
-            sorted(many.items(), key=lambda x: (x[0][1], order.index(x[0][0])))]
+    many = Counter((r["domain"], min(r[what], most)) for r in rows if r[what] is not None)
+
+    def name(k):
+        return f"{k} or more" if k == most else str(k)
+
+    order = list(dict.fromkeys(r["domain"] for r in rows))
+    return [
+        {"domain": d, what: name(k), "value": v}
+        for (d, k), v in sorted(many.items(), key=lambda x: (x[0][1], order.index(x[0][0])))
+    ]
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #acfda7b3
 def _offered(trajs, d, by, solo):
     "Names of tools: the domain's, else what the conversations themselves offer"
-    if d in DOMAINS: return [t['function']['name'] for t in tools(d, by, solo)]
-    if by == 'user': return []
-    return list(dict.fromkeys(s['function']['name'] for t in trajs if t.task.domain == d and t.calls for s in t.tools))
+    if d in DOMAINS:
+        return [t["function"]["name"] for t in tools(d, by, solo)]
+    if by == "user":
+        return []
+    return list(
+        dict.fromkeys(
+            s["function"]["name"] for t in trajs if t.task.domain == d and t.calls for s in t.tools
+        )
+    )
+
 
 def tool_coverage(
-    trajs:list[Trajectory], # kept
-    domains=(), # domains that should be there; others that are come after them
-    users:bool=True # users have tools too, where the domain has some for them
-) -> list[dict]: # domain, by, kind (`all tools`, `tools that write`), n, value, unused
+    trajs: list[Trajectory],  # kept
+    domains=(),  # domains that should be there; others that are come after them
+    users: bool = True,  # users have tools too, where the domain has some for them
+) -> list[dict]:  # domain, by, kind (`all tools`, `tools that write`), n, value, unused
     "The share of tools that are called"
     solo, out = any(t.solo for t in trajs), []
     called = {(t.task.domain, c.by, c.name) for t in trajs for c in t.calls}
     for d in dict.fromkeys([*domains, *(t.task.domain for t in trajs)]):
-        for by in ('assistant', 'user')[:1+users]:
+        for by in ("assistant", "user")[: 1 + users]:
             names = _offered(trajs, d, by, solo)
-            writes = [n for n in names if d in DOMAINS and tool_kind(d, n, by, solo) == 'write']
-            for kind,own in (('all tools', names), ('tools that write', writes)):
+            writes = [n for n in names if d in DOMAINS and tool_kind(d, n, by, solo) == "write"]
+            for kind, own in (("all tools", names), ("tools that write", writes)):
                 used = [n for n in own if (d, by, n) in called]
-                if own: out.append(dict(domain=d or 'several', by=by, kind=kind, n=len(own), value=len(used)/len(own),
-                                        unused=' '.join(sorted(set(own)-set(used)))))
+                if own:
+                    out.append(
+                        dict(
+                            domain=d or "several",
+                            by=by,
+                            kind=kind,
+                            n=len(own),
+                            value=len(used) / len(own),
+                            unused=" ".join(sorted(set(own) - set(used))),
+                        )
+                    )
     return out
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #821e638b
-def _grams(words, n): return list(zip(*(words[i:] for i in range(n))))
+def _grams(words, n):
+    return list(zip(*(words[i:] for i in range(n))))
+
 
 def corpus_distinct_n(
-    texts:list[str], # one a conversation
-    n:int=2, # words in an n-gram
-    budget:int=1000, # words in a sample
-    draws:int=100, # samples, each of texts in a new order
-    seed:int=0 # of the orders
-) -> Estimate: # NaN when the texts have fewer words than the budget
+    texts: list[str],  # one a conversation
+    n: int = 2,  # words in an n-gram
+    budget: int = 1000,  # words in a sample
+    draws: int = 100,  # samples, each of texts in a new order
+    seed: int = 0,  # of the orders
+) -> Estimate:  # NaN when the texts have fewer words than the budget
     "Distinct n-grams over n-grams (Li et al. 2016), in samples of equally many words"
-    rng, split, out = random.Random(seed), [re.findall(r'\w+', t.lower()) for t in texts], []
-    if sum(map(len, split)) < budget: return Estimate(n=len(texts))
+    rng, split, out = random.Random(seed), [re.findall(r"\w+", t.lower()) for t in texts], []
+    if sum(map(len, split)) < budget:
+        return Estimate(n=len(texts))
     for _ in range(draws):
         words, left = [], rng.sample(split, len(split))
-        while len(words) < budget: words += left.pop()
+        while len(words) < budget:
+            words += left.pop()
         g = _grams(words[:budget], n)
-        out.append(len(set(g))/len(g))
+        out.append(len(set(g)) / len(g))
     out.sort()
-    return Estimate(sum(out)/draws, out[int(.025*draws)], out[min(draws-1, int(.975*draws))], len(texts))
+    return Estimate(
+        sum(out) / draws,
+        out[int(0.025 * draws)],
+        out[min(draws - 1, int(0.975 * draws))],
+        len(texts),
+    )
 
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #060cea63
 def self_similarity(
-    texts:list[str], # one a conversation
-    embed=embed_lexical, # texts -> unit rows
-    most:int=500, # texts looked at, drawn by chance
-    seed:int=0 # of that
-) -> Estimate: # mean of the highest cosine to another text; bootstrap over texts
+    texts: list[str],  # one a conversation
+    embed=embed_lexical,  # texts -> unit rows
+    most: int = 500,  # texts looked at, drawn by chance
+    seed: int = 0,  # of that
+) -> Estimate:  # mean of the highest cosine to another text; bootstrap over texts
     "How much texts repeat each other"
     import numpy as np
+
     some = random.Random(seed).sample(texts, min(most, len(texts)))
-    if len(some) < 2: return Estimate(n=len(some))
+    if len(some) < 2:
+        return Estimate(n=len(some))
     x = embed(some)
     near = x @ x.T
     np.fill_diagonal(near, -1)
     return bootstrap(near.max(1), draws=500, seed=seed)
 
-def role_text(
-    t:Trajectory, # any
-    role:str='user' # whose words
-) -> str: # without tool calls and answers
-    "What one side says"
-    return ' '.join(m.content for m in t.messages if m.role == role and m.content)
 
+def role_text(
+    t: Trajectory,  # any
+    role: str = "user",  # whose words
+) -> str:  # without tool calls and answers
+    "What one side says"
+    return " ".join(m.content for m in t.messages if m.role == role and m.content)
+
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #4fdf8e1a
 def diversity_rows(
-    trajs:list[Trajectory], # kept
-    seed:int=0 # of samples
-) -> list[dict]: # by, measure, and the estimate as value, lo, hi, n
+    trajs: list[Trajectory],  # kept
+    seed: int = 0,  # of samples
+) -> list[dict]:  # by, measure, and the estimate as value, lo, hi, n
     "Distinct-1, distinct-2 and self-similarity of what users and agents say"
     out = []
-    for role,name in (('user', 'user'), ('assistant', 'agent')):
+    for role, name in (("user", "user"), ("assistant", "agent")):
         texts = [w for t in trajs if (w := role_text(t, role))]
-        measures = {'distinct-1': corpus_distinct_n(texts, 1, seed=seed), 'distinct-2': corpus_distinct_n(texts, 2, seed=seed),
-                    'self similarity': self_similarity(texts, seed=seed)}
-        out += [dict(by=name, measure=k, **e.row()) for k,e in measures.items()]
+        measures = {
+            "distinct-1": corpus_distinct_n(texts, 1, seed=seed),
+            "distinct-2": corpus_distinct_n(texts, 2, seed=seed),
+            "self similarity": self_similarity(texts, seed=seed),
+        }
+        out += [dict(by=name, measure=k, **e.row()) for k, e in measures.items()]
     return out
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #eea4f0b2
-_sized = re.compile(r'(?<![a-z\d.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z\d])', re.I)
+_sized = re.compile(r"(?<![a-z\d.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z\d])", re.I)
+
 
 def parse_model_size(
-    model:str # name as records have it
-) -> float|None: # number of weights; None when nobody says
+    model: str,  # name as records have it
+) -> float | None:  # number of weights; None when nobody says
     "How large a model is, by the size in its name"
-    m = _sized.search(model.replace('_', '-'))
-    return float(m[1])*dict(b=1e9, m=1e6)[m[2].lower()] if m else None
+    m = _sized.search(model.replace("_", "-"))
+    return float(m[1]) * dict(b=1e9, m=1e6)[m[2].lower()] if m else None
+
 
 def generation_flops(
-    usage:Usage, # tokens; those from a prefix cache cost nothing
-    model:str # name as records have it
-) -> float|None: # floating point operations; None when the size is unknown
+    usage: Usage,  # tokens; those from a prefix cache cost nothing
+    model: str,  # name as records have it
+) -> float | None:  # floating point operations; None when the size is unknown
     "About 2·N for each token read or written"
     n = parse_model_size(model)
-    return None if n is None else 2*n*(usage.inp-usage.cached+usage.out)
+    return None if n is None else 2 * n * (usage.inp - usage.cached + usage.out)
 
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #62f5680c
 def role_costs(
-    used:list[dict], # role, model, asked, usage: as `generators.Cast.used` gives it
-    kept:int # conversations
-) -> list[dict]: # role, model, calls, tokens, USD and FLOPs, in all and for each that was kept
-    "What every role took. Nothing is divided by nothing: with nothing kept, cost per kept is unknown"
-    each = lambda v: v/kept if kept and v is not None else None
+    used: list[dict],  # role, model, asked, usage: as `generators.Cast.used` gives it
+    kept: int,  # conversations
+) -> list[dict]:  # role, model, calls, tokens, USD and FLOPs, in all and for each that was kept
+    """What every role took.
+
+    Nothing is divided by nothing: with nothing kept, cost per kept is unknown
+    """
+
+    def each(v):
+        return v / kept if kept and v is not None else None
+
     def row(r):
-        u, m = r['usage'], r['model']
+        u, m = r["usage"], r["model"]
         money, ops = cost(u, m), generation_flops(u, m)
-        return dict(role=r['role'], model=m, calls=r['asked'], tokens_in=u.inp, tokens_out=u.out, seconds=round(u.seconds, 1),
-            usd=money, flops=ops, usd_per_kept=each(money), flops_per_kept=each(ops), tokens_per_kept=each(u.inp+u.out))
-    return [row(r) for r in used] or [dict(role='all', model='scripted', calls=0, tokens_in=0, tokens_out=0, seconds=0.,
-        usd=0., flops=0., usd_per_kept=each(0.), flops_per_kept=each(0.), tokens_per_kept=each(0))]
+        return dict(
+            role=r["role"],
+            model=m,
+            calls=r["asked"],
+            tokens_in=u.inp,
+            tokens_out=u.out,
+            seconds=round(u.seconds, 1),
+            usd=money,
+            flops=ops,
+            usd_per_kept=each(money),
+            flops_per_kept=each(ops),
+            tokens_per_kept=each(u.inp + u.out),
+        )
+
+    return [row(r) for r in used] or [
+        dict(
+            role="all",
+            model="scripted",
+            calls=0,
+            tokens_in=0,
+            tokens_out=0,
+            seconds=0.0,
+            usd=0.0,
+            flops=0.0,
+            usd_per_kept=each(0.0),
+            flops_per_kept=each(0.0),
+            tokens_per_kept=each(0),
+        )
+    ]
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #c638cbe2
 def rejection_rows(
-    f:Funnel, # of any generator
-    most:int=10 # reasons named; the others are counted together
-) -> list[dict]: # reason, value (how often), n (rejected in all)
+    f: Funnel,  # of any generator
+    most: int = 10,  # reasons named; the others are counted together
+) -> list[dict]:  # reason, value (how often), n (rejected in all)
     "Why things were rejected, most frequent first"
     why = f.reasons()
     rest = sum(list(why.values())[most:])
-    rows = [(k or 'unknown', v) for k,v in list(why.items())[:most]]+[('other reasons', rest)]*bool(rest)
-    return [dict(reason=k, value=v, n=len(f.rejected)) for k,v in rows]
+    rows = [(k or "unknown", v) for k, v in list(why.items())[:most]] + [
+        ("other reasons", rest)
+    ] * bool(rest)
+    return [dict(reason=k, value=v, n=len(f.rejected)) for k, v in rows]
+
 
 def diverse_sample(
-    items:list, # trajectories
-    n:int, # how many
-    seed:int=0 # draws them
-) -> list: # different domains and reasons first
+    items: list,  # trajectories
+    n: int,  # how many
+    seed: int = 0,  # draws them
+) -> list:  # different domains and reasons first
     "Some to read, as different as can be"
     order, seen, first, rest = random.Random(seed).sample(items, len(items)), set(), [], []
     for t in order:
-        key = (t.task.domain, t.info.get('rejected', '').split(':')[0], t.info.get('kind'))
-        (rest if key in seen else first).append(t); seen.add(key)
-    return (first+rest)[:n]
+        key = (t.task.domain, t.info.get("rejected", "").split(":")[0], t.info.get("kind"))
+        (rest if key in seen else first).append(t)
+        seen.add(key)
+    return (first + rest)[:n]

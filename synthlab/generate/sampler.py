@@ -12,66 +12,96 @@ import re
 from functools import lru_cache
 
 from ..core.types import Task, ToolCall
-from ..tau2.database import domain_records, env_template, find_record, iter_dicts, key_field, linked_records, nearby_values, nested_records, owner_index, record_index, record_values, sibling_keys
+from synthlab.tau2.database import (
+    domain_records,
+    env_template,
+    find_record,
+    iter_dicts,
+    key_field,
+    linked_records,
+    nearby_values,
+    nested_records,
+    owner_index,
+    record_index,
+    record_values,
+    sibling_keys,
+)
 from ..tau2.env import Env, tools
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #38d24b52
 @lru_cache(maxsize=None)
 def read_tools(
-    domain:str # τ² domain name
-) -> dict[str, tuple]: # tool -> required parameters
+    domain: str,  # τ² domain name
+) -> dict[str, tuple]:  # tool -> required parameters
     "The agent's tools that only read"
-    kit, fs = env_template(domain)[0].tools._func_tools, [t['function'] for t in tools(domain)]
-    return {f['name']: tuple(f['parameters'].get('required', ())) for f in fs if kit[f['name']].__tool_type__ == 'read'}
+    kit, fs = env_template(domain)[0].tools._func_tools, [t["function"] for t in tools(domain)]
+    return {
+        f["name"]: tuple(f["parameters"].get("required", ()))
+        for f in fs
+        if kit[f["name"]].__tool_type__ == "read"
+    }
+
 
 @lru_cache(maxsize=None)
-def _world(domain): return Env(Task('look', domain))
+def _world(domain):
+    return Env(Task("look", domain))
+
 
 @lru_cache(maxsize=20_000)
 def _look(domain, name, args):
     m = _world(domain).step(ToolCall(name, json.loads(args)))
-    return '' if m.error else m.content
+    return "" if m.error else m.content
+
 
 def lookup_output(
-    domain:str, # τ² domain name
-    name:str, # of a reading tool
-    args:dict # its arguments
-) -> str: # empty when it fails
+    domain: str,  # τ² domain name
+    name: str,  # of a reading tool
+    args: dict,  # its arguments
+) -> str:  # empty when it fails
     "What a look-up shows in the database as it is at first"
     return _look(domain, name, json.dumps(args, sort_keys=True))
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #97dae38d
 def contains_id(
-    text:str, # a tool's output
-    value:str # an id
-) -> bool: # as a whole word
+    text: str,  # a tool's output
+    value: str,  # an id
+) -> bool:  # as a whole word
     "Is a value in an output?"
     i, n = text.find(value), len(value)
-    while i >= 0 and (text[i-1:i].isalnum() or text[i+n:i+n+1].isalnum()): i = text.find(value, i+1)
+    while i >= 0 and (text[i - 1 : i].isalnum() or text[i + n : i + n + 1].isalnum()):
+        i = text.find(value, i + 1)
     return i >= 0
+
 
 @lru_cache(maxsize=None)
 def record_readers(
-    domain:str # τ² domain name
-) -> dict[str, tuple[str, str]]: # table -> tool and its parameter
+    domain: str,  # τ² domain name
+) -> dict[str, tuple[str, str]]:  # table -> tool and its parameter
     "The tools that show a record by its id, as far as there are any"
     out = {}
-    for table,rows in domain_records(domain).items():
+    for table, rows in domain_records(domain).items():
         key = next(iter(rows))
-        for name,req in read_tools(domain).items():
-            if len(req) != 1 or req[0] not in (key_field(domain, key), 'id'): continue
-            if contains_id(lookup_output(domain, name, {req[0]: key}), key): out.setdefault(table, (name, req[0]))
+        for name, req in read_tools(domain).items():
+            if len(req) != 1 or req[0] not in (key_field(domain, key), "id"):
+                continue
+            if contains_id(lookup_output(domain, name, {req[0]: key}), key):
+                out.setdefault(table, (name, req[0]))
     return out
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #9403560d
 @lru_cache(maxsize=None)
 def identification_calls(
-    domain:str, # τ² domain name
-    actor:str # id of who calls
-) -> list[tuple[str, dict]]: # tool and arguments
-    "Ways to find out who somebody is from what they know of themselves; by another thing than their id where possible"
+    domain: str,  # τ² domain name
+    actor: str,  # id of who calls
+) -> list[tuple[str, dict]]:  # tool and arguments
+    """Ways to find out who somebody is from what they know of themselves; by another thing than
+    their id where possible
+    """
     mine, out = record_values(domain, actor), []
-    for name,req in read_tools(domain).items():
+    for name, req in read_tools(domain).items():
         args = {p: mine[p][0] for p in req if p in mine}
-        if len(args) == len(req) and contains_id(lookup_output(domain, name, args), actor): out.append((name, args))
+        if len(args) == len(req) and contains_id(lookup_output(domain, name, args), actor):
+            out.append((name, args))
     return [o for o in out if actor not in o[1].values()] or out
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #eb008ff8
@@ -79,7 +109,10 @@ def _read(domain, key):
     name, param = record_readers(domain)[record_index(domain)[key][0]]
     return name, {param: key}
 
-def _readable(domain, key): return record_index(domain)[key][0] in record_readers(domain)
+
+def _readable(domain, key):
+    return record_index(domain)[key][0] in record_readers(domain)
+
 
 def _paths(domain, sources):
     "Breadth first over readable records: id -> ids to read on the way to it, itself last"
@@ -89,73 +122,110 @@ def _paths(domain, sources):
         for k in (k for k in ring if k in out):
             own = set(owner_index(domain).get(k, ()))
             for o in linked_records(domain, k):
-                if o not in out and o not in own and _readable(domain, o): new.setdefault(o, out[k]+[o])
+                if o not in out and o not in own and _readable(domain, o):
+                    new.setdefault(o, out[k] + [o])
         out, ring = out | new, list(new)
     return out
+
 
 def _terms(args, row=None):
     "Each text in arguments with the record it stands in"
     for v in args.values():
         for o in v if isinstance(v, list) else [v]:
-            if isinstance(o, dict): yield from _terms(o, o)
-            elif isinstance(o, str): yield o, row or {}
+            if isinstance(o, dict):
+                yield from _terms(o, o)
+            elif isinstance(o, str):
+                yield o, row or {}
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #64c2f2e3
 def _search(domain, v, row):
-    "A look-up with several parameters that shows `v`, with arguments from the record and the row that `v` stands in"
-    known = {n: x for n,x in (find_record(domain, v) or {}).items() if isinstance(x, str)} | row
-    for name,req in read_tools(domain).items():
+    """A look-up with several parameters that shows `v`, with arguments from the record and the row
+    that `v` stands in
+    """
+    known = {n: x for n, x in (find_record(domain, v) or {}).items() if isinstance(x, str)} | row
+    for name, req in read_tools(domain).items():
         args = {p: known[p] for p in req if p in known}
-        if len(args) == len(req) > 1 and v not in args.values() and contains_id(lookup_output(domain, name, args), v):
+        if (
+            len(args) == len(req) > 1
+            and v not in args.values()
+            and contains_id(lookup_output(domain, name, args), v)
+        ):
             return name, args
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #a5ac06d8
 class _Reader:
     "What has been read so far, and what it showed"
+
     def __init__(self, domain, actor, said, identify):
         self.domain, self.actor, self.said, self.done, self.shown = domain, actor, said, [], said
-        if identify: self.done.append(identify); self.shown += '\n'+lookup_output(domain, *identify)
+        if identify:
+            self.done.append(identify)
+            self.shown += "\n" + lookup_output(domain, *identify)
 
     def read(self, step):
         "Take a look, unless that is all on the screen already"
-        if step in self.done or lookup_output(self.domain, *step) in self.shown: return
-        self.done.append(step); self.shown += '\n'+lookup_output(self.domain, *step)
+        if step in self.done or lookup_output(self.domain, *step) in self.shown:
+            return
+        self.done.append(step)
+        self.shown += "\n" + lookup_output(self.domain, *step)
 
-    def sees(self, v): return contains_id(self.shown, v)
+    def sees(self, v):
+        return contains_id(self.shown, v)
 
     def sources(self):
-        said = (w for w in re.findall(r'#?\w+', self.said) if w in record_index(self.domain))
+        said = (w for w in re.findall(r"#?\w+", self.said) if w in record_index(self.domain))
         return [*dict.fromkeys(said), self.actor]
 
     def reveal(self, v):
         "Read along the shortest way to a record that shows `v`"
         paths = _paths(self.domain, self.sources())
-        hit = next((k for k in paths if k != v and contains_id(lookup_output(self.domain, *_read(self.domain, k)), v)), None)
-        for k in paths.get(hit, ()): self.read(_read(self.domain, k))
+        hit = next(
+            (
+                k
+                for k in paths
+                if k != v and contains_id(lookup_output(self.domain, *_read(self.domain, k)), v)
+            ),
+            None,
+        )
+        for k in paths.get(hit, ()):
+            self.read(_read(self.domain, k))
 
     def before(self, v):
         "The records listed before `v` by the actor, which somebody looking for it reads first"
-        mine = [k for k in linked_records(self.domain, self.actor) if record_index(self.domain)[k][0] == record_index(self.domain)[v][0]]
-        return mine[:mine.index(v)] if v in mine else []
+        mine = [
+            k
+            for k in linked_records(self.domain, self.actor)
+            if record_index(self.domain)[k][0] == record_index(self.domain)[v][0]
+        ]
+        return mine[: mine.index(v)] if v in mine else []
 
     def need(self, v, row):
         place_ = record_index(self.domain).get(v)
-        if place_ is None and v not in sibling_keys(self.domain): return
-        if row and (step := _search(self.domain, v, row)): return self.read(step)
-        if not self.sees(v): self.reveal(v)
-        if not place_ or not _readable(self.domain, v): return
-        if not contains_id(self.said, v): [self.read(_read(self.domain, k)) for k in self.before(v)]
+        if place_ is None and v not in sibling_keys(self.domain):
+            return
+        if row and (step := _search(self.domain, v, row)):
+            return self.read(step)
+        if not self.sees(v):
+            self.reveal(v)
+        if not place_ or not _readable(self.domain, v):
+            return
+        if not contains_id(self.said, v):
+            [self.read(_read(self.domain, k)) for k in self.before(v)]
         self.read(_read(self.domain, v))
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #2b9c014e
 def required_lookups(
-    domain:str, # τ² domain name
-    calls:list[ToolCall], # what the agent will do
-    actor:str, # id of who asks
-    said:str, # the user's words
-    identify:tuple|None=None # how the agent finds out who asks; as in `identification_calls`
-) -> list[tuple[str, dict]]: # tools and arguments, in order
+    domain: str,  # τ² domain name
+    calls: list[ToolCall],  # what the agent will do
+    actor: str,  # id of who asks
+    said: str,  # the user's words
+    identify: tuple | None = None,  # how the agent finds out who asks; as in `identification_calls`
+) -> list[tuple[str, dict]]:  # tools and arguments, in order
     "What an agent reads before these calls"
     r = _Reader(domain, actor, said, identify)
     for c in calls:
-        for v,row in _terms(c.args): r.need(v, row)
+        for v, row in _terms(c.args):
+            r.need(v, row)
     return r.done
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #169f06ba
@@ -163,212 +233,309 @@ def required_lookups(
 def _shapes(domain):
     "Field names -> the nested dicts that have them"
     out = {}
-    for d in nested_records(domain): out.setdefault(frozenset(d), []).append(d)
+    for d in nested_records(domain):
+        out.setdefault(frozenset(d), []).append(d)
     return out
+
 
 @lru_cache(maxsize=None)
 def _whole(domain, names):
-    "Those of the names that are fields of one kind of nested dict, in the order of its fields, and the dicts of that kind"
+    """Those of the names that are fields of one kind of nested dict, in the order of its fields,
+    and the dicts of that kind
+    """
     best = max(_shapes(domain), key=lambda f: len(f & names), default=frozenset()) & names
-    if len(best) < 3: return (), []
-    ds = next(ds for f,ds in _shapes(domain).items() if best <= f)
+    if len(best) < 3:
+        return (), []
+    ds = next(ds for f, ds in _shapes(domain).items() if best <= f)
     return tuple(k for k in ds[0] if k in best), ds
+
 
 @lru_cache(maxsize=None)
 def _dated(domain, a, b):
-    "Inner key -> (id, record), where a table's records hold a dict named after `b`: the flights of a date"
+    """Inner key -> (id, record), where a table's records hold a dict named after `b`: the flights
+    of a date
+    """
     out = {}
-    for k,(_,r) in record_index(domain).items():
-        for i in r[b+'s'] if a in r and isinstance(r.get(b+'s'), dict) else (): out.setdefault(i, []).append((k, r))
+    for k, (_, r) in record_index(domain).items():
+        for i in r[b + "s"] if a in r and isinstance(r.get(b + "s"), dict) else ():
+            out.setdefault(i, []).append((k, r))
     return out
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #2b28fef0
 @lru_cache(maxsize=None)
 def _on(domain, a, b, names):
-    "Inner key and the values of some fields -> ids of the records that have them: the flights of a route on a date"
+    """Inner key and the values of some fields -> ids of the records that have them: the flights of
+    a route on a date
+    """
     out = {}
-    for day,rows in _dated(domain, a, b).items():
-        for k,r in rows: out.setdefault((day, *(r[n] for n in names)), []).append(k)
+    for day, rows in _dated(domain, a, b).items():
+        for k, r in rows:
+            out.setdefault((day, *(r[n] for n in names)), []).append(k)
     return out
+
 
 @lru_cache(maxsize=None)
 def _alike(domain, key, names):
     "Dicts with these fields in a record, or its own first values of them"
-    flat = {n: vs[0] for n,vs in record_values(domain, key).items()}
-    return [{n: d[n] for n in names} for d in (flat, *iter_dicts(find_record(domain, key))) if d.keys() >= set(names)]
+    flat = {n: vs[0] for n, vs in record_values(domain, key).items()}
+    return [
+        {n: d[n] for n in names}
+        for d in (flat, *iter_dicts(find_record(domain, key)))
+        if d.keys() >= set(names)
+    ]
+
 
 @lru_cache(maxsize=None)
 def _amounts(domain):
     "Numbers of dollars and gigabytes in the policy"
-    return [int(a or b) for a,b in re.findall(r'\$(\d+)|\b(\d+) ?(?:dollars|GB)\b', env_template(domain)[0].policy)] or [1]
+    return [
+        int(a or b)
+        for a, b in re.findall(r"\$(\d+)|\b(\d+) ?(?:dollars|GB)\b", env_template(domain)[0].policy)
+    ] or [1]
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #a1786884
 def _follow(s, defs):
     "A parameter's schema, its references followed"
-    for o in s.get('anyOf', ()): s = {**o, **s} if '$ref' in o or 'type' not in s else s
-    if '$ref' in s: s = {**defs.get(s['$ref'].rsplit('/')[-1], {}), **s}
-    if 'items' in s: s = s | dict(items=_follow(s['items'], defs))
-    return s | dict(properties={k: _follow(v, defs) for k,v in s['properties'].items()}) if 'properties' in s else s
+    for o in s.get("anyOf", ()):
+        s = {**o, **s} if "$ref" in o or "type" not in s else s
+    if "$ref" in s:
+        s = {**defs.get(s["$ref"].rsplit("/")[-1], {}), **s}
+    if "items" in s:
+        s = s | dict(items=_follow(s["items"], defs))
+    return (
+        s | dict(properties={k: _follow(v, defs) for k, v in s["properties"].items()})
+        if "properties" in s
+        else s
+    )
+
 
 @lru_cache(maxsize=None)
 def tool_params(
-    domain:str, # τ² domain name
-    tool:str, # its name
-    by:str='assistant' # who calls it
-) -> dict[str, dict]: # name -> schema, references followed
+    domain: str,  # τ² domain name
+    tool: str,  # its name
+    by: str = "assistant",  # who calls it
+) -> dict[str, dict]:  # name -> schema, references followed
     "The parameters of a tool. Raises ValueError when there is no such tool"
-    found = [t['function']['parameters'] for t in tools(domain, by) if t['function']['name'] == tool]
-    if not found: raise ValueError(f'{domain} has no tool {tool!r} for the {by}')
-    return {k: _follow(v, found[0].get('$defs', {})) for k,v in found[0]['properties'].items()}
+    found = [
+        t["function"]["parameters"] for t in tools(domain, by) if t["function"]["name"] == tool
+    ]
+    if not found:
+        raise ValueError(f"{domain} has no tool {tool!r} for the {by}")
+    return {k: _follow(v, found[0].get("$defs", {})) for k, v in found[0]["properties"].items()}
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #8092b4d4
 class _Draw:
     "The arguments of one call, in the order of its parameters"
+
     def __init__(self, domain, tool, key, rng, texts, by):
         self.domain, self.key, self.rng, self.texts = domain, key, rng, texts
-        self.params, self.args, self.base = tool_params(domain, tool, by), {}, find_record(domain, key)
+        self.params, self.args, self.base = (
+            tool_params(domain, tool, by),
+            {},
+            find_record(domain, key),
+        )
 
     def run(self):
         self.args |= self.group()
-        for name,spec in self.params.items():
-            if name not in self.args and (v := self.value(name, spec)) is not None: self.args[name] = v
+        for name, spec in self.params.items():
+            if name not in self.args and (v := self.value(name, spec)) is not None:
+                self.args[name] = v
         return {k: self.args[k] for k in self.params if k in self.args}
 
     def group(self):
         "A whole nested record for parameters that are its fields: an address"
-        names, ds = _whole(self.domain, frozenset(k for k,s in self.params.items() if s.get('type') == 'string'))
+        names, ds = _whole(
+            self.domain, frozenset(k for k, s in self.params.items() if s.get("type") == "string")
+        )
         d = self.rng.choice(ds) if ds else {}
         return {k: d[k] for k in names}
 
     def value(self, name, spec):
-        if name.startswith('new_'): return self.beside(name.removeprefix('new_'))
-        if name in self.texts: return self.rng.choice(self.texts[name])
-        if 'enum' in spec: return self.one_of(name, spec['enum'])
-        if spec.get('type') == 'array': return self.many(name, spec['items'])
-        if spec.get('type') == 'object': return self.object(spec['properties'])
-        if spec.get('type') == 'boolean': return self.rng.random() < .5
-        if spec.get('type') in ('integer', 'number'): return self.number(name)
+        if name.startswith("new_"):
+            return self.beside(name.removeprefix("new_"))
+        if name in self.texts:
+            return self.rng.choice(self.texts[name])
+        if "enum" in spec:
+            return self.one_of(name, spec["enum"])
+        if spec.get("type") == "array":
+            return self.many(name, spec["items"])
+        if spec.get("type") == "object":
+            return self.object(spec["properties"])
+        if spec.get("type") == "boolean":
+            return self.rng.random() < 0.5
+        if spec.get("type") in ("integer", "number"):
+            return self.number(name)
         return self.text(name, spec)
 
     def object(self, props):
-        return {k: v for k,s in props.items() if (v := self.value(k, s)) is not None}
+        return {k: v for k, s in props.items() if (v := self.value(k, s)) is not None}
 
     def one_of(self, name, options):
         "What the type allows; the record's own value as often as all others together"
         mine = self.base.get(name)
-        return mine if mine in options and self.rng.random() < .5 else self.rng.choice(options)
+        return mine if mine in options and self.rng.random() < 0.5 else self.rng.choice(options)
 
     def beside(self, name):
-        "For each value drawn for `name`, another key of the dict that holds it: a variant of the same product"
+        """For each value drawn for `name`, another key of the dict that holds it: a variant of the
+        same product
+        """
         v, near_ = self.args.get(name) or [], sibling_keys(self.domain)
-        new = [self.rng.choice([k for k in near_.get(o, ()) if k != o] or [o]) for o in (v if isinstance(v, list) else [v])]
+        new = [
+            self.rng.choice([k for k in near_.get(o, ()) if k != o] or [o])
+            for o in (v if isinstance(v, list) else [v])
+        ]
         return new if isinstance(v, list) else new[0]
 
     def number(self, name):
-        "The record's own number, a little more or less, else a multiple of an amount that the policy names"
-        if name in self.base: return max(0, self.base[name]+self.rng.choice((-1, 0, 0, 1, 1, 2, 2, 3)))
-        return self.rng.choice(_amounts(self.domain))*self.rng.randint(1, 5)
+        """The record's own number, a little more or less, else a multiple of an amount that the
+        policy names
+        """
+        if name in self.base:
+            return max(0, self.base[name] + self.rng.choice((-1, 0, 0, 1, 1, 2, 2, 3)))
+        return self.rng.choice(_amounts(self.domain)) * self.rng.randint(1, 5)
 
     def text(self, name, spec):
-        "Alternatives that the description quotes, the record's own value, or one from the nearest records"
-        said = spec.get('description', '')
-        if 'either' in said: return self.rng.choice(re.findall(r"'([^']+)'", said))
-        if isinstance(self.base.get(name), str): return self.base[name]
+        """Alternatives that the description quotes, the record's own value, or one from the nearest
+        records
+        """
+        said = spec.get("description", "")
+        if "either" in said:
+            return self.rng.choice(re.findall(r"'([^']+)'", said))
+        if isinstance(self.base.get(name), str):
+            return self.base[name]
         found = nearby_values(self.domain, name, self.key)
-        return self.rng.choice(found) if found else spec.get('default')
+        return self.rng.choice(found) if found else spec.get("default")
 
     def many(self, name, item):
-        if 'properties' in item: return self.rows(name, item['properties'])
-        found = nearby_values(self.domain, name.removesuffix('s'), self.key, 0)
+        if "properties" in item:
+            return self.rows(name, item["properties"])
+        found = nearby_values(self.domain, name.removesuffix("s"), self.key, 0)
         return self.rng.sample(found, self.rng.randint(1, min(3, len(found)))) if found else []
 
     def rows(self, name, props):
-        "A list of records: the base's own of that name edited, else as many new ones as the base has of such"
-        def fits(v): return isinstance(v, list) and v and isinstance(v[0], dict) and props.keys() <= v[0].keys()
-        lists = {n: v for n,v in self.base.items() if fits(v)}
+        """A list of records: the base's own of that name edited, else as many new ones as the base
+        has of such
+        """
+
+        def fits(v):
+            return (
+                isinstance(v, list) and v and isinstance(v[0], dict) and props.keys() <= v[0].keys()
+            )
+
+        lists = {n: v for n, v in self.base.items() if fits(v)}
         a, b, *_ = props
-        if name in lists and _dated(self.domain, a, b): return self.moved(lists[name], a, b)
-        if name in lists: return self.edited([{p: d[p] for p in props} for d in lists[name]])
+        if name in lists and _dated(self.domain, a, b):
+            return self.moved(lists[name], a, b)
+        if name in lists:
+            return self.edited([{p: d[p] for p in props} for d in lists[name]])
         n = self.rng.randint(1, max(map(len, lists.values()), default=1))
-        return [{p: self.value(p, s) for p,s in props.items()} for _ in range(n)]
+        return [{p: self.value(p, s) for p, s in props.items()} for _ in range(n)]
 
     def edited(self, rows):
         "Some rows replaced by records with these fields nearby: saved passengers, the user"
         around, names = (self.key, *linked_records(self.domain, self.key)), tuple(rows[0])
         spare = [d for k in around for d in _alike(self.domain, k, names) if d not in rows]
         for i in range(len(rows)):
-            if spare and self.rng.random() < 1/len(rows): rows[i] = spare.pop(self.rng.randrange(len(spare)))
+            if spare and self.rng.random() < 1 / len(rows):
+                rows[i] = spare.pop(self.rng.randrange(len(spare)))
         return rows
 
     def moved(self, rows, a, b):
-        "Rows moved along the inner keys, by records that agree in the fields they share: same route, some days later"
+        """Rows moved along the inner keys, by records that agree in the fields they share: same
+        route, some days later
+        """
         days = sorted(_dated(self.domain, a, b))
         at = [days.index(r[b]) for r in rows]
-        move = 0 if self.rng.random() < .4 else self.rng.randrange(-min(at), len(days)-max(at))
-        return [{a: self.like(r, a, b, days[i+move]), b: days[i+move]} for r,i in zip(rows, at)]
+        move = 0 if self.rng.random() < 0.4 else self.rng.randrange(-min(at), len(days) - max(at))
+        return [
+            {a: self.like(r, a, b, days[i + move]), b: days[i + move]} for r, i in zip(rows, at)
+        ]
 
     def like(self, row, a, b, day):
-        if day == row[b] or self.rng.random() < .5: return row[a]
+        if day == row[b] or self.rng.random() < 0.5:
+            return row[a]
         names = tuple(n for n in row if n != a and n in find_record(self.domain, row[a]))
         same = _on(self.domain, a, b, names).get((day, *(row[n] for n in names)))
         return self.rng.choice(same or [row[a]])
 
+# %% ../../nbs/lib/generate/01_sampler.ipynb #3a1890c7
 def draw_call(
-    domain:str, # τ² domain name
-    tool:str, # its name
-    key:str, # id of the record that the call is about
-    rng, # random.Random
-    texts:dict={}, # parameter name -> values to choose from, before anything else
-    by:str='assistant' # who calls
-) -> ToolCall: # an environment may or may not accept it
+    domain: str,  # τ² domain name
+    tool: str,  # its name
+    key: str,  # id of the record that the call is about
+    rng,  # random.Random
+    texts: dict = {},  # parameter name -> values to choose from, before anything else
+    by: str = "assistant",  # who calls
+) -> ToolCall:  # an environment may or may not accept it
     "Draw the arguments of one call"
-    return ToolCall(tool, json.loads(json.dumps(_Draw(domain, tool, key, rng, texts, by).run())), by=by)
+    return ToolCall(
+        tool, json.loads(json.dumps(_Draw(domain, tool, key, rng, texts, by).run())), by=by
+    )
+
 
 def candidate_records(
-    domain:str, # τ² domain name
-    tool:str, # its name
-    actor:str, # id of who asks
-    by:str='assistant' # who calls
-) -> list[str]: # ids
-    "Records that a call can be about: the actor's own that its ids name or that share many of its fields, or the actor"
-    if by == 'user': return ['phone']
+    domain: str,  # τ² domain name
+    tool: str,  # its name
+    actor: str,  # id of who asks
+    by: str = "assistant",  # who calls
+) -> list[str]:  # ids
+    """Records that a call can be about: the actor's own that its ids name or that share many of its
+    fields, or the actor
+    """
+    if by == "user":
+        return ["phone"]
     names = set(tool_params(domain, tool))
-    ids = {key_field(domain, next(iter(t))) for t in domain_records(domain).values()} & names-{key_field(domain, actor)}
-    mine = [k for k in linked_records(domain, actor) if key_field(domain, k) in ids or len(names & find_record(domain, k).keys()) > 4]
+    ids = {key_field(domain, next(iter(t))) for t in domain_records(domain).values()} & names - {
+        key_field(domain, actor)
+    }
+    mine = [
+        k
+        for k in linked_records(domain, actor)
+        if key_field(domain, k) in ids or len(names & find_record(domain, k).keys()) > 4
+    ]
     return mine or ([] if ids else [actor])
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #168be719
-_paid = re.compile(r'is (-?[\d.]+), but paid (-?[\d.]+)')
+_paid = re.compile(r"is (-?[\d.]+), but paid (-?[\d.]+)")
+
 
 def repair_amount(
-    call:ToolCall, # that was refused
-    error:str # what the environment said
-) -> ToolCall|None: # a better one, where the error says what would be right
+    call: ToolCall,  # that was refused
+    error: str,  # what the environment said
+) -> ToolCall | None:  # a better one, where the error says what would be right
     "Correct the last amount by what an error says is missing"
-    if not (m := _paid.search(error)): return None
-    more, args = float(m[1])-float(m[2]), json.loads(json.dumps(call.args))
+    if not (m := _paid.search(error)):
+        return None
+    more, args = float(m[1]) - float(m[2]), json.loads(json.dumps(call.args))
     last = [v[-1] for v in args.values() if isinstance(v, list) and v and isinstance(v[-1], dict)]
-    for d,k in ((d, k) for d in last for k,v in d.items() if isinstance(v, (int, float))):
+    for d, k in ((d, k) for d in last for k, v in d.items() if isinstance(v, (int, float))):
         d[k] += int(more) if more.is_integer() else more
         return ToolCall(call.name, args, by=call.by) if d[k] > 0 else None
 
+
 def try_call(
-    env:Env, # left as it is
-    call:ToolCall # to try
-) -> tuple[ToolCall, Env]|None: # the call as accepted and the world after it; None when refused or without effect
+    env: Env,  # left as it is
+    call: ToolCall,  # to try
+) -> (
+    tuple[ToolCall, Env] | None
+):  # the call as accepted and the world after it; None when refused or without effect
     "Run a call on a branch, repaired once if that helps"
     for _ in range(2):
         new = env.fork()
         m = new.step(call)
-        if not m.error: return None if all(new.same_state(env)) else (call, new)
-        if (call := repair_amount(call, m.content)) is None: return None
+        if not m.error:
+            return None if all(new.same_state(env)) else (call, new)
+        if (call := repair_amount(call, m.content)) is None:
+            return None
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #8c93244f
 @lru_cache(maxsize=None)
 def write_tools(
-    domain:str, # τ² domain name
-    by:str='assistant' # whose tools
-) -> tuple[str, ...]: # names, in the benchmark's order
+    domain: str,  # τ² domain name
+    by: str = "assistant",  # whose tools
+) -> tuple[str, ...]:  # names, in the benchmark's order
     "The tools that change something"
     env = env_template(domain)[0]
-    kit = env.tools if by == 'assistant' else env.user_tools
-    names = [t['function']['name'] for t in tools(domain, by)]
-    return tuple(n for n in names if kit._func_tools[n].__tool_type__ == 'write')
+    kit = env.tools if by == "assistant" else env.user_tools
+    names = [t["function"]["name"] for t in tools(domain, by)]
+    return tuple(n for n in names if kit._func_tools[n].__tool_type__ == "write")

@@ -26,133 +26,199 @@ from ..verify.gates import call_identifiers
 # %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #8558c2aa
 @lru_cache(maxsize=4096)
 def sample_blueprint(
-    domain:str, # τ² domain name
-    writes:int, # of the agent; 0: something that must be refused
-    seed:int # the same seed gives the same case
-) -> Blueprint: # one write instead of a refusal where the domain gives none
+    domain: str,  # τ² domain name
+    writes: int,  # of the agent; 0: something that must be refused
+    seed: int,  # the same seed gives the same case
+) -> Blueprint:  # one write instead of a refusal where the domain gives none
     "Somebody with a wish. Raises ValueError when nothing comes off in many draws"
     for i in range(120):
-        rng = random.Random(f'{seed}/{domain}/{writes}/{i}')
+        rng = random.Random(f"{seed}/{domain}/{writes}/{i}")
         s = draw_goal_sequence(domain, writes or 1, rng, Counter(), not writes)
-        b = compose_blueprint(s, rng, 'refuse' if not writes else 'do') if s else ''
-        if isinstance(b, Blueprint): return b
-    if writes == 1: raise ValueError(f'{domain}: no case in 120 draws')
+        b = compose_blueprint(s, rng, "refuse" if not writes else "do") if s else ""
+        if isinstance(b, Blueprint):
+            return b
+    if writes == 1:
+        raise ValueError(f"{domain}: no case in 120 draws")
     return sample_blueprint(domain, 1, seed)
 
 # %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #5a08d783
-TEACHER_FAULTS = ('observation', 'invented', 'skipped', 'garbled', 'fenced')
+TEACHER_FAULTS = ("observation", "invented", "skipped", "garbled", "fenced")
+
 
 def _leaves(x, path=()):
     if isinstance(x, (dict, list)):
-        return [p for k,v in (x.items() if isinstance(x, dict) else enumerate(x)) for p in _leaves(v, (*path, k))]
+        return [
+            p
+            for k, v in (x.items() if isinstance(x, dict) else enumerate(x))
+            for p in _leaves(v, (*path, k))
+        ]
     return [(path, x)]
+
 
 def _other(x):
     "Another value of the same type"
-    if isinstance(x, bool) or x is None: return not x
-    return x+1 if isinstance(x, (int, float)) else f'{x}x'
+    if isinstance(x, bool) or x is None:
+        return not x
+    return x + 1 if isinstance(x, (int, float)) else f"{x}x"
+
 
 def _put(x, path, v):
-    if not path: return v
+    if not path:
+        return v
     k, rest = path[0], path[1:]
-    if isinstance(x, list): return [_put(o, rest, v) if i == k else o for i,o in enumerate(x)]
-    return {i: _put(o, rest, v) if i == k else o for i,o in x.items()}
+    if isinstance(x, list):
+        return [_put(o, rest, v) if i == k else o for i, o in enumerate(x)]
+    return {i: _put(o, rest, v) if i == k else o for i, o in x.items()}
 
+# %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #89d9bf02
 def misreport_answer(
-    content:str, # a tool's answer
-    rng # random.Random
-) -> str: # with one value changed
+    content: str,  # a tool's answer
+    rng,  # random.Random
+) -> str:  # with one value changed
     "An answer as somebody gives it who has lost track of the state"
-    try: x = json.loads(content)
-    except ValueError: return f'{content} (pending)'
-    if not (leaves := _leaves(x)): return f'{content} (pending)'
+    try:
+        x = json.loads(content)
+    except ValueError:
+        return f"{content} (pending)"
+    if not (leaves := _leaves(x)):
+        return f"{content} (pending)"
     path, v = rng.choice(leaves)
     return json.dumps(_put(x, path, _other(v)))
+
 
 def _invent(call, rng):
     "A call with an identifier that nobody has; None when it takes none"
     some = call_identifiers(call.args) if isinstance(call.args, dict) else []
-    own = [v for k,v in some if k.endswith(('_id', '_ids', '_number'))]
-    if not own: return None
+    own = [v for k, v in some if k.endswith(("_id", "_ids", "_number"))]
+    if not own:
+        return None
     old = rng.choice(own)
-    new = re.sub(r'\d', lambda m: str(int(m[0]) % 3+1), old)+'112233'
-    return replace(call, args=json.loads(json.dumps(call.args).replace(json.dumps(old), json.dumps(new))))
+    new = re.sub(r"\d", lambda m: str(int(m[0]) % 3 + 1), old) + "112233"
+    return replace(
+        call, args=json.loads(json.dumps(call.args).replace(json.dumps(old), json.dumps(new)))
+    )
 
+# %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #8a449ebe
 def _spoil(call, answer, rates, rng, write):
-    "A call and its answer after what happened to them, and the name of that; None and None when they are gone"
-    def falls(fault): return rng.random() < rates.get(fault, 0)
-    drawn = {f: falls(f) for f in TEACHER_FAULTS} # always drawn, so that one rate does not shift the others
-    if drawn['skipped'] and write: return None, None, 'skipped'
-    if drawn['garbled']: return replace(call, args=json.dumps(call.args)[:-1]), answer, 'garbled'
-    if drawn['invented'] and (new := _invent(call, rng)): return new, answer, 'invented'
-    if drawn['observation']: return call, replace(answer, content=misreport_answer(answer.content, rng)), 'observation'
-    return call, answer, ''
+    """A call and its answer after what happened to them, and the name of that; None and None when
+    they are gone
+    """
 
+    def falls(fault):
+        return rng.random() < rates.get(fault, 0)
+
+    drawn = {
+        f: falls(f) for f in TEACHER_FAULTS
+    }  # always drawn, so that one rate does not shift the others
+    if drawn["skipped"] and write:
+        return None, None, "skipped"
+    if drawn["garbled"]:
+        return replace(call, args=json.dumps(call.args)[:-1]), answer, "garbled"
+    if drawn["invented"] and (new := _invent(call, rng)):
+        return new, answer, "invented"
+    if drawn["observation"]:
+        return call, replace(answer, content=misreport_answer(answer.content, rng)), "observation"
+    return call, answer, ""
+
+# %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #9f9d0129
 def corrupt_conversation(
-    messages:list[Message], # a true conversation, one call a turn
-    domain:str, # τ² domain name
-    rates:dict, # fault -> rate
-    rng # random.Random
-) -> tuple[list[Message], list[dict]]: # copies; faults as fault, call, write
+    messages: list[Message],  # a true conversation, one call a turn
+    domain: str,  # τ² domain name
+    rates: dict,  # fault -> rate
+    rng,  # random.Random
+) -> tuple[list[Message], list[dict]]:  # copies; faults as fault, call, write
     "A conversation with faults"
     out, done, skip = [], [], False
     for m, after in zip(messages, [*messages[1:], None]):
-        if skip: skip = False; continue
-        if len(m.calls) != 1 or after is None or after.role != 'tool': out.append(m); continue
-        write = tool_kind(domain, m.calls[0].name, m.role) == 'write'
+        if skip:
+            skip = False
+            continue
+        if len(m.calls) != 1 or after is None or after.role != "tool":
+            out.append(m)
+            continue
+        write = tool_kind(domain, m.calls[0].name, m.role) == "write"
         call, answer, fault = _spoil(m.calls[0], after, rates, rng, write)
-        if fault: done.append(dict(fault=fault, call=str(m.calls[0]), write=write))
+        if fault:
+            done.append(dict(fault=fault, call=str(m.calls[0]), write=write))
         out += [] if call is None else [replace(m, calls=[call]), answer]
         skip = True
     return out, done
 
 # %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #5174741b
-_asked = re.compile(r'^Domain: (\S+)\nState-changing calls: (\d+)$', re.M)
+_asked = re.compile(r"^Domain: (\S+)\nState-changing calls: (\d+)$", re.M)
+
 
 def split_at_calls(
-    messages:list[Message] # a conversation
-) -> list[list[Message]]: # without answers; each but the last ends with a call
+    messages: list[Message],  # a conversation
+) -> list[list[Message]]:  # without answers; each but the last ends with a call
     "A conversation cut behind each turn with calls"
     out = [[]]
     for m in messages:
-        if m.role != 'tool': out[-1].append(m)
-        if m.calls: out.append([])
+        if m.role != "tool":
+            out[-1].append(m)
+        if m.calls:
+            out.append([])
     return out
 
+# %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #c9546b43
 class ScriptedTeacher(Backend):
     "A script in the place of a model that simulates conversations"
-    def __init__(self,
-        **faults # rates: `observation`, `invented`, `skipped`, `garbled`, `fenced`; raises ValueError on another
+
+    def __init__(
+        self,
+        # rates: `observation`, `invented`, `skipped`, `garbled`, `fenced`; raises ValueError on
+        # another
+        **faults,
     ):
-        if alien := set(faults)-set(TEACHER_FAULTS): raise ValueError(f'no fault {min(alien)!r}; there are {", ".join(TEACHER_FAULTS)}')
+        if alien := set(faults) - set(TEACHER_FAULTS):
+            raise ValueError(f"no fault {min(alien)!r}; there are {', '.join(TEACHER_FAULTS)}")
         self.faults, self._known = faults, {}
-        self.name = 'scripted:faulty-teacher' if any(faults.values()) else 'scripted:teacher'
+        self.name = "scripted:faulty-teacher" if any(faults.values()) else "scripted:teacher"
         self.version = content_key(faults, 16)
 
-    def dialogue(self,
-        domain:str, # τ² domain name
-        writes:int, # of the agent
-        seed:int # of the dialogue
-    ) -> tuple[list[Message], list[dict]]: # the conversation; its faults as fault, call, write
+    def dialogue(
+        self,
+        domain: str,  # τ² domain name
+        writes: int,  # of the agent
+        seed: int,  # of the dialogue
+    ) -> tuple[list[Message], list[dict]]:  # the conversation; its faults as fault, call, write
         "What it says when asked with this seed"
         key = domain, writes, seed
         if key not in self._known:
-            t, = rollout([sample_blueprint(*key).played()], VerbalOracleAgent(), ScriptedUser(), seed=seed)
-            if len(self._known) > 4096: self._known.clear()
-            self._known[key] = corrupt_conversation(t.messages, domain, self.faults, random.Random(f'{seed}/faults'))
+            (t,) = rollout(
+                [sample_blueprint(*key).played()], VerbalOracleAgent(), ScriptedUser(), seed=seed
+            )
+            if len(self._known) > 4096:
+                self._known.clear()
+            self._known[key] = corrupt_conversation(
+                t.messages, domain, self.faults, random.Random(f"{seed}/faults")
+            )
         return self._known[key]
 
-    def _run(self, rows, temp, maxtok, schema): return [self._one(r) for r in rows]
+    def _run(self, rows, temp, maxtok, schema):
+        return [self._one(r) for r in rows]
 
     def _one(self, r):
         m = _asked.search(r.chat[0].content)
-        if not m: return Reply(error='no domain in the prompt: the scripted teacher reads only prompts of `generate.simia`')
+        if not m:
+            return Reply(
+                error="no domain in the prompt: the scripted teacher reads only prompts of "
+                "`generate.simia`"
+            )
         messages, _ = self.dialogue(m[1], int(m[2]), r.seed)
-        text = self._part(messages, r) if 'Stop after each call' in r.chat[0].content else write_transcript(messages)
-        if random.Random(f'{r.seed}/fence').random() < self.faults.get('fenced', 0):
-            text = f'Here is a conversation:\n```\n{text}\n```'
-        return Reply(text, finish='stop', usage=Usage(sum(len(c.content.split()) for c in r.chat), len(text.split())))
+        text = (
+            self._part(messages, r)
+            if "Stop after each call" in r.chat[0].content
+            else write_transcript(messages)
+        )
+        if random.Random(f"{r.seed}/fence").random() < self.faults.get("fenced", 0):
+            text = f"Here is a conversation:\n```\n{text}\n```"
+        return Reply(
+            text,
+            finish="stop",
+            usage=Usage(sum(len(c.content.split()) for c in r.chat), len(text.split())),
+        )
 
     def _part(self, messages, r):
-        parts, k = split_at_calls(messages), sum(c.role == 'assistant' for c in r.chat)
-        return write_transcript(parts[k], end=k+1 == len(parts)) if k < len(parts) else END_MARKER
+        parts, k = split_at_calls(messages), sum(c.role == "assistant" for c in r.chat)
+        return write_transcript(parts[k], end=k + 1 == len(parts)) if k < len(parts) else END_MARKER

@@ -11,10 +11,10 @@ import gzip
 import json
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterator
 
 from ..core.types import Message, Score, Task, ToolCall, Trajectory, from_dict, to_dict
 from .blueprints import propose
@@ -30,301 +30,458 @@ from ..verify.gates import Funnel, filter_by_gates, schema
 from ..verify.judges import JudgePanel
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #e77c498d
-TOUCAN_FIELDS = ('uuid', 'subset_name', 'messages', 'question', 'available_tools', 'target_tools', 'question_quality_assessment',
-          'response_quality_assessment', 'metadata')
+TOUCAN_FIELDS = (
+    "uuid",
+    "subset_name",
+    "messages",
+    "question",
+    "available_tools",
+    "target_tools",
+    "question_quality_assessment",
+    "response_quality_assessment",
+    "metadata",
+)
+
 
 def _json(row, name, kind, empty):
     "A field that holds JSON. Raises ValueError when it does not"
     text = row.get(name)
-    if text in (None, ''): return empty
-    try: x = json.loads(text) if isinstance(text, str) else text
-    except ValueError as e: raise ValueError(f'{name} is torn: {e}') from None
-    if not isinstance(x, kind): raise ValueError(f'{name} holds {type(x).__name__}, expected {kind.__name__}')
+    if text in (None, ""):
+        return empty
+    try:
+        x = json.loads(text) if isinstance(text, str) else text
+    except ValueError as e:
+        raise ValueError(f"{name} is torn: {e}") from None
+    if not isinstance(x, kind):
+        raise ValueError(f"{name} holds {type(x).__name__}, expected {kind.__name__}")
     return x
+
 
 def _called(m):
     "Name and arguments of the calls in a message"
-    if m.get('function_call'): return [m['function_call']]
-    return [c.get('function', c) for c in m.get('tool_calls') or []]
+    if m.get("function_call"):
+        return [m["function_call"]]
+    return [c.get("function", c) for c in m.get("tool_calls") or []]
 
+# %% ../../nbs/lib/generate/10_seeds.ipynb #9cc9af4e
 def _toucan_messages(dicts):
     "Messages with calls and answers paired by order. Raises ValueError where that does not work"
     out, waiting, n = [], [], 0
-    for i,d in enumerate(dicts):
-        role, text = d.get('role'), d.get('content') or ''
-        if role in ('function', 'tool'):
-            if not waiting: raise ValueError(f'message {i} answers no call')
-            out.append(Message('tool', text, call_id=waiting.pop(0), by='assistant')); continue
-        if role not in ('system', 'user', 'assistant'): raise ValueError(f'message {i} has the role {role!r}')
-        made = [(c['name'], parse_tool_args(c.get('arguments') or {})) for c in _called(d)]
-        calls = [ToolCall(*c, f'call_{n+k}') for k,c in enumerate(made)]
-        n += len(calls); waiting += [c.id for c in calls]
-        if out and calls and out[-1].role == role == 'assistant' and not text: out[-1].calls += calls
-        else: out.append(Message(role, text, calls))
-    if not out: raise ValueError('messages is empty')
+    for i, d in enumerate(dicts):
+        role, text = d.get("role"), d.get("content") or ""
+        if role in ("function", "tool"):
+            if not waiting:
+                raise ValueError(f"message {i} answers no call")
+            out.append(Message("tool", text, call_id=waiting.pop(0), by="assistant"))
+            continue
+        if role not in ("system", "user", "assistant"):
+            raise ValueError(f"message {i} has the role {role!r}")
+        made = [(c["name"], parse_tool_args(c.get("arguments") or {})) for c in _called(d)]
+        calls = [ToolCall(*c, f"call_{n + k}") for k, c in enumerate(made)]
+        n += len(calls)
+        waiting += [c.id for c in calls]
+        if out and calls and out[-1].role == role == "assistant" and not text:
+            out[-1].calls += calls
+        else:
+            out.append(Message(role, text, calls))
+    if not out:
+        raise ValueError("messages is empty")
     return out
+
 
 def _scores(assessment, prefix, by):
     "Judgements as scores: numbers, and dicts with a number in them"
     out = {}
-    for name,x in assessment.items():
-        value, why = (x.get('score', x.get('rating')), x.get('reasoning', '')) if isinstance(x, dict) else (x, '')
-        if isinstance(value, (int, float)): out[f'{prefix}{name}'] = Score(float(value), str(why or ''), by)
-        elif isinstance(x, dict): out[f'{prefix}{name}'] = Score(math.nan, str(why or ''), by)
+    for name, x in assessment.items():
+        value, why = (
+            (x.get("score", x.get("rating")), x.get("reasoning", ""))
+            if isinstance(x, dict)
+            else (x, "")
+        )
+        if isinstance(value, (int, float)):
+            out[f"{prefix}{name}"] = Score(float(value), str(why or ""), by)
+        elif isinstance(x, dict):
+            out[f"{prefix}{name}"] = Score(math.nan, str(why or ""), by)
     return out
 
+# %% ../../nbs/lib/generate/10_seeds.ipynb #54c56c9a
 def _targets(text):
-    if isinstance(text, list): return text
-    return _json(dict(target_tools=text), 'target_tools', list, []) if (text or '').startswith('[') else [
-        t.strip() for t in (text or '').split(',') if t.strip()]
+    if isinstance(text, list):
+        return text
+    return (
+        _json(dict(target_tools=text), "target_tools", list, [])
+        if (text or "").startswith("[")
+        else [t.strip() for t in (text or "").split(",") if t.strip()]
+    )
+
 
 def read_toucan_row(
-    row:dict, # as released
-    model:str='' # who answered: the name of the configuration, as a row does not say
-) -> Trajectory: # its tools, its judgements as scores, its facts in `info`
+    row: dict,  # as released
+    model: str = "",  # who answered: the name of the configuration, as a row does not say
+) -> Trajectory:  # its tools, its judgements as scores, its facts in `info`
     "A released row as a trajectory. Raises ValueError saying what is torn or missing"
     if not isinstance(row, dict):
-        raise ValueError(f'expected an object with {", ".join(TOUCAN_FIELDS[:3])}, …; got {type(row).__name__}')
-    if missing := [f for f in ('uuid', 'messages') if not row.get(f)]: raise ValueError(f'no {missing[0]}')
-    try: messages = _toucan_messages(_json(row, 'messages', list, []))
+        raise ValueError(
+            f"expected an object with {', '.join(TOUCAN_FIELDS[:3])}, …; got {type(row).__name__}"
+        )
+    if missing := [f for f in ("uuid", "messages") if not row.get(f)]:
+        raise ValueError(f"no {missing[0]}")
+    try:
+        messages = _toucan_messages(_json(row, "messages", list, []))
     except (KeyError, AttributeError, TypeError) as e:
-        raise ValueError(f'messages do not fit: {type(e).__name__}: {e}') from None
-    offered = _json(row, 'available_tools', list, [])
-    tools = [t if 'function' in t else dict(type='function', function=t) for t in offered]
-    scores = _scores(_json(row, 'question_quality_assessment', dict, {}), 'question_', 'released')
-    scores |= _scores(_json(row, 'response_quality_assessment', dict, {}), '', 'released')
-    info = dict(subset=row.get('subset_name') or '', targets=_targets(row.get('target_tools')),
-                metadata=_json(row, 'metadata', dict, {}))
-    goal = row.get('question') or next((m.content for m in messages if m.role == 'user'), '')
-    task = Task(str(row['uuid']), goal=goal)
-    return Trajectory(task, messages, tools, scores, source='toucan-released', model=model, info=info)
+        raise ValueError(f"messages do not fit: {type(e).__name__}: {e}") from None
+    offered = _json(row, "available_tools", list, [])
+    tools = [t if "function" in t else dict(type="function", function=t) for t in offered]
+    scores = _scores(_json(row, "question_quality_assessment", dict, {}), "question_", "released")
+    scores |= _scores(_json(row, "response_quality_assessment", dict, {}), "", "released")
+    info = dict(
+        subset=row.get("subset_name") or "",
+        targets=_targets(row.get("target_tools")),
+        metadata=_json(row, "metadata", dict, {}),
+    )
+    goal = row.get("question") or next((m.content for m in messages if m.role == "user"), "")
+    task = Task(str(row["uuid"]), goal=goal)
+    return Trajectory(
+        task, messages, tools, scores, source="toucan-released", model=model, info=info
+    )
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #01dc4e4b
 def _toucan_lines(path):
-    with open(path, 'rb') as f:
+    with open(path, "rb") as f:
         for line in f:
-            if line.strip(): yield line
+            if line.strip():
+                yield line
+
 
 def _toucan_rows(path):
     "Rows of a file; those of JSON Lines still as bytes"
-    if path.suffix == '.parquet':
+    if path.suffix == ".parquet":
         import pyarrow.parquet as pq
-        for batch in pq.ParquetFile(path).iter_batches(256): yield from batch.to_pylist()
-    elif path.suffix == '.json': yield from json.loads(path.read_text('utf8'))
-    else: yield from _toucan_lines(path)
+
+        for batch in pq.ParquetFile(path).iter_batches(256):
+            yield from batch.to_pylist()
+    elif path.suffix == ".json":
+        yield from json.loads(path.read_text("utf8"))
+    else:
+        yield from _toucan_lines(path)
+
 
 def _row(x):
-    try: return json.loads(x) if isinstance(x, bytes) else x
-    except ValueError as e: raise ValueError(f'the line is torn: {e}') from None
+    try:
+        return json.loads(x) if isinstance(x, bytes) else x
+    except ValueError as e:
+        raise ValueError(f"the line is torn: {e}") from None
 
+# %% ../../nbs/lib/generate/10_seeds.ipynb #75491bc3
 def read_toucan(
-    path:str|Path, # .jsonl, .json or .parquet
-    model:str='', # who answered: the name of the configuration
-    torn:list|None=None # is given `row`, `uuid` and `why` of each torn row; None: the first one raises
-) -> Iterator[Trajectory]: # one at a time
-    "Released records of a file. Raises ValueError naming the row that is torn, unless there is a list for those"
+    path: str | Path,  # .jsonl, .json or .parquet
+    model: str = "",  # who answered: the name of the configuration
+    torn: list
+    | None = None,  # is given `row`, `uuid` and `why` of each torn row; None: the first one raises
+) -> Iterator[Trajectory]:  # one at a time
+    """Released records of a file.
+
+    Raises ValueError naming the row that is torn, unless there is a list for those
+    """
     path = Path(path)
-    for i,x in enumerate(_toucan_rows(path)):
+    for i, x in enumerate(_toucan_rows(path)):
         row = None
-        try: row = _row(x); yield read_toucan_row(row, model)
+        try:
+            row = _row(x)
+            yield read_toucan_row(row, model)
         except ValueError as e:
-            where = f'{path.name} row {i}'
-            if torn is None: raise ValueError(f'{where}: {e}. Give torn=[] to go on without such rows') from None
-            torn.append(dict(row=i, uuid=row.get('uuid') if isinstance(row, dict) else None, why=str(e)))
+            where = f"{path.name} row {i}"
+            if torn is None:
+                raise ValueError(f"{where}: {e}. Give torn=[] to go on without such rows") from None
+            torn.append(
+                dict(row=i, uuid=row.get("uuid") if isinstance(row, dict) else None, why=str(e))
+            )
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #730f49ad
 def scripted_seeds(
-    domains:tuple=('mock', 'airline', 'retail', 'telecom'), # τ² domain names
-    each:int=4, # conversations a domain
-    seed:int=0 # the same seed gives the same conversations
-) -> list[Trajectory]: # by domain
+    domains: tuple = ("mock", "airline", "retail", "telecom"),  # τ² domain names
+    each: int = 4,  # conversations a domain
+    seed: int = 0,  # the same seed gives the same conversations
+) -> list[Trajectory]:  # by domain
     "Conversations of the scripted clerk and user on blueprints that no benchmark task holds"
-    def drawn(d): return propose(d.removesuffix('-workflow'), each, seed=f'seeds/{seed}')
+
+    def drawn(d):
+        return propose(d.removesuffix("-workflow"), each, seed=f"seeds/{seed}")
+
     bs = [replace(b, domain=d) for d in domains for b in drawn(d)]
-    ts = rollout([b.played() for b in bs], VerbalOracleAgent(), ScriptedUser(), seed=seed) if bs else []
-    return [_ours(t, b) for t,b in zip(ts, bs)]
+    ts = (
+        rollout([b.played() for b in bs], VerbalOracleAgent(), ScriptedUser(), seed=seed)
+        if bs
+        else []
+    )
+    return [_ours(t, b) for t, b in zip(ts, bs)]
+
 
 def _ours(t, b):
-    t.task, t.source, t.info = b.task(), 'scripted', dict(user=t.info['user'])
+    t.task, t.source, t.info = b.task(), "scripted", dict(user=t.info["user"])
     return t
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #b19339d0
-_sites = tuple(d for d in DOMAINS if d != 'telecom-workflow')
+_sites = tuple(d for d in DOMAINS if d != "telecom-workflow")
+
 
 @lru_cache(maxsize=None)
 def _marks(domain):
     "Tool names of the agent, and lines of the policy"
     lines = {l.strip() for l in domain_policy(domain).splitlines() if len(l.strip()) > 30}
-    return {t['function']['name'] for t in tools(domain)}, lines
+    return {t["function"]["name"] for t in tools(domain)}, lines
+
 
 def infer_domain(
-    names, # of tools that are offered or called
-    system:str='' # the system turn
-) -> str: # empty when nothing tells
+    names,  # of tools that are offered or called
+    system: str = "",  # the system turn
+) -> str:  # empty when nothing tells
     "The τ² domain that a conversation is of"
-    def shared(mine): return len(set(names) & mine)
+
+    def shared(mine):
+        return len(set(names) & mine)
+
     best = max(_sites, key=lambda d: shared(_marks(d)[0]))
-    if names and 2*shared(_marks(best)[0]) >= len(set(names)): return best
+    if names and 2 * shared(_marks(best)[0]) >= len(set(names)):
+        return best
     said = {l.strip() for l in system.splitlines()}
-    best = max(_sites, key=lambda d: len(said & _marks(d)[1])/len(_marks(d)[1]))
-    return best if len(said & _marks(best)[1]) > 2 else ''
+    best = max(_sites, key=lambda d: len(said & _marks(d)[1]) / len(_marks(d)[1]))
+    return best if len(said & _marks(best)[1]) > 2 else ""
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #df241fec
 @lru_cache(maxsize=None)
-def _known(domain): return {t.id: t for t in tasks(domain)}
+def _known(domain):
+    return {t.id: t for t in tasks(domain)}
+
 
 def _start(domain, id, at):
     "The benchmark's task of that id, or a bare one"
     t = _known(domain).get(str(id)) if id is not None else None
     return from_dict(Task, to_dict(t)) if t else Task(at, domain)
 
+
 def _unthought(messages, repairs):
     "Without calls of `think` and their answers"
-    gone = {c.id for m in messages for c in m.calls if c.name == 'think'}
+    gone = {c.id for m in messages for c in m.calls if c.name == "think"}
     out = []
-    for i,m in enumerate(messages):
-        if m.role == 'tool' and m.call_id in gone: continue
+    for i, m in enumerate(messages):
+        if m.role == "tool" and m.call_id in gone:
+            continue
         if gone & {c.id for c in m.calls}:
-            repairs.append(dict(where=f'turn {i}', what='a call of `think` left out'))
+            repairs.append(dict(where=f"turn {i}", what="a call of `think` left out"))
             m.calls = [c for c in m.calls if c.id not in gone]
-            if not m.calls and not m.content.strip(): continue
+            if not m.calls and not m.content.strip():
+                continue
         out.append(m)
     return out
 
+
 def _marked(messages):
     for m in messages:
-        if m.role == 'tool': m.error = m.content.startswith('Error'); m.by = m.by or 'assistant'
+        if m.role == "tool":
+            m.error = m.content.startswith("Error")
+            m.by = m.by or "assistant"
     return messages
 
+# %% ../../nbs/lib/generate/10_seeds.ipynb #99901c04
 def _messages(row):
     "Messages of a row, and repairs. Raises ValueError when there are none"
-    if not isinstance(row.get('messages', row.get('conversations')), list):
-        raise ValueError('neither `messages` nor `conversations` is a list')
-    if 'messages' in row: return _marked(from_openai(row['messages'])), []
-    ms, repairs = from_sharegpt(row['conversations'])
+    if not isinstance(row.get("messages", row.get("conversations")), list):
+        raise ValueError("neither `messages` nor `conversations` is a list")
+    if "messages" in row:
+        return _marked(from_openai(row["messages"])), []
+    ms, repairs = from_sharegpt(row["conversations"])
     return ms, repairs
+
 
 def _offered(row):
     "Tool schemas of a row, in the shape of OpenAI"
-    ts = row.get('tools') or []
+    ts = row.get("tools") or []
     ts = json.loads(ts) if isinstance(ts, str) else ts
-    return [t if 'function' in t else dict(type='function', function=t) for t in ts]
+    return [t if "function" in t else dict(type="function", function=t) for t in ts]
+
 
 def _text_of(row, messages):
-    return (row.get('system') or '')+'\n'.join(m.content for m in messages if m.role == 'system')
+    return (row.get("system") or "") + "\n".join(m.content for m in messages if m.role == "system")
 
+# %% ../../nbs/lib/generate/10_seeds.ipynb #07295e42
 def read_conversation_row(
-    row:dict, # one conversation
-    where:str='row 0', # its place, for the record
-    domain:str='' # τ² domain name; empty: found from the row
-) -> Trajectory: # with its own tools
+    row: dict,  # one conversation
+    where: str = "row 0",  # its place, for the record
+    domain: str = "",  # τ² domain name; empty: found from the row
+) -> Trajectory:  # with its own tools
     "A conversation from a row of a data set. Raises ValueError when it is none, or of no domain"
-    if 'task' in row and 'messages' in row: return from_dict(Trajectory, row)
+    if "task" in row and "messages" in row:
+        return from_dict(Trajectory, row)
     ms, repairs = _messages(row)
     offered = _offered(row)
-    names = {t['function']['name'] for t in offered} or {c.name for m in ms for c in m.calls}
+    names = {t["function"]["name"] for t in offered} or {c.name for m in ms for c in m.calls}
     site = domain or infer_domain(names, _text_of(row, ms))
-    if not site: raise ValueError('no τ² domain has these tools or this policy; name it: domain=')
-    info = dict(where=where, reward=row.get('reward'), left_out='user calls' if tools(site, 'user') else None)
-    task = _start(site, row.get('task_id'), where)
+    if not site:
+        raise ValueError("no τ² domain has these tools or this policy; name it: domain=")
+    info = dict(
+        where=where,
+        reward=row.get("reward"),
+        left_out="user calls" if tools(site, "user") else None,
+    )
+    task = _start(site, row.get("task_id"), where)
     ms = _unthought(ms, repairs)
-    return Trajectory(task, ms, offered, source='seed', stop='user_stop',
-                      info={k: v for k,v in info.items() if v is not None}|(dict(repairs=repairs) if repairs else {}))
+    return Trajectory(
+        task,
+        ms,
+        offered,
+        source="seed",
+        stop="user_stop",
+        info={k: v for k, v in info.items() if v is not None}
+        | (dict(repairs=repairs) if repairs else {}),
+    )
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #4d501b55
 def _text(path):
     "A file as text. Raises FileNotFoundError, and ValueError when it cannot be unpacked"
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f'{path}: no such file; give a results file, JSON or JSON Lines')
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give a results file, JSON or JSON Lines")
     raw = path.read_bytes()
-    try: return (gzip.decompress(raw) if raw[:2] == b'\x1f\x8b' else raw).decode('utf8', 'replace')
+    try:
+        return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf8", "replace")
     except (EOFError, OSError, zlib.error) as e:
-        raise ValueError(f'{path}: not a whole gzip file ({e}); copy it again') from None
+        raise ValueError(f"{path}: not a whole gzip file ({e}); copy it again") from None
+
 
 def _lines(text):
-    for i,line in enumerate(text.splitlines(), 1):
-        if not line.strip(): continue
-        try: yield f'line {i}', json.loads(line)
-        except (ValueError, RecursionError) as e: yield f'line {i}', e
+    for i, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            yield f"line {i}", json.loads(line)
+        except (ValueError, RecursionError) as e:
+            yield f"line {i}", e
 
-def _listed(x, at=''):
+
+def _listed(x, at=""):
     "Rows of JSON with their places: a list, or lists under names such as splits"
-    if isinstance(x, list): yield from ((f'{at}{i}', r) for i,r in enumerate(x)); return
-    if 'conversations' in x or 'messages' in x: yield at or 'row 0', x; return
-    for k,v in x.items():
-        if isinstance(v, (list, dict)): yield from _listed(v, f'{at}{k} ')
+    if isinstance(x, list):
+        yield from ((f"{at}{i}", r) for i, r in enumerate(x))
+        return
+    if "conversations" in x or "messages" in x:
+        yield at or "row 0", x
+        return
+    for k, v in x.items():
+        if isinstance(v, (list, dict)):
+            yield from _listed(v, f"{at}{k} ")
 
+# %% ../../nbs/lib/generate/10_seeds.ipynb #cdf84404
 def _rows(text):
     "Rows of a file with their places; an exception where one cannot be read"
-    try: x = json.loads(text)
-    except (ValueError, RecursionError): return list(_lines(text))
+    try:
+        x = json.loads(text)
+    except (ValueError, RecursionError):
+        return list(_lines(text))
     return list(_listed(x)) if isinstance(x, (list, dict)) else []
 
-def _is_results(path, text): return Path(path).is_dir() or '"simulations"' in text and '"tasks"' in text
+
+def _is_results(path, text):
+    return Path(path).is_dir() or '"simulations"' in text and '"tasks"' in text
+
 
 def read_seeds(
-    path:str|Path, # results file or folder of τ²; JSON or JSON Lines of conversations; also gzipped
-    domain:str='' # τ² domain name; empty: found for each row
-) -> tuple[list[Trajectory], list[dict]]: # conversations; what could not be read as where, why
+    path: str
+    | Path,  # results file or folder of τ²; JSON or JSON Lines of conversations; also gzipped
+    domain: str = "",  # τ² domain name; empty: found for each row
+) -> tuple[list[Trajectory], list[dict]]:  # conversations; what could not be read as where, why
     "Conversations of a file. Raises FileNotFoundError, and ValueError when there is not one in it"
-    text = '' if Path(path).is_dir() else _text(path)
-    if _is_results(path, text): return load_results(path).trajectories, []
+    text = "" if Path(path).is_dir() else _text(path)
+    if _is_results(path, text):
+        return load_results(path).trajectories, []
     out, odd, name = [], [], Path(path).name
-    for where,row in _rows(text):
+    for where, row in _rows(text):
         try:
-            if isinstance(row, Exception): raise ValueError(f'torn: {row}')
-            if not isinstance(row, dict): raise ValueError(f'not a JSON object: {row!r:.40}')
-            out.append(read_conversation_row(row, f'{name} {where}', domain))
+            if isinstance(row, Exception):
+                raise ValueError(f"torn: {row}")
+            if not isinstance(row, dict):
+                raise ValueError(f"not a JSON object: {row!r:.40}")
+            out.append(read_conversation_row(row, f"{name} {where}", domain))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
-            why = f'it has no {e}' if isinstance(e, KeyError) else str(e)
-            odd.append(dict(where=f'{name} {where}', why=why))
-    first = f'; {odd[0]["where"]}: {odd[0]["why"]}' if odd else ''
-    if not out: raise ValueError(f'{path}: no conversation in it{first}')
+            why = f"it has no {e}" if isinstance(e, KeyError) else str(e)
+            odd.append(dict(where=f"{name} {where}", why=why))
+    first = f"; {odd[0]['where']}: {odd[0]['why']}" if odd else ""
+    if not out:
+        raise ValueError(f"{path}: no conversation in it{first}")
     return out, odd
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #bf18feec
-CUT_OFF_STOPS = ('max_steps', 'too_many_errors', 'agent_error', 'user_error', 'infrastructure_error')
+CUT_OFF_STOPS = (
+    "max_steps",
+    "too_many_errors",
+    "agent_error",
+    "user_error",
+    "infrastructure_error",
+)
+
 
 def form(
-    traj:Trajectory, # any
-    r:Replay|None=None # not needed; all gates are called alike
-) -> Score: # 1 or 0
+    traj: Trajectory,  # any
+    r: Replay | None = None,  # not needed; all gates are called alike
+) -> Score:  # 1 or 0
     "Is it a conversation at all? See `ordering_error`"
     why = ordering_error(traj.messages)
-    return Score(float(not why), why or f'{len(traj.messages)} turns in order')
+    return Score(float(not why), why or f"{len(traj.messages)} turns in order")
+
 
 def complete(
-    traj:Trajectory, # any
-    r:Replay|None=None # not needed; all gates are called alike
-) -> Score: # 1 or 0
+    traj: Trajectory,  # any
+    r: Replay | None = None,  # not needed; all gates are called alike
+) -> Score:  # 1 or 0
     "Was it carried through, as far as its source says?"
-    stored = traj.info.get('stored') or {}
-    reward = traj.scores['reward'].value if 'reward' in traj.scores else stored.get('reward', traj.info.get('reward'))
-    bad = [f'it ended by {traj.stop}']*(traj.stop in CUT_OFF_STOPS)+['no tool was used']*(not traj.calls)
-    if reward is not None and reward < 1: bad.append(f'its reward is {reward:g}')
-    return Score(float(not bad), '; '.join(bad) or 'carried through')
+    stored = traj.info.get("stored") or {}
+    reward = (
+        traj.scores["reward"].value
+        if "reward" in traj.scores
+        else stored.get("reward", traj.info.get("reward"))
+    )
+    bad = [f"it ended by {traj.stop}"] * (traj.stop in CUT_OFF_STOPS) + ["no tool was used"] * (
+        not traj.calls
+    )
+    if reward is not None and reward < 1:
+        bad.append(f"its reward is {reward:g}")
+    return Score(float(not bad), "; ".join(bad) or "carried through")
 
+# %% ../../nbs/lib/generate/10_seeds.ipynb #3ac7652c
 def logical(
-    traj:Trajectory, # any
-    r:Replay|None=None # not needed; all gates are called alike
-) -> Score: # 1 or 0
+    traj: Trajectory,  # any
+    r: Replay | None = None,  # not needed; all gates are called alike
+) -> Score:  # 1 or 0
     "No call three times in a row, and not only errors"
     calls = [(c.name, json.dumps(c.args, sort_keys=True)) for c in traj.calls]
-    again = next((a[0] for a,b,c in zip(calls, calls[1:], calls[2:]) if a == b == c), '')
-    answers = [m for m in traj.messages if m.role == 'tool']
-    why = f'{again} three times in a row' if again else 'every call failed' if answers and all(map(is_tool_error, answers)) else ''
-    return Score(float(not why), why or 'no loop')
+    again = next((a[0] for a, b, c in zip(calls, calls[1:], calls[2:]) if a == b == c), "")
+    answers = [m for m in traj.messages if m.role == "tool"]
+    why = (
+        f"{again} three times in a row"
+        if again
+        else "every call failed"
+        if answers and all(map(is_tool_error, answers))
+        else ""
+    )
+    return Score(float(not why), why or "no loop")
+
 
 SEED_GATES = (form, schema, complete, logical)
-SEED_CRITERIA = dict(complete='Does the conversation come to an end that settles what the user came for?',
-    logical='Does each step of the assistant follow from what it knows at that point?')
+SEED_CRITERIA = dict(
+    complete="Does the conversation come to an end that settles what the user came for?",
+    logical="Does each step of the assistant follow from what it knows at that point?",
+)
+
 
 def filter_seeds(
-    seeds:list[Trajectory], # as read
-    judges:tuple=(), # models that judge what rules let through; none: rules only
-    gates:tuple=SEED_GATES # rules; add `execution` to ask the environment too
-) -> Funnel: # copies: kept, rejected with reasons, a stage a gate; the usage is that of the judges
+    seeds: list[Trajectory],  # as read
+    judges: tuple = (),  # models that judge what rules let through; none: rules only
+    gates: tuple = SEED_GATES,  # rules; add `execution` to ask the environment too
+) -> Funnel:  # copies: kept, rejected with reasons, a stage a gate; the usage is that of the judges
     "Conversations that are fit to be shown to a model"
     fresh = [from_dict(Trajectory, to_dict(t) | dict(usage={})) for t in seeds]
-    for t in fresh: t.info['seed'] = conversation_id(t)
-    return filter_by_gates(fresh, (*gates, JudgePanel(list(judges), SEED_CRITERIA, name='fit')) if judges else gates)
+    for t in fresh:
+        t.info["seed"] = conversation_id(t)
+    return filter_by_gates(
+        fresh, (*gates, JudgePanel(list(judges), SEED_CRITERIA, name="fit")) if judges else gates
+    )

@@ -23,7 +23,13 @@ from .blueprints import Blueprint, benchmark_leak
 from .committee import person_records
 from .scripted_teacher import ScriptedTeacher, sample_blueprint
 from .seeds import filter_seeds, read_seeds, scripted_seeds
-from .transcripts import conversation_id, number_calls, ordering_error, read_transcript, write_transcript
+from synthlab.generate.transcripts import (
+    conversation_id,
+    number_calls,
+    ordering_error,
+    read_transcript,
+    write_transcript,
+)
 from ..models.chat import LLM
 from ..models.durable import DurableLLM
 from ..models.journal import Journal
@@ -38,37 +44,45 @@ from ..verify.rules import YES_PATTERN
 @dataclass
 class DialogueSpec:
     "What a dialogue is to be about"
-    domain: str # τ² domain name
-    writes: int = 1 # calls that change something; 0: nothing may change
-    seed: int = 0 # of the dialogue
-    actor: str = '' # id of the person; empty: whoever the model invents
-    records: str = '' # what the database has on that person
-    init: dict|None = None # how the world begins, when not as the database is
-    example: Trajectory|None = None # shown as an example
-    grounded: bool = False # the environment answers the calls
+
+    domain: str  # τ² domain name
+    writes: int = 1  # calls that change something; 0: nothing may change
+    seed: int = 0  # of the dialogue
+    actor: str = ""  # id of the person; empty: whoever the model invents
+    records: str = ""  # what the database has on that person
+    init: dict | None = None  # how the world begins, when not as the database is
+    example: Trajectory | None = None  # shown as an example
+    grounded: bool = False  # the environment answers the calls
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #363855f9
 class ExampleSampler:
     "Examples by domain, dealt without replacement. Raises ValueError on a domain that has none"
-    def __init__(self,
-        seeds:list[Trajectory], # to be shown
-        seed:int=0 # another seed, another order
+
+    def __init__(
+        self,
+        seeds: list[Trajectory],  # to be shown
+        seed: int = 0,  # another seed, another order
     ):
         self.seed, self.of = seed, defaultdict(dict)
-        for t in seeds: self.of[t.task.domain][conversation_id(t)] = t
+        for t in seeds:
+            self.of[t.task.domain][conversation_id(t)] = t
 
-    def deal(self,
-        domain:str, # τ² domain name
-        i:int # which dialogue of that domain
-    ) -> Trajectory: # its example
+    def deal(
+        self,
+        domain: str,  # τ² domain name
+        i: int,  # which dialogue of that domain
+    ) -> Trajectory:  # its example
         "The i-th card"
         mine = self.of.get(domain)
-        if not mine: raise ValueError(f'no seed of {domain}: there are some of {", ".join(self.of) or "nothing"}')
+        if not mine:
+            raise ValueError(
+                f"no seed of {domain}: there are some of {', '.join(self.of) or 'nothing'}"
+            )
         turn, place = divmod(i, len(mine))
         return mine[sorted(mine, key=lambda k: content_key([k, self.seed, domain, turn]))[place]]
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #39d69bb4
-_task = '''You write training data: a complete conversation between a customer and a customer service agent who has tools.
+_task = """You write training data: a complete conversation between a customer and a customer service agent who has tools.
 
 Domain: {domain}
 State-changing calls: {writes}
@@ -95,104 +109,165 @@ at a time, and no words beside it.
 # What to write
 A new conversation, not a variation of the example: another request, other words{who}. {change} Each identifier in a \
 call was said by the customer or seen in an OBSERVATION before. Before a change the agent says what it will do, and \
-the customer agrees.'''
+the customer agrees."""
 
-_change = ['The policy forbids what the customer wants, or they only want to know something: the agent looks up what is '
-           'needed, explains, and changes nothing.',
-           'In the course of it exactly {} of the calls change the data, each of them allowed by the policy.']
-_simulated = ('Write each OBSERVATION yourself, exactly as the tool would return it: the whole record as JSON, in line with '
-              'what was seen before and with every change made so far.')
-_grounded = ('Stop after each call: the tool itself answers, you are shown its OBSERVATION, and you go on from there. Never '
-             'write an OBSERVATION yourself.')
+_change = [
+    "The policy forbids what the customer wants, or they only want to know something: the "
+    "agent looks up what is "
+    "needed, explains, and changes nothing.",
+    "In the course of it exactly {} of the calls change the data, each of them allowed by the "
+    "policy.",
+]
 
-def _schemas(domain, by): return '\n'.join(json.dumps(t['function'], ensure_ascii=False) for t in tools(domain, by))
+# %% ../../nbs/lib/generate/11_simia.ipynb #a2a7ae1f
+_simulated = (
+    "Write each OBSERVATION yourself, exactly as the tool would return it: the whole record as "
+    "JSON, in line with "
+    "what was seen before and with every change made so far."
+)
+_grounded = (
+    "Stop after each call: the tool itself answers, you are shown its OBSERVATION, and you go "
+    "on from there. Never "
+    "write an OBSERVATION yourself."
+)
+
+
+def _schemas(domain, by):
+    return "\n".join(json.dumps(t["function"], ensure_ascii=False) for t in tools(domain, by))
+
 
 def _begin(scene):
     "How the person's phone begins, in telecom"
-    acts = (scene.init or {}).get('initialization_actions') or []
-    return ''.join(f'{a["func_name"]}: {json.dumps(a["arguments"])}\n' for a in acts)
+    acts = (scene.init or {}).get("initialization_actions") or []
+    return "".join(f"{a['func_name']}: {json.dumps(a['arguments'])}\n" for a in acts)
+
 
 def _records(scene):
-    if not scene.actor: return ''
+    if not scene.actor:
+        return ""
     start = _begin(scene)
-    phone = f"The customer's phone: {start}" if start else ''
-    return f'\n# Records\nAs the database has them now:\n{scene.records}{phone}'
+    phone = f"The customer's phone: {start}" if start else ""
+    return f"\n# Records\nAs the database has them now:\n{scene.records}{phone}"
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #2d5db79b
 def simulator_prompt(
-    scene:DialogueSpec # with an example
-) -> str: # one message
+    scene: DialogueSpec,  # with an example
+) -> str:  # one message
     "What a model is asked to write"
-    own = tools(scene.domain, 'user')
-    return _task.format(domain=scene.domain, writes=scene.writes, policy=domain_policy(scene.domain).strip(),
-        tools=_schemas(scene.domain, 'assistant'), records=_records(scene), example=write_transcript(scene.example.messages),
-        user_tools=f"\n# Tools of the customer\n{_schemas(scene.domain, 'user')}\n" if own else '',
-        user_call=' or HUMAN_FUNCTION_CALL: (a call of the customer, with their own tools)' if own else '',
-        answers=_grounded if scene.grounded else _simulated, change=_change[bool(scene.writes)].format(scene.writes),
-        who=f', the customer {scene.actor} and their records' if scene.actor else ', another customer')
+    own = tools(scene.domain, "user")
+    return _task.format(
+        domain=scene.domain,
+        writes=scene.writes,
+        policy=domain_policy(scene.domain).strip(),
+        tools=_schemas(scene.domain, "assistant"),
+        records=_records(scene),
+        example=write_transcript(scene.example.messages),
+        user_tools=f"\n# Tools of the customer\n{_schemas(scene.domain, 'user')}\n" if own else "",
+        user_call=" or HUMAN_FUNCTION_CALL: (a call of the customer, with their own tools)"
+        if own
+        else "",
+        answers=_grounded if scene.grounded else _simulated,
+        change=_change[bool(scene.writes)].format(scene.writes),
+        who=f", the customer {scene.actor} and their records"
+        if scene.actor
+        else ", another customer",
+    )
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #e1854069
 def _blank(scene, llm, messages, **info):
     "A trajectory on a bare task; its goal and gold are found later"
-    mode, shown = 'grounded' if scene.grounded else 'simulated', scene.example.info.get('seed', '')
+    mode, shown = "grounded" if scene.grounded else "simulated", scene.example.info.get("seed", "")
     known = dict(mode=mode, asked_writes=scene.writes, actor=scene.actor, example=shown, **info)
-    return Trajectory(Task('', scene.domain, init=scene.init), messages, source='simia', model=llm.name, seed=scene.seed,
-                      stop='user_stop', info={k: v for k,v in known.items() if v not in ('', [])})
+    return Trajectory(
+        Task("", scene.domain, init=scene.init),
+        messages,
+        source="simia",
+        model=llm.name,
+        seed=scene.seed,
+        stop="user_stop",
+        info={k: v for k, v in known.items() if v not in ("", [])},
+    )
+
 
 def _unread(reply, d):
     "Why a reply holds no conversation; empty when it does"
-    if reply.error: return f'not written: {reply.error}'
-    if reply.finish == 'length': return 'cut off: longer than the model was allowed to write'
-    return f'not read: {d.why}' if d.why else ''
+    if reply.error:
+        return f"not written: {reply.error}"
+    if reply.finish == "length":
+        return "cut off: longer than the model was allowed to write"
+    return f"not read: {d.why}" if d.why else ""
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #8cfe5cd1
 def _read(scene, llm, reply):
     "A model's text as a trajectory"
     d = read_transcript(reply.text)
     unread = _unread(reply, d)
-    if not d.ended and not unread: d.did('text', 'no END on the last line')
-    t = _blank(scene, llm, [] if unread else d.messages, repairs=d.repairs, unread=unread,
-               raw=reply.text if unread or d.repairs else '')
+    if not d.ended and not unread:
+        d.did("text", "no END on the last line")
+    t = _blank(
+        scene,
+        llm,
+        [] if unread else d.messages,
+        repairs=d.repairs,
+        unread=unread,
+        raw=reply.text if unread or d.repairs else "",
+    )
     t.usage = reply.usage
     return t
 
+
 def simulate_dialogues(
-    scenes:list[DialogueSpec], # to be written
-    llm:LLM, # any model
-    temp:float=1., # temperature
-    maxtok:int=8000 # new tokens of a conversation, at most
-) -> list[Trajectory]: # one each; `info['unread']` where there is no conversation
+    scenes: list[DialogueSpec],  # to be written
+    llm: LLM,  # any model
+    temp: float = 1.0,  # temperature
+    maxtok: int = 8000,  # new tokens of a conversation, at most
+) -> list[Trajectory]:  # one each; `info['unread']` where there is no conversation
     "Whole conversations, tool results included, from one call each"
-    if not scenes: return []
-    chats = [[Message('user', simulator_prompt(s))] for s in scenes]
+    if not scenes:
+        return []
+    chats = [[Message("user", simulator_prompt(s))] for s in scenes]
     replies = llm(chats, temp=temp, maxtok=maxtok, seed=[s.seed for s in scenes])
-    return [_read(s, llm, r[0]) for s,r in zip(scenes, replies)]
+    return [_read(s, llm, r[0]) for s, r in zip(scenes, replies)]
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #f8e5a230
-_more = 'Go on where you stopped, up to the next call or to END.'
+_more = "Go on where you stopped, up to the next call or to END."
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #959f3a51
 class _Live:
     "A conversation in progress between a model and an environment"
-    def __init__(self, scene, patience):
-        self.scene, self.env = scene, Env(Task('live', scene.domain, init=scene.init))
-        self.chat, self.messages, self.repairs, self.raw = [Message('user', simulator_prompt(scene))], [], [], []
-        self.usage, self.unread, self.done, self.patience = Usage(), '', False, patience
 
-    def did(self, what, where=''): self.repairs.append(dict(where=f'part {len(self.raw)} {where}'.strip(), what=what))
+    def __init__(self, scene, patience):
+        self.scene, self.env = scene, Env(Task("live", scene.domain, init=scene.init))
+        self.chat, self.messages, self.repairs, self.raw = (
+            [Message("user", simulator_prompt(scene))],
+            [],
+            [],
+            [],
+        )
+        self.usage, self.unread, self.done, self.patience = Usage(), "", False, patience
+
+    def did(self, what, where=""):
+        self.repairs.append(dict(where=f"part {len(self.raw)} {where}".strip(), what=what))
 
     def take(self, reply):
         "One part of the text: up to its first call, or up to where the model stopped"
         self.usage += reply.usage
         self.raw.append(reply.text)
         d = read_transcript(reply.text)
-        for r in d.repairs: self.did(r['what'], r['where'])
-        k = next((i for i,m in enumerate(d.messages) if m.calls), None)
-        if k is None: return self.talk(d, reply)
-        if over := len(d.messages)-k-1: self.did(f'{over} turns behind the call set aside')
-        if d.why: self.did(f'set aside: {d.why}')
-        self.call(self.add(d.messages[:k+1]))
+        for r in d.repairs:
+            self.did(r["what"], r["where"])
+        k = next((i for i, m in enumerate(d.messages) if m.calls), None)
+        if k is None:
+            return self.talk(d, reply)
+        if over := len(d.messages) - k - 1:
+            self.did(f"{over} turns behind the call set aside")
+        if d.why:
+            self.did(f"set aside: {d.why}")
+        self.call(self.add(d.messages[: k + 1]))
 
     def add(self, messages):
         "Turns with ids that count on"
-        part = number_calls(self.messages+messages)[len(self.messages):]
+        part = number_calls(self.messages + messages)[len(self.messages) :]
         self.messages += part
         return part
 
@@ -205,216 +280,362 @@ class _Live:
     def talk(self, d, reply):
         "Words without a call: the end, or something to go on from"
         over = d.ended and not d.messages and bool(self.messages)
-        self.unread = '' if over else _unread(reply, d)
-        if self.unread: self.done = True; return
+        self.unread = "" if over else _unread(reply, d)
+        if self.unread:
+            self.done = True
+            return
         part = self.add(d.messages)
         self.done = d.ended or not self.patience
-        if not self.done: self.patience -= 1; self.show(part, _more)
-        elif not d.ended: self.did('no END on the last line')
+        if not self.done:
+            self.patience -= 1
+            self.show(part, _more)
+        elif not d.ended:
+            self.did("no END on the last line")
 
-    def show(self, part, then): self.chat += [Message('assistant', write_transcript(part, end=False)), Message('user', then)]
+    def show(self, part, then):
+        self.chat += [
+            Message("assistant", write_transcript(part, end=False)),
+            Message("user", then),
+        ]
 
     def trajectory(self, llm):
-        if not self.done: self.unread = 'cut off: as many rounds as allowed, and no end'
-        t = _blank(self.scene, llm, [] if self.unread else self.messages, repairs=self.repairs, unread=self.unread,
-                   raw='\n'.join(self.raw) if self.unread or self.repairs else '')
+        if not self.done:
+            self.unread = "cut off: as many rounds as allowed, and no end"
+        t = _blank(
+            self.scene,
+            llm,
+            [] if self.unread else self.messages,
+            repairs=self.repairs,
+            unread=self.unread,
+            raw="\n".join(self.raw) if self.unread or self.repairs else "",
+        )
         t.usage = self.usage
         return t
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #2e47dc0e
 def simulate_grounded(
-    scenes:list[DialogueSpec], # to be written, each with `grounded=True`
-    llm:LLM, # any model
-    temp:float=1., # temperature
-    maxtok:int=1500, # new tokens up to the next call, at most
-    rounds:int=80, # calls of the model for one conversation, at most
-    patience:int=20 # how often in a conversation the model may stop where there is no call
-) -> list[Trajectory]: # one each; `info['unread']` where there is no conversation
-    "Conversations whose words and calls a model writes, and whose tool results the environment gives"
+    scenes: list[DialogueSpec],  # to be written, each with `grounded=True`
+    llm: LLM,  # any model
+    temp: float = 1.0,  # temperature
+    maxtok: int = 1500,  # new tokens up to the next call, at most
+    rounds: int = 80,  # calls of the model for one conversation, at most
+    patience: int = 20,  # how often in a conversation the model may stop where there is no call
+) -> list[Trajectory]:  # one each; `info['unread']` where there is no conversation
+    """Conversations whose words and calls a model writes, and whose tool results the environment
+    gives
+    """
     talks = [_Live(s, patience) for s in scenes]
     for _ in range(rounds):
         live = [x for x in talks if not x.done]
-        if not live: break
-        replies = llm([x.chat for x in live], temp=temp, maxtok=maxtok, seed=[x.scene.seed for x in live])
-        for x,r in zip(live, replies): x.take(r[0])
+        if not live:
+            break
+        replies = llm(
+            [x.chat for x in live], temp=temp, maxtok=maxtok, seed=[x.scene.seed for x in live]
+        )
+        for x, r in zip(live, replies):
+            x.take(r[0])
     return [x.trajectory(llm) for x in talks]
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #ec4b0375
-_lines = 'These are the things you say, in this order, each when it fits: {}'
+_lines = "These are the things you say, in this order, each when it fits: {}"
+
 
 def infer_task(
-    traj:Trajectory, # a conversation on a bare task
-    r:Replay|None=None # of it, when there is one already
-) -> Task: # with the writes that happened as its gold
+    traj: Trajectory,  # a conversation on a bare task
+    r: Replay | None = None,  # of it, when there is one already
+) -> Task:  # with the writes that happened as its gold
     "The task that a conversation amounts to"
     r, domain = r or replay(traj), traj.task.domain
     acts = [dict(name=s.call.name, arguments=s.call.args, requestor=s.call.by) for s in r.writes]
-    said = [re.sub(r'\s*###[A-Z-]+###', '', m.content).strip() for m in traj.messages if m.role == 'user']
+    said = [
+        re.sub(r"\s*###[A-Z-]+###", "", m.content).strip()
+        for m in traj.messages
+        if m.role == "user"
+    ]
     said = list(filter(None, said))
-    goal = dict(domain=domain, reason_for_call=next(iter(said), ''), known_info=None, unknown_info=None,
-                task_instructions=_lines.format(' / '.join(said)))
-    checks = dict(reward_basis=['ACTION', 'COMMUNICATE']) if acts and domain.startswith('telecom') else {}
-    id = f'{domain}_sim_{content_key([traj.task.init, acts, said], 16)}'
-    return Blueprint(id, domain, goal, acts, init=traj.task.init, checks=checks, kind='do' if acts else 'look',
-                     proof=dict(asks=[a['name'] for a in acts])).task()
+    goal = dict(
+        domain=domain,
+        reason_for_call=next(iter(said), ""),
+        known_info=None,
+        unknown_info=None,
+        task_instructions=_lines.format(" / ".join(said)),
+    )
+    checks = (
+        dict(reward_basis=["ACTION", "COMMUNICATE"])
+        if acts and domain.startswith("telecom")
+        else {}
+    )
+    id = f"{domain}_sim_{content_key([traj.task.init, acts, said], 16)}"
+    return Blueprint(
+        id,
+        domain,
+        goal,
+        acts,
+        init=traj.task.init,
+        checks=checks,
+        kind="do" if acts else "look",
+        proof=dict(asks=[a["name"] for a in acts]),
+    ).task()
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #2438cae5
-_offer = re.compile(r'\b(shall I|may I|I will|I can|going to|ready to|confirm|proceed|go ahead|carry out|changes|'
-                    r'(that|this) (all )?(right|correct)|check (this|the following))\b', re.I)
-_deed = re.compile('cancel|book|bag|passenger|address|pay|return|refund|exchang|modif|chang|upgrad|updat|add|creat|'
-                   'certificate|compensat|suspend|resum|enabl|disabl|refuel|send|set |reset', re.I)
-_asks = re.compile(r'\?|\bconfirm|"yes"|\(yes|could you|please (provide|tell|let me|reply|specify|choose)', re.I)
+_offer = re.compile(
+    r"\b(shall I|may I|I will|I can|going to|ready to|confirm|proceed|go ahead|carry out|changes|"
+    r"(that|this) (all )?(right|correct)|check (this|the following))\b",
+    re.I,
+)
+_deed = re.compile(
+    "cancel|book|bag|passenger|address|pay|return|refund|exchang|modif|chang|upgrad|updat|add|creat|"
+    "certificate|compensat|suspend|resum|enabl|disabl|refuel|send|set |reset",
+    re.I,
+)
+_asks = re.compile(
+    r'\?|\bconfirm|"yes"|\(yes|could you|please (provide|tell|let me|reply|specify|choose)', re.I
+)
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #dc6b13ab
 def promised(
-    traj:Trajectory, # of a τ² domain
-    r:Replay|None=None # not needed; all gates are called alike
-) -> Score: # 1 or 0; a heuristic, by words
+    traj: Trajectory,  # of a τ² domain
+    r: Replay | None = None,  # not needed; all gates are called alike
+) -> Score:  # 1 or 0; a heuristic, by words
     "Was something done each time the user agreed to a change, or at least asked once more?"
     ms, bad = traj.messages, []
-    talks = [i for i,m in enumerate(ms) if m.role in ('user', 'assistant') and not m.calls and m.content.strip()]
-    for a,u,b in zip(talks, talks[1:], talks[2:]):
-        if [ms[i].role for i in (a, u, b)] != ['assistant', 'user', 'assistant'] or b > u+1 or u > a+1: continue
+    talks = [
+        i
+        for i, m in enumerate(ms)
+        if m.role in ("user", "assistant") and not m.calls and m.content.strip()
+    ]
+    for a, u, b in zip(talks, talks[1:], talks[2:]):
+        if (
+            [ms[i].role for i in (a, u, b)] != ["assistant", "user", "assistant"]
+            or b > u + 1
+            or u > a + 1
+        ):
+            continue
         told, said, then = (ms[i].content for i in (a, u, b))
-        agreed = _offer.search(told) and _asks.search(told) and _deed.search(told) and YES_PATTERN.match(said.strip())
-        if agreed and not _asks.search(then): bad.append(f'turn {u}: the user agrees, and nothing is done')
-    return Score(float(not bad), '; '.join(bad[:3]) or 'what was agreed on was tried')
+        agreed = (
+            _offer.search(told)
+            and _asks.search(told)
+            and _deed.search(told)
+            and YES_PATTERN.match(said.strip())
+        )
+        if agreed and not _asks.search(then):
+            bad.append(f"turn {u}: the user agrees, and nothing is done")
+    return Score(float(not bad), "; ".join(bad[:3]) or "what was agreed on was tried")
+
 
 def novel(
-    traj:Trajectory, # with the task made from it
-    r:Replay|None=None # not needed; all gates are called alike
-) -> Score: # 1 or 0
+    traj: Trajectory,  # with the task made from it
+    r: Replay | None = None,  # not needed; all gates are called alike
+) -> Score:  # 1 or 0
     "Does it repeat no task of the benchmark?"
-    acts = [{k: a[k] for k in ('name', 'arguments', 'requestor')} for a in traj.task.gold or []]
-    why = benchmark_leak(Blueprint('', traj.task.domain, traj.task.goal, acts, init=traj.task.init))
-    return Score(float(not why), why or 'no task of the benchmark')
+    acts = [{k: a[k] for k in ("name", "arguments", "requestor")} for a in traj.task.gold or []]
+    why = benchmark_leak(Blueprint("", traj.task.domain, traj.task.goal, acts, init=traj.task.init))
+    return Score(float(not why), why or "no task of the benchmark")
 
-_late = ('outcome', 'end')
-_first, _last = ([g for g in CONVERSATION_GATES if (g.__name__ in _late) == late] for late in (False, True))
-SIMULATION_GATES = (*_first, promised, novel, *_last) # in the order of the stages
+# %% ../../nbs/lib/generate/11_simia.ipynb #1773308c
+_late = ("outcome", "end")
+_first, _last = (
+    [g for g in CONVERSATION_GATES if (g.__name__ in _late) == late] for late in (False, True)
+)
+SIMULATION_GATES = (*_first, promised, novel, *_last)  # in the order of the stages
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #06846bd8
 def fidelity_rows(
-    trajs:list[Trajectory], # through the `execution` gate; others are left out
-    most:int=4 # writes from which on conversations are counted together
-) -> list[dict]: # domain (or `all`), writes, measure (`feedback`, `state` or `whole`), n, and the rate as value, lo, hi
+    trajs: list[Trajectory],  # through the `execution` gate; others are left out
+    most: int = 4,  # writes from which on conversations are counted together
+) -> list[
+    dict
+    # domain (or `all`), writes, measure (`feedback`, `state` or `whole`), n, and the rate as value,
+    # lo,
+    # hi
+]:
     "How true simulated conversations are, by domain and number of writes. Wilson 95 % intervals"
-    known = [t for t in trajs if 'feedback' in t.info.get('verify', {})]
+    known = [t for t in trajs if "feedback" in t.info.get("verify", {})]
     groups = dict(all=known)
-    for t in known: groups.setdefault(t.task.domain, []).append(t)
-    return [dict(domain=d, **r) for d,ts in groups.items() for r in replay_fidelity(ts, most)+_whole(ts, most)]
+    for t in known:
+        groups.setdefault(t.task.domain, []).append(t)
+    return [
+        dict(domain=d, **r)
+        for d, ts in groups.items()
+        for r in replay_fidelity(ts, most) + _whole(ts, most)
+    ]
+
 
 def _whole(trajs, most):
     "The share of conversations in which every answer is right"
     by = {}
-    for t in trajs: by.setdefault(min(t.info['verify']['writes'], most), []).append(all(t.info['verify']['feedback']))
-    return [dict(writes=k, measure='whole', **wilson(sum(v), len(v)).row()) for k,v in sorted(by.items())]
+    for t in trajs:
+        by.setdefault(min(t.info["verify"]["writes"], most), []).append(
+            all(t.info["verify"]["feedback"])
+        )
+    return [
+        dict(writes=k, measure="whole", **wilson(sum(v), len(v)).row())
+        for k, v in sorted(by.items())
+    ]
 
 # %% ../../nbs/lib/generate/11_simia.ipynb #62d05e5b
 def _scene(domain, i, deck, seed, mode, writes, records):
-    "The i-th dialogue of a domain: the same person and wishes in both modes, with records or without"
+    """The i-th dialogue of a domain: the same person and wishes in both modes, with records or
+    without
+    """
     key = content_key([seed, domain, i, writes])
     k, own = random.Random(key).choice(writes), int(key[:8], 16) >> 1
     b = sample_blueprint(domain, k, own)
-    who = b.proof['actor'] if records else ''
-    told = person_records(domain, who) if records else ''
-    return DialogueSpec(domain, k, own, who, told, b.init, deck.deal(domain, i), mode == 'grounded')
+    who = b.proof["actor"] if records else ""
+    told = person_records(domain, who) if records else ""
+    return DialogueSpec(domain, k, own, who, told, b.init, deck.deal(domain, i), mode == "grounded")
+
 
 def _part(f, name, trajs, why):
     "Those with nothing against them; the others are rejected, and the stage is counted"
     found = [(t, why(t)) for t in trajs]
-    for t,w in found:
-        if w: t.info['rejected'] = w; f.rejected.append(t)
-    out = [t for t,w in found if not w]
+    for t, w in found:
+        if w:
+            t.info["rejected"] = w
+            f.rejected.append(t)
+    out = [t for t, w in found if not w]
     f.stages[name] = (len(trajs), len(out))
     return out
 
+
 def _copied(seen):
     "Says of each conversation whether it was there before"
+
     def why(t):
         first = seen.setdefault(conversation_id(t), id(t))
-        return '' if first == id(t) else f'copy: of {"a seed" if first == "seed" else "another one"}'
+        return (
+            "" if first == id(t) else f"copy: of {'a seed' if first == 'seed' else 'another one'}"
+        )
+
     return why
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #cc667e97
 def _wave(scenes, write, gates, seen):
     "Write a wave and sift it"
     f, ts = Funnel(), write(scenes)
-    def unread(t): return t.info.get('unread', '')
-    ts = _part(f, 'written', ts, lambda t: unread(t) if unread(t).startswith('not written') else '')
-    ts = _part(f, 'parsed', ts, unread)
-    ts = _part(f, 'well-formed', ts, lambda t: (w := ordering_error(t.messages)) and f'well-formed: {w}')
-    ts = _part(f, 'distinct', ts, _copied(seen))
+
+    def unread(t):
+        return t.info.get("unread", "")
+
+    ts = _part(f, "written", ts, lambda t: unread(t) if unread(t).startswith("not written") else "")
+    ts = _part(f, "parsed", ts, unread)
+    ts = _part(
+        f, "well-formed", ts, lambda t: (w := ordering_error(t.messages)) and f"well-formed: {w}"
+    )
+    ts = _part(f, "distinct", ts, _copied(seen))
     f.usage = sum((t.usage for t in f.rejected), Usage())
-    for t in ts: t.task = infer_task(t)
-    return f+filter_by_gates(ts, gates)
+    for t in ts:
+        t.task = infer_task(t)
+    return f + filter_by_gates(ts, gates)
+
 
 def _fit(seeds, judges):
-    "The seeds' part of the funnel, and those that may be shown. Raises ValueError when there are none"
+    """The seeds' part of the funnel, and those that may be shown.
+
+    Raises ValueError when there are none
+    """
     ts, odd = [], []
     for s in [seeds] if isinstance(seeds, (str, Path)) else seeds:
         some, bad = ([s], []) if isinstance(s, Trajectory) else read_seeds(s)
-        ts += some; odd += [Trajectory(Task(b['where']), source='seed', info=dict(rejected=b['why'])) for b in bad]
+        ts += some
+        odd += [
+            Trajectory(Task(b["where"]), source="seed", info=dict(rejected=b["why"])) for b in bad
+        ]
     f = filter_seeds(ts, judges)
-    for t in odd+f.rejected: t.info['rejected'] = f'seed: {t.info["rejected"]}'
-    if not f.kept: raise ValueError(f'none of {len(ts)} seeds is fit to be shown: {f.reasons()}')
-    stages = dict(seeds=(len(ts)+len(odd), len(ts)), filtered=(len(ts), len(f.kept)))
-    return f.kept, Funnel([], odd+f.rejected, stages, f.usage)
+    for t in odd + f.rejected:
+        t.info["rejected"] = f"seed: {t.info['rejected']}"
+    if not f.kept:
+        raise ValueError(f"none of {len(ts)} seeds is fit to be shown: {f.reasons()}")
+    stages = dict(seeds=(len(ts) + len(odd), len(ts)), filtered=(len(ts), len(f.kept)))
+    return f.kept, Funnel([], odd + f.rejected, stages, f.usage)
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #8d103ed3
 def _next(want, made, had, tries):
     "How many to write next: what is missing, by the yield so far, within the tries"
-    rate = max(.2, (had+1)/(made+1))
-    return 0 if had >= want else min(math.ceil((want-had)/rate), math.ceil(want*tries)-made)
+    rate = max(0.2, (had + 1) / (made + 1))
+    return 0 if had >= want else min(math.ceil((want - had) / rate), math.ceil(want * tries) - made)
+
 
 def _until(n, domains, tries, wave):
     "Waves until each domain has its share, or its tries are used up"
     f, made, had = Funnel(), Counter(), Counter()
-    want = {d: n//len(domains)+(i < n % len(domains)) for i,d in enumerate(domains)}
-    while todo := {d: k for d,w in want.items() if (k := _next(w, made[d], had[d], tries)) > 0}:
-        f = f+wave([(d, made[d]+i) for d,k in todo.items() for i in range(k)])
-        made.update(todo); had = Counter(t.task.domain for t in f.kept)
+    want = {d: n // len(domains) + (i < n % len(domains)) for i, d in enumerate(domains)}
+    while todo := {d: k for d, w in want.items() if (k := _next(w, made[d], had[d], tries)) > 0}:
+        f = f + wave([(d, made[d] + i) for d, k in todo.items() for i in range(k)])
+        made.update(todo)
+        had = Counter(t.task.domain for t in f.kept)
     return f
+
 
 def _check(n, domains, mode, writes):
     alien = [d for d in domains or () if d not in DOMAINS]
-    if alien: raise ValueError(f'no τ² domain {alien[0]!r}; there are {", ".join(DOMAINS)}')
-    if mode not in ('simulated', 'grounded'): raise ValueError(f"mode is 'simulated' or 'grounded', not {mode!r}")
-    if n < 1 or domains == (): raise ValueError('ask for at least one conversation of one domain')
+    if alien:
+        raise ValueError(f"no τ² domain {alien[0]!r}; there are {', '.join(DOMAINS)}")
+    if mode not in ("simulated", "grounded"):
+        raise ValueError(f"mode is 'simulated' or 'grounded', not {mode!r}")
+    if n < 1 or domains == ():
+        raise ValueError("ask for at least one conversation of one domain")
     if not writes or not all(isinstance(k, int) and k >= 0 for k in writes):
-        raise ValueError(f'writes are whole numbers from 0 on, not {writes!r}')
+        raise ValueError(f"writes are whole numbers from 0 on, not {writes!r}")
+
 
 def _models(models, folder):
     "Models, and their journal; durable when there is a folder"
-    if not folder: return models, None
-    journal = Journal(Path(folder)/'calls.sqlite')
-    roles = ['teacher']+['judge']*(len(models)-1)
-    return [m if isinstance(m, DurableLLM) else DurableLLM(m, journal, r) for m,r in zip(models, roles)], journal
+    if not folder:
+        return models, None
+    journal = Journal(Path(folder) / "calls.sqlite")
+    roles = ["teacher"] + ["judge"] * (len(models) - 1)
+    return [
+        m if isinstance(m, DurableLLM) else DurableLLM(m, journal, r) for m, r in zip(models, roles)
+    ], journal
 
+# %% ../../nbs/lib/generate/11_simia.ipynb #cc0e95ee
 def generate(
-    n:int=40, # kept conversations, at least, as far as `tries` reach
-    domains:tuple|None=None, # τ² domain names; None: those of the seeds, or mock, airline, retail and telecom
-    seeds:list|str|Path|None=None, # trajectories, or files of conversations; None: scripted ones of our own
-    teacher:LLM|None=None, # writes the conversations; None: the scripted teacher
-    mode:Literal['simulated', 'grounded']='simulated', # who answers the calls: the model, or the environment
-    judges:tuple=(), # models that judge seeds, and what passed all other gates; none: rules only
-    seed:int=0, # the same seed asks for the same conversations
-    gates:tuple=SIMULATION_GATES, # what a conversation must pass
-    resume:str|Path|None=None, # folder with the journal of calls; made when absent
-    writes:tuple=(0, 1, 1, 2, 3), # state-changing calls to ask for, drawn from these
-    records:bool=True, # show the model the records of one person
-    tries:float=3., # conversations written, at most, for each that is wanted
-    **kw # as in `simulate_dialogues` and `simulate_grounded`: temp, maxtok, rounds, patience
-) -> Funnel: # kept and rejected conversations, stages, usage
-    "Conversations that a model wrote, verified. Raises ValueError on unknown domains or modes, and without fit seeds"
+    n: int = 40,  # kept conversations, at least, as far as `tries` reach
+    domains: tuple
+    # τ² domain names; None: those of the seeds, or mock, airline, retail and telecom
+    | None = None,
+    seeds: list
+    | str
+    | Path
+    | None = None,  # trajectories, or files of conversations; None: scripted ones of our own
+    teacher: LLM | None = None,  # writes the conversations; None: the scripted teacher
+    mode: Literal[
+        "simulated", "grounded"
+    ] = "simulated",  # who answers the calls: the model, or the environment
+    # models that judge seeds, and what passed all other gates; none: rules only
+    judges: tuple = (),
+    seed: int = 0,  # the same seed asks for the same conversations
+    gates: tuple = SIMULATION_GATES,  # what a conversation must pass
+    resume: str | Path | None = None,  # folder with the journal of calls; made when absent
+    writes: tuple = (0, 1, 1, 2, 3),  # state-changing calls to ask for, drawn from these
+    records: bool = True,  # show the model the records of one person
+    tries: float = 3.0,  # conversations written, at most, for each that is wanted
+    **kw,  # as in `simulate_dialogues` and `simulate_grounded`: temp, maxtok, rounds, patience
+) -> Funnel:  # kept and rejected conversations, stages, usage
+    """Conversations that a model wrote, verified.
+
+    Raises ValueError on unknown domains or modes, and without fit seeds
+    """
     _check(n, domains, mode, writes)
-    own = tuple(domains or ('mock', 'airline', 'retail', 'telecom'))
+    own = tuple(domains or ("mock", "airline", "retail", "telecom"))
     (llm, *panel), journal = _models([teacher or ScriptedTeacher(), *judges], resume)
     try:
         shown, f = _fit(scripted_seeds(own, seed=seed) if seeds is None else seeds, tuple(panel))
-        deck, seen = ExampleSampler(shown, seed), {conversation_id(t): 'seed' for t in shown}
+        deck, seen = ExampleSampler(shown, seed), {conversation_id(t): "seed" for t in shown}
         own = own if domains or seeds is None else tuple(deck.of)
-        for d in own: deck.deal(d, 0)
-        write, all_ = simulate_dialogues if mode == 'simulated' else simulate_grounded, (*gates, JudgePanel(panel)) if panel else gates
+        for d in own:
+            deck.deal(d, 0)
+        write, all_ = (
+            simulate_dialogues if mode == "simulated" else simulate_grounded,
+            (*gates, JudgePanel(panel)) if panel else gates,
+        )
+
         def wave(places):
-            scenes = [_scene(d, i, deck, seed, mode, list(writes), records) for d,i in places]
+            scenes = [_scene(d, i, deck, seed, mode, list(writes), records) for d, i in places]
             return _wave(scenes, lambda s: write(s, llm, **kw), all_, seen)
-        return f+_until(n, own, tries, wave)
+
+        return f + _until(n, own, tries, wave)
     finally:
-        if journal: journal.close()
+        if journal:
+            journal.close()

@@ -10,19 +10,47 @@ import json
 import math
 import os
 import random
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any
 
 from ..core.text import NearDuplicateFilter
-from ..core.types import Trajectory, Usage, content_key, from_dict, read_jsonl, to_dict, write_jsonl
+from synthlab.core.types import (
+    Trajectory,
+    Usage,
+    content_key,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    write_jsonl,
+)
 from .blueprints import benchmark_leak
 from .mcp import MCPServer, ServerPool, server_from_spec
-from .toucan_questions import ANSWER_CRITERIA, QUESTION_CRITERIA, Question, SAMPLING_MODES, question_from_dict, rate_items, sample_tools, scripted_questions, write_questions
-from .toucan_rollout import LLMPlayer, ScriptedPlayer, ToolAnswerLog, converse, filter_conversations, order_stages
+from synthlab.generate.toucan_questions import (
+    ANSWER_CRITERIA,
+    QUESTION_CRITERIA,
+    SAMPLING_MODES,
+    Question,
+    question_from_dict,
+    rate_items,
+    sample_tools,
+    scripted_questions,
+    write_questions,
+)
+
+# %% ../../nbs/lib/generate/15_toucan.ipynb #a81aa40a
+from synthlab.generate.toucan_rollout import (
+    LLMPlayer,
+    ScriptedPlayer,
+    ToolAnswerLog,
+    converse,
+    filter_conversations,
+    order_stages,
+)
 from ..models.chat import LLM
 from ..models.durable import DurableLLM
 from ..models.journal import Journal
@@ -32,192 +60,319 @@ from ..verify.gates import Funnel
 # %% ../../nbs/lib/generate/15_toucan.ipynb #2f3c488f
 def _kinds(n, irrelevant, multiturn, rng):
     "What each question of a chunk is to be"
-    def kind(x): return 'irrelevant' if x < irrelevant else 'multi-turn' if x < irrelevant+multiturn else 'core'
+
+    def kind(x):
+        return (
+            "irrelevant"
+            if x < irrelevant
+            else "multi-turn"
+            if x < irrelevant + multiturn
+            else "core"
+        )
+
     return [kind(rng.random()) for _ in range(n)]
+
 
 def _elsewhere(q, names, rng):
     "The same question, put where only other servers' tools are"
-    q.kind, q.offered, q.turns = 'irrelevant', [rng.choice([n for n in names if n not in q.servers])], q.turns[:1]
+    q.kind, q.offered, q.turns = (
+        "irrelevant",
+        [rng.choice([n for n in names if n not in q.servers])],
+        q.turns[:1],
+    )
     return q
+
 
 def _repeats(q, servers, split):
     "How a model's question repeats a benchmark task"
-    seen = [benchmark_leak(SimpleNamespace(domain=servers[n].world, actions=[], goal=q.text, init=None), split)
-            for n in q.servers if servers[n].world]
-    return next(filter(None, seen), '')
+    seen = [
+        benchmark_leak(
+            SimpleNamespace(domain=servers[n].world, actions=[], goal=q.text, init=None), split
+        )
+        for n in q.servers
+        if servers[n].world
+    ]
+    return next(filter(None, seen), "")
 
+# %% ../../nbs/lib/generate/15_toucan.ipynb #45ddb87d
 def _rejected(qs, why):
-    for q,w in zip(qs, why): q.info['rejected'] = w
+    for q, w in zip(qs, why):
+        q.info["rejected"] = w
     return list(qs)
+
 
 def _fair(items, names, least):
     "Those that judges gave at least `least` for everything, and the others with the reason"
-    def low(x): return [f'{n} {x.scores[n].value:g}' for n in names if not x.scores[n].value >= least]
+
+    def low(x):
+        return [f"{n} {x.scores[n].value:g}" for n in names if not x.scores[n].value >= least]
+
     bad = [x for x in items if low(x)]
-    return [x for x in items if not low(x)], _rejected(bad, [f'judged: {", ".join(low(x))}' for x in bad])
+    return [x for x in items if not low(x)], _rejected(
+        bad, [f"judged: {', '.join(low(x))}" for x in bad]
+    )
 
 # %% ../../nbs/lib/generate/15_toucan.ipynb #93a94bbf
 @dataclass
 class _Maker:
     "Makes chunks"
+
     servers: dict[str, MCPServer]
     asker: Any
     agent: Any
     judges: tuple
     pool: ServerPool
     options: dict
-    folder: str = ''
+    folder: str = ""
     shelf: dict = field(default_factory=dict)
     seen: Any = None
 
     def stock(self):
         "Ask each server once what it offers. Raises ConnectionError when one cannot be reached"
-        for name,s in zip(self.servers, sessions := self.pool.open([[w] for w in self.servers.values()])):
-            if isinstance(s, Exception): raise s
+        for name, s in zip(
+            self.servers, sessions := self.pool.open([[w] for w in self.servers.values()])
+        ):
+            if isinstance(s, Exception):
+                raise s
             own = {n: s.own(n)[1] for n in s.routes}
-            fs = [t['function'] for t in s.tools]
-            self.shelf[name] = [dict(type='function', function=f | dict(name=own[f['name']])) for f in fs]
+            fs = [t["function"] for t in s.tools]
+            self.shelf[name] = [
+                dict(type="function", function=f | dict(name=own[f["name"]])) for f in fs
+            ]
         self.pool.drop(*sessions)
-        self.seen = NearDuplicateFilter(self.options['embed'], self.options['cos'])
-        self.heard = ToolAnswerLog(Path(self.folder)/'heard.jsonl' if self.folder else '')
+        self.seen = NearDuplicateFilter(self.options["embed"], self.options["cos"])
+        self.heard = ToolAnswerLog(Path(self.folder) / "heard.jsonl" if self.folder else "")
 
     def __call__(self, job):
         key = self.key(job)
-        if self.folder and Path(self.folder, f'{key}.json').exists(): return self.load(key)
+        if self.folder and Path(self.folder, f"{key}.json").exists():
+            return self.load(key)
         before = len(self.seen.texts)
         f = self.make(job)
         return self.save(key, f, self.seen.texts[before:]) if self.folder else f
 
     def make(self, job):
         f = self.ask(job)
-        if self.judges: f = self.weigh(f, QUESTION_CRITERIA, 'judged', job['seed'])
+        if self.judges:
+            f = self.weigh(f, QUESTION_CRITERIA, "judged", job["seed"])
         o = self.options
-        talks = converse(f.kept, self.servers, self.pool, self.agent, o['max_turns'], job['seed'], o['slots'], self.heard)
-        f = replace(f, kept=[])+filter_conversations(talks)
-        return order_stages(self.weigh(f, ANSWER_CRITERIA, 'answer judged', job['seed']) if self.judges else f)
+        talks = converse(
+            f.kept,
+            self.servers,
+            self.pool,
+            self.agent,
+            o["max_turns"],
+            job["seed"],
+            o["slots"],
+            self.heard,
+        )
+        f = replace(f, kept=[]) + filter_conversations(talks)
+        return order_stages(
+            self.weigh(f, ANSWER_CRITERIA, "answer judged", job["seed"]) if self.judges else f
+        )
 
     def ask(self, job):
         "Questions that are new"
-        o, rng = self.options, random.Random(f'{job["seed"]}/{job["index"]}')
+        o, rng = self.options, random.Random(f"{job['seed']}/{job['index']}")
         seed, names = rng.getrandbits(30), list(self.servers)
-        kinds = _kinds(job['size'], o['irrelevant'], o['multiturn'], rng)
-        two = [k == 'multi-turn' for k in kinds]
-        draws = sample_tools(self.shelf, job['size'], o['mode'], o['sizes'], seed=seed)
-        if self.asker: qs, usage = write_questions(draws, self.shelf, self.asker, two, seed=seed)
-        else: qs, usage = scripted_questions(draws, self.shelf, self.servers, self.pool, two, seed, o['split']), Usage()
-        def placed(q, k): return _elsewhere(q, names, rng) if k == 'irrelevant' and isinstance(q, Question) else q
-        qs = [placed(q, k) for q,k in zip(qs, kinds)]
+        kinds = _kinds(job["size"], o["irrelevant"], o["multiturn"], rng)
+        two = [k == "multi-turn" for k in kinds]
+        draws = sample_tools(self.shelf, job["size"], o["mode"], o["sizes"], seed=seed)
+        if self.asker:
+            qs, usage = write_questions(draws, self.shelf, self.asker, two, seed=seed)
+        else:
+            qs, usage = (
+                scripted_questions(
+                    draws, self.shelf, self.servers, self.pool, two, seed, o["split"]
+                ),
+                Usage(),
+            )
+
+        def placed(q, k):
+            return _elsewhere(q, names, rng) if k == "irrelevant" and isinstance(q, Question) else q
+
+        qs = [placed(q, k) for q, k in zip(qs, kinds)]
         good = [q for q in qs if isinstance(q, Question)]
-        bad = [Question([], list(d.servers), info=dict(rejected=q)) for q,d in zip(qs, draws) if isinstance(q, str)]
+        bad = [
+            Question([], list(d.servers), info=dict(rejected=q))
+            for q, d in zip(qs, draws)
+            if isinstance(q, str)
+        ]
         return self.fresh(Funnel(good, bad, dict(asked=(len(qs), len(good))), usage))
 
     def fresh(self, f):
         "Drop what was asked before, and what repeats the benchmark"
         old = self.seen.add([q.text for q in f.kept])
-        new = [q for q,o in zip(f.kept, old) if o is None]
-        again = [(q, f'repeat: of {o!r:.80}') for q,o in zip(f.kept, old) if o is not None]
-        bad = _rejected([q for q,_ in again], [w for _,w in again])
-        why = [_repeats(q, self.servers, self.options['split']) if self.asker else '' for q in new]
-        bad += _rejected([q for q,w in zip(new, why) if w], [w for w in why if w])
-        kept = [q for q,w in zip(new, why) if not w]
-        stages = dict(new=(len(f.kept), len(new))) | ({'not in the test': (len(new), len(kept))} if self.asker else {})
-        return replace(f, kept=kept, rejected=f.rejected+bad, stages=f.stages | stages)
+        new = [q for q, o in zip(f.kept, old) if o is None]
+        again = [(q, f"repeat: of {o!r:.80}") for q, o in zip(f.kept, old) if o is not None]
+        bad = _rejected([q for q, _ in again], [w for _, w in again])
+        why = [_repeats(q, self.servers, self.options["split"]) if self.asker else "" for q in new]
+        bad += _rejected([q for q, w in zip(new, why) if w], [w for w in why if w])
+        kept = [q for q, w in zip(new, why) if not w]
+        stages = dict(new=(len(f.kept), len(new))) | (
+            {"not in the test": (len(new), len(kept))} if self.asker else {}
+        )
+        return replace(f, kept=kept, rejected=f.rejected + bad, stages=f.stages | stages)
 
     def weigh(self, f, criteria, stage, seed):
         usage = rate_items(f.kept, self.judges, criteria, seed)
-        good, bad = _fair(f.kept, criteria, self.options['least'])
-        return Funnel(good, f.rejected+bad, f.stages | {stage: (len(f.kept), len(good))}, f.usage+usage)
+        good, bad = _fair(f.kept, criteria, self.options["least"])
+        return Funnel(
+            good, f.rejected + bad, f.stages | {stage: (len(f.kept), len(good))}, f.usage + usage
+        )
 
     def key(self, job):
         "By content: what is made, of what, with what"
-        names = [getattr(p, 'name', None) for p in (self.asker, self.agent, *self.judges)]
-        options = self.options | dict(embed=getattr(self.options['embed'], '__name__', self.options['embed']))
-        what = [job, names, options, self.shelf, {n: repr(s) for n,s in self.servers.items()}, _code()]
-        return f'chunk-{job["index"]:04}-{content_key(what, 16)}'
+        names = [getattr(p, "name", None) for p in (self.asker, self.agent, *self.judges)]
+        options = self.options | dict(
+            embed=getattr(self.options["embed"], "__name__", self.options["embed"])
+        )
+        what = [
+            job,
+            names,
+            options,
+            self.shelf,
+            {n: repr(s) for n, s in self.servers.items()},
+            _code(),
+        ]
+        return f"chunk-{job['index']:04}-{content_key(what, 16)}"
 
     def save(self, key, f, texts):
-        write_jsonl(f.kept, Path(self.folder, f'{key}.jsonl'))
+        write_jsonl(f.kept, Path(self.folder, f"{key}.jsonl"))
         rejected = [[type(x).__name__, to_dict(x)] for x in f.rejected]
         note = dict(stages=f.stages, usage=to_dict(f.usage), texts=texts, rejected=rejected)
-        tmp = Path(self.folder, f'{key}.json.part')
-        tmp.write_text(json.dumps(note)); os.replace(tmp, tmp.with_suffix(''))
+        tmp = Path(self.folder, f"{key}.json.part")
+        tmp.write_text(json.dumps(note))
+        os.replace(tmp, tmp.with_suffix(""))
         return f
 
     def load(self, key):
-        d = json.loads(Path(self.folder, f'{key}.json').read_text())
-        self.seen.add(d['texts'])
-        rejected = [question_from_dict(x) if kind == 'Question' else from_dict(Trajectory, x) for kind,x in d['rejected']]
-        kept = list(read_jsonl(Path(self.folder, f'{key}.jsonl'), Trajectory))
-        return Funnel(kept, rejected, {k: tuple(v) for k,v in d['stages'].items()}, from_dict(Usage, d['usage']))
+        d = json.loads(Path(self.folder, f"{key}.json").read_text())
+        self.seen.add(d["texts"])
+        rejected = [
+            question_from_dict(x) if kind == "Question" else from_dict(Trajectory, x)
+            for kind, x in d["rejected"]
+        ]
+        kept = list(read_jsonl(Path(self.folder, f"{key}.jsonl"), Trajectory))
+        return Funnel(
+            kept,
+            rejected,
+            {k: tuple(v) for k, v in d["stages"].items()},
+            from_dict(Usage, d["usage"]),
+        )
 
+# %% ../../nbs/lib/generate/15_toucan.ipynb #a5f09e63
 @lru_cache(maxsize=None)
 def _code():
     "A key for the code that decides what a chunk holds: another code makes other chunks"
-    return closure_key('synthlab.generate.toucan')
+    return closure_key("synthlab.generate.toucan")
 
 # %% ../../nbs/lib/generate/15_toucan.ipynb #02e7c280
 def _check(servers, asker, agent, mode, irrelevant, multiturn):
     if len({s.name for s in servers}) < len(servers):
-        raise ValueError('two servers have the same name: name them differently')
-    if mode not in SAMPLING_MODES: raise ValueError(f'no mode {mode!r}; there are {", ".join(SAMPLING_MODES)}')
+        raise ValueError("two servers have the same name: name them differently")
+    if mode not in SAMPLING_MODES:
+        raise ValueError(f"no mode {mode!r}; there are {', '.join(SAMPLING_MODES)}")
     if asker and not agent:
-        raise ValueError('questions of a model need a model as the agent: only scripted ones come with answers')
-    if not (irrelevant >= 0 and multiturn >= 0 and irrelevant+multiturn <= 1):
-        raise ValueError(f'irrelevant={irrelevant} and multiturn={multiturn} are shares: from 0, together at most 1')
+        raise ValueError(
+            "questions of a model need a model as the agent: only scripted ones come with answers"
+        )
+    if not (irrelevant >= 0 and multiturn >= 0 and irrelevant + multiturn <= 1):
+        raise ValueError(
+            f"irrelevant={irrelevant} and multiturn={multiturn} are shares: from 0, together "
+            "at most 1"
+        )
+
 
 def _durable(stack, folder, **roles):
     "Models behind one journal, so that no call is paid twice"
-    if not folder: return roles
-    journal = stack.enter_context(closing(Journal(Path(folder)/'calls.sqlite')))
+    if not folder:
+        return roles
+    journal = stack.enter_context(closing(Journal(Path(folder) / "calls.sqlite")))
+
     def wrap(llm, role):
-        if llm is None or isinstance(llm, DurableLLM): return llm
+        if llm is None or isinstance(llm, DurableLLM):
+            return llm
         c = DurableLLM(llm, journal, role=role)
         stack.callback(c.loop.close)
         return c
-    return {r: tuple(wrap(l, r) for l in x) if isinstance(x, tuple) else wrap(x, r) for r,x in roles.items()}
 
+    return {
+        r: tuple(wrap(l, r) for l in x) if isinstance(x, tuple) else wrap(x, r)
+        for r, x in roles.items()
+    }
+
+# %% ../../nbs/lib/generate/15_toucan.ipynb #b62ac1fe
 def generate(
-    n:int=100, # kept conversations, at least, as far as the servers give so many
-    servers:tuple=('tau2:mock', 'tau2:airline', 'tau2:retail', 'tau2:telecom'), # as `server_from_spec` takes them
-    asker:LLM|None=None, # writes the questions; None: blueprints and templates
-    agent:LLM|None=None, # answers them; None: a script, which knows the answers of scripted questions
-    judges:tuple=(), # models that rate questions and answers; none: nothing is rated
-    mode:str='random', # how servers are drawn: `random`, `uniform`, `power` or `multi`
-    sizes:tuple=(1, 2, 3), # numbers of tools that a question should need, drawn from these
-    irrelevant:float=.33, # share of questions put where no tool is for them; 0 with a single server
-    multiturn:float=.33, # share of questions in two turns
-    least:float=4., # rating from 1 to 5 that judges must give for everything
-    embed:str|Callable='lexical', # `lexical`, `minilm`, or a function from texts to rows
-    cos:float=.95, # cosine from which on a question repeats another
-    temp:float=0., # the agent's temperature
-    maxtok:int=1024, # new tokens of the agent a turn, at most
-    max_turns:int=10, # of the agent, to each turn of a question
-    timeout:float=60., # seconds for a call to a server
-    slots:int=16, # conversations at once
-    split:str='base', # benchmark tasks that must not be repeated
-    chunk:int=32, # questions made together
-    seed:int=0, # the same seed gives the same questions
-    resume:str|Path|None=None # folder of finished chunks and of all calls; made when absent
-) -> Funnel: # kept and rejected conversations, rejected questions, stages, usage
-    "Generate conversations with MCP servers. Raises ValueError when roles do not fit, ConnectionError without a server"
+    n: int = 100,  # kept conversations, at least, as far as the servers give so many
+    servers: tuple = (
+        "tau2:mock",
+        "tau2:airline",
+        "tau2:retail",
+        "tau2:telecom",
+    ),  # as `server_from_spec` takes them
+    asker: LLM | None = None,  # writes the questions; None: blueprints and templates
+    agent: LLM
+    | None = None,  # answers them; None: a script, which knows the answers of scripted questions
+    judges: tuple = (),  # models that rate questions and answers; none: nothing is rated
+    mode: str = "random",  # how servers are drawn: `random`, `uniform`, `power` or `multi`
+    sizes: tuple = (1, 2, 3),  # numbers of tools that a question should need, drawn from these
+    # share of questions put where no tool is for them; 0 with a single server
+    irrelevant: float = 0.33,
+    multiturn: float = 0.33,  # share of questions in two turns
+    least: float = 4.0,  # rating from 1 to 5 that judges must give for everything
+    embed: str | Callable = "lexical",  # `lexical`, `minilm`, or a function from texts to rows
+    cos: float = 0.95,  # cosine from which on a question repeats another
+    temp: float = 0.0,  # the agent's temperature
+    maxtok: int = 1024,  # new tokens of the agent a turn, at most
+    max_turns: int = 10,  # of the agent, to each turn of a question
+    timeout: float = 60.0,  # seconds for a call to a server
+    slots: int = 16,  # conversations at once
+    split: str = "base",  # benchmark tasks that must not be repeated
+    chunk: int = 32,  # questions made together
+    seed: int = 0,  # the same seed gives the same questions
+    resume: str
+    | Path
+    | None = None,  # folder of finished chunks and of all calls; made when absent
+) -> Funnel:  # kept and rejected conversations, rejected questions, stages, usage
+    """Generate conversations with MCP servers.
+
+    Raises ValueError when roles do not fit, ConnectionError without a server
+    """
     where = [server_from_spec(s) for s in servers]
     _check(where, asker, agent, mode, irrelevant, multiturn)
-    if resume: Path(resume).mkdir(parents=True, exist_ok=True)
-    options = dict(mode=mode, sizes=list(sizes), irrelevant=irrelevant if len(where) > 1 else 0., multiturn=multiturn,
-        least=least, embed=embed, cos=cos, temp=temp, maxtok=maxtok, max_turns=max_turns, split=split, slots=slots)
+    if resume:
+        Path(resume).mkdir(parents=True, exist_ok=True)
+    options = dict(
+        mode=mode,
+        sizes=list(sizes),
+        irrelevant=irrelevant if len(where) > 1 else 0.0,
+        multiturn=multiturn,
+        least=least,
+        embed=embed,
+        cos=cos,
+        temp=temp,
+        maxtok=maxtok,
+        max_turns=max_turns,
+        split=split,
+        slots=slots,
+    )
     with ExitStack() as stack:
         pool = stack.enter_context(ServerPool(timeout))
         llms = _durable(stack, resume, asker=asker, agent=agent, judges=tuple(judges))
-        talker = LLMPlayer(llms['agent'], temp, maxtok) if agent else ScriptedPlayer()
+        talker = LLMPlayer(llms["agent"], temp, maxtok) if agent else ScriptedPlayer()
         named = {s.name: s for s in where}
-        make = _Maker(named, llms['asker'], talker, llms['judges'], pool, options, str(resume or ''))
+        make = _Maker(
+            named, llms["asker"], talker, llms["judges"], pool, options, str(resume or "")
+        )
         make.stock()
         return _enough(make, n, chunk, seed)
 
+# %% ../../nbs/lib/generate/15_toucan.ipynb #4b63e0ef
 def _enough(make, n, chunk, seed, dry=3):
     "Chunk after chunk until there are n, or until `dry` in a row gave nothing"
-    size, out, vain, i = min(chunk, math.ceil(1.25*n)+1), Funnel(), 0, 0
+    size, out, vain, i = min(chunk, math.ceil(1.25 * n) + 1), Funnel(), 0, 0
     while len(out.kept) < n and vain < dry:
         f = make(dict(index=i, size=size, seed=seed))
-        out, vain, i = order_stages(out+f), 0 if f.kept else vain+1, i+1
+        out, vain, i = order_stages(out + f), 0 if f.kept else vain + 1, i + 1
     return out

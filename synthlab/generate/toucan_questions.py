@@ -16,7 +16,17 @@ import random
 import re
 from dataclasses import dataclass, field, replace
 
-from ..core.types import Message, Score, ToolCall, Trajectory, Usage, content_key, from_dict, to_dict, to_md
+from synthlab.core.types import (
+    Message,
+    Score,
+    ToolCall,
+    Trajectory,
+    Usage,
+    content_key,
+    from_dict,
+    to_dict,
+    to_md,
+)
 from .blueprints import Blueprint, propose
 from .mcp import MCPServer, ServerPool
 from ..models.chat import LLM
@@ -27,37 +37,48 @@ from ..tau2.agents import describe_action, to_first_person
 @dataclass(frozen=True)
 class ToolSample:
     "What a question should be about"
-    servers: tuple[str, ...] # names
-    tools: tuple[str, ...] # `server::tool`, each at least once where there are several servers
 
-SAMPLING_MODES = ('random', 'uniform', 'power', 'multi')
+    servers: tuple[str, ...]  # names
+    tools: tuple[str, ...]  # `server::tool`, each at least once where there are several servers
+
+
+SAMPLING_MODES = ("random", "uniform", "power", "multi")
+
 
 def _some_servers(names, i, mode, alpha, rng):
-    if mode == 'multi': return rng.sample(names, min(len(names), rng.choice((2, 2, 3))))
-    if mode == 'uniform': return [names[i%len(names)]]
-    weights = [(r+1)**-alpha if mode == 'power' else 1 for r in range(len(names))]
+    if mode == "multi":
+        return rng.sample(names, min(len(names), rng.choice((2, 2, 3))))
+    if mode == "uniform":
+        return [names[i % len(names)]]
+    weights = [(r + 1) ** -alpha if mode == "power" else 1 for r in range(len(names))]
     return rng.choices(names, weights)
 
-def _some_tools(shelf, names, n, rng):
-    first = [f'{s}::{rng.choice(shelf[s])["function"]["name"]}' for s in names]
-    rest = [f'{s}::{t["function"]["name"]}' for s in names for t in shelf[s]]
-    rest = [t for t in rng.sample(rest, len(rest)) if t not in first]
-    return tuple(first+rest[:max(0, n-len(first))])
 
+def _some_tools(shelf, names, n, rng):
+    first = [f"{s}::{rng.choice(shelf[s])['function']['name']}" for s in names]
+    rest = [f"{s}::{t['function']['name']}" for s in names for t in shelf[s]]
+    rest = [t for t in rng.sample(rest, len(rest)) if t not in first]
+    return tuple(first + rest[: max(0, n - len(first))])
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #0445d656
 def sample_tools(
-    shelf:dict[str,list[dict]], # server name -> OpenAI tool schemas, under the server's own names
-    k:int, # draws
-    mode:str='random', # `random`, `uniform`, `power` or `multi`
-    sizes:tuple=(1, 2, 3), # numbers of tools, drawn from these
-    alpha:float=.5, # exponent of the power law
-    seed:int|str=0 # the same seed gives the same draws
-) -> list[ToolSample]: # k of them
+    shelf: dict[
+        str, list[dict]
+    ],  # server name -> OpenAI tool schemas, under the server's own names
+    k: int,  # draws
+    mode: str = "random",  # `random`, `uniform`, `power` or `multi`
+    sizes: tuple = (1, 2, 3),  # numbers of tools, drawn from these
+    alpha: float = 0.5,  # exponent of the power law
+    seed: int | str = 0,  # the same seed gives the same draws
+) -> list[ToolSample]:  # k of them
     "Draw servers and tools. Raises ValueError on an unknown mode, or on too few servers"
-    if mode not in SAMPLING_MODES: raise ValueError(f'no mode {mode!r}; there are {", ".join(SAMPLING_MODES)}')
-    names = [s for s,ts in shelf.items() if ts]
-    least = 2 if mode == 'multi' else 1
-    if len(names) < least: raise ValueError(f'mode {mode!r} needs {least} servers with tools, got {len(names)}')
-    rng = random.Random(f'{seed}/{mode}')
+    if mode not in SAMPLING_MODES:
+        raise ValueError(f"no mode {mode!r}; there are {', '.join(SAMPLING_MODES)}")
+    names = [s for s, ts in shelf.items() if ts]
+    least = 2 if mode == "multi" else 1
+    if len(names) < least:
+        raise ValueError(f"mode {mode!r} needs {least} servers with tools, got {len(names)}")
+    rng = random.Random(f"{seed}/{mode}")
     chosen = [_some_servers(names, i, mode, alpha, rng) for i in range(k)]
     return [ToolSample(tuple(c), _some_tools(shelf, c, rng.choice(sizes), rng)) for c in chosen]
 
@@ -65,36 +86,51 @@ def sample_tools(
 @dataclass
 class Question:
     "What a user says, and what is known about the answer"
-    turns: list[dict] # each: text; targets (`server::tool`, in order); calls (server, name, arguments) and `say` when known
-    servers: list[str] # what it was written for
-    offered: list[str] = field(default_factory=list) # what the agent gets; empty: the same
-    kind: str = 'core' # `core`, `multi-turn`, or `irrelevant`: the right thing is to call nothing
-    by: str = 'scripted:asker' # who wrote it
-    task: dict|None = None # the benchmark's kind of task behind it
-    scores: dict[str, Score] = field(default_factory=dict) # what judges said
-    info: dict = field(default_factory=dict) # why it was rejected
+
+    turns: list[
+        dict
+        # each: text; targets (`server::tool`, in order); calls (server, name, arguments) and `say`
+        # when
+        # known
+    ]
+    servers: list[str]  # what it was written for
+    offered: list[str] = field(default_factory=list)  # what the agent gets; empty: the same
+    kind: str = "core"  # `core`, `multi-turn`, or `irrelevant`: the right thing is to call nothing
+    by: str = "scripted:asker"  # who wrote it
+    task: dict | None = None  # the benchmark's kind of task behind it
+    scores: dict[str, Score] = field(default_factory=dict)  # what judges said
+    info: dict = field(default_factory=dict)  # why it was rejected
 
     @property
-    def text(self): return '\n'.join(t['text'] for t in self.turns)
+    def text(self):
+        return "\n".join(t["text"] for t in self.turns)
+
     @property
-    def targets(self): return [n for t in self.turns for n in t.get('targets', [])]
+    def targets(self):
+        return [n for t in self.turns for n in t.get("targets", [])]
+
     @property
-    def id(self): return 'q_'+content_key([self.turns, self.servers, self.offered, self.kind], 16)
+    def id(self):
+        return "q_" + content_key([self.turns, self.servers, self.offered, self.kind], 16)
+
 
 def question_from_dict(
-    d:dict # as `to_dict` gives
-) -> Question: # the same again
+    d: dict,  # as `to_dict` gives
+) -> Question:  # the same again
     "A question from plain values"
-    return Question(**d | dict(scores={k: from_dict(Score, s) for k,s in d.get('scores', {}).items()}))
+    return Question(
+        **d | dict(scores={k: from_dict(Score, s) for k, s in d.get("scores", {}).items()})
+    )
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #73f7ba8e
 def call_failed(
-    m:Message # role `tool`
-) -> bool: # MCP's own mark, or a text that begins with the word error
+    m: Message,  # role `tool`
+) -> bool:  # MCP's own mark, or a text that begins with the word error
     "Did a call fail? Some servers report errors as plain text, without the mark"
-    return m.error or bool(re.match(r'\W*(\w+ )?error\b(?!\W*:?\W*null)', m.content, re.I))
+    return m.error or bool(re.match(r"\W*(\w+ )?error\b(?!\W*:?\W*null)", m.content, re.I))
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #603ae778
-_write = '''You write what people ask an assistant that can use tools. These tools are available:
+_write = """You write what people ask an assistant that can use tools. These tools are available:
 
 {tools}
 
@@ -103,293 +139,501 @@ Rules: give every detail that a call needs and that cannot be looked up. Never m
 Write as a person with a concrete reason would, in one paragraph. An answer must be checkable against what the tools return.
 {more}
 Answer with a JSON object:
-{shape}'''
-_more = 'Also write a second message, sent after the answer to the first, that builds on it and needs at least one tool.\n'
+{shape}"""
+_more = (
+    "Also write a second message, sent after the answer to the first, that builds on it "
+    "and needs at least one tool.\n"
+)
+
 
 def _shape(names, multi):
-    one = dict(type='array', items=dict(type='string', enum=names), minItems=1, maxItems=6)
-    props = dict(thought=dict(type='string'), question=dict(type='string'), target_tools=one)
-    if multi: props |= dict(follow_up=dict(type='string'), follow_up_tools=one)
-    return dict(type='object', properties=props, required=list(props), additionalProperties=False)
+    one = dict(type="array", items=dict(type="string", enum=names), minItems=1, maxItems=6)
+    props = dict(thought=dict(type="string"), question=dict(type="string"), target_tools=one)
+    if multi:
+        props |= dict(follow_up=dict(type="string"), follow_up_tools=one)
+    return dict(type="object", properties=props, required=list(props), additionalProperties=False)
+
 
 def _menu(shelf, servers):
-    lines = [dict(tool=f'{s}::{t["function"]["name"]}', description=t['function']['description'],
-                  parameters=t['function']['parameters'].get('properties', {})) for s in servers for t in shelf[s]]
-    return '\n'.join(json.dumps(l, ensure_ascii=False) for l in lines)
+    lines = [
+        dict(
+            tool=f"{s}::{t['function']['name']}",
+            description=t["function"]["description"],
+            parameters=t["function"]["parameters"].get("properties", {}),
+        )
+        for s in servers
+        for t in shelf[s]
+    ]
+    return "\n".join(json.dumps(l, ensure_ascii=False) for l in lines)
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #03ba33db
 def _prompt(draw, shelf, multi):
-    says = dict(thought='why somebody wants this', question='…', target_tools=['server::tool'])
-    if multi: says |= dict(follow_up='…', follow_up_tools=['server::tool'])
-    return _write.format(tools=_menu(shelf, draw.servers), names=', '.join(draw.tools), more=_more if multi else '',
-        shape=json.dumps(says, ensure_ascii=False))
+    says = dict(thought="why somebody wants this", question="…", target_tools=["server::tool"])
+    if multi:
+        says |= dict(follow_up="…", follow_up_tools=["server::tool"])
+    return _write.format(
+        tools=_menu(shelf, draw.servers),
+        names=", ".join(draw.tools),
+        more=_more if multi else "",
+        shape=json.dumps(says, ensure_ascii=False),
+    )
+
 
 def read_question(
-    answer:dict|None, # what a model said
-    draw:ToolSample, # what it was asked for
-    names:list[str], # `server::tool` on offer
-    by:str='' # the model
-) -> Question|str: # or why there is none
+    answer: dict | None,  # what a model said
+    draw: ToolSample,  # what it was asked for
+    names: list[str],  # `server::tool` on offer
+    by: str = "",  # the model
+) -> Question | str:  # or why there is none
     "Check a model's answer"
-    if answer is None: return 'format: no JSON object'
+    if answer is None:
+        return "format: no JSON object"
     out = []
-    for text,tools in (('question', 'target_tools'), ('follow_up', 'follow_up_tools')):
+    for text, tools in (("question", "target_tools"), ("follow_up", "follow_up_tools")):
         said, wants = answer.get(text), answer.get(tools)
-        if text == 'follow_up' and said is None: continue
-        if not isinstance(said, str) or not said.strip(): return f'format: no {text}'
-        if not isinstance(wants, list) or not wants: return f'format: no {tools}'
-        if alien := [w for w in wants if w not in names]: return f'format: {alien[0]!r} is not on offer'
-        named = [w for w in names if '_' in w and w.split('::')[1] in said]
-        if named: return f'format: it names the tool {named[0]!r}'
+        if text == "follow_up" and said is None:
+            continue
+        if not isinstance(said, str) or not said.strip():
+            return f"format: no {text}"
+        if not isinstance(wants, list) or not wants:
+            return f"format: no {tools}"
+        if alien := [w for w in wants if w not in names]:
+            return f"format: {alien[0]!r} is not on offer"
+        named = [w for w in names if "_" in w and w.split("::")[1] in said]
+        if named:
+            return f"format: it names the tool {named[0]!r}"
         out.append(dict(text=said.strip(), targets=wants))
-    return Question(out, list(draw.servers), kind='multi-turn' if len(out) > 1 else 'core', by=by)
+    return Question(out, list(draw.servers), kind="multi-turn" if len(out) > 1 else "core", by=by)
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #c10faa40
 def write_questions(
-    draws:list[ToolSample], # what to ask about
-    shelf:dict[str,list[dict]], # server name -> OpenAI tool schemas
-    llm:LLM, # writes
-    multi:list[bool]|None=None, # which get a second turn; None: none
-    temp:float=1., # temperature
-    maxtok:int=600, # new tokens of an answer
-    seed:int=0 # of the first question; the others count on
-) -> tuple[list[Question|str], Usage]: # for each draw a question or why there is none; what it cost
+    draws: list[ToolSample],  # what to ask about
+    shelf: dict[str, list[dict]],  # server name -> OpenAI tool schemas
+    llm: LLM,  # writes
+    multi: list[bool] | None = None,  # which get a second turn; None: none
+    temp: float = 1.0,  # temperature
+    maxtok: int = 600,  # new tokens of an answer
+    seed: int = 0,  # of the first question; the others count on
+) -> tuple[
+    list[Question | str], Usage
+]:  # for each draw a question or why there is none; what it cost
     "Have a model write questions"
-    multi, out, usage, groups = multi or [False]*len(draws), [None]*len(draws), Usage(), {}
-    for i,d in enumerate(draws): groups.setdefault((d.servers, multi[i]), []).append(i)
+    multi, out, usage, groups = multi or [False] * len(draws), [None] * len(draws), Usage(), {}
+    for i, d in enumerate(draws):
+        groups.setdefault((d.servers, multi[i]), []).append(i)
     for (servers, two), at in groups.items():
-        names = [f'{s}::{t["function"]["name"]}' for s in servers for t in shelf[s]]
+        names = [f"{s}::{t['function']['name']}" for s in servers for t in shelf[s]]
         prompts = [_prompt(draws[i], shelf, two) for i in at]
-        answers, cost = ask_json(llm, prompts, _shape(names, two), temp, maxtok, seed+at[0])
+        answers, cost = ask_json(llm, prompts, _shape(names, two), temp, maxtok, seed + at[0])
         usage += cost
-        for i,a in zip(at, answers): out[i] = read_question(a, draws[i], names, llm.name)
+        for i, a in zip(at, answers):
+            out[i] = read_question(a, draws[i], names, llm.name)
     return out, usage
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #5c8df936
 RATING_SCALES = dict(
-    quality=('How clear and well made is the request?', ('very poor', 'poor', 'average', 'good', 'excellent')),
-    realism=('How likely is it that a person would ask this?',
-             ('unrealistic', 'somewhat unrealistic', 'moderately realistic', 'realistic', 'highly realistic')),
-    verifiable=('Could somebody check an answer against what the tools return?',
-                ('not verifiable', 'hard to verify', 'partly verifiable', 'mostly verifiable', 'fully verifiable')),
-    completeness=('Was everything that the user asked for done or answered?',
-                  ('very incomplete', 'incomplete', 'partially complete', 'mostly complete', 'fully complete')),
-    conciseness=('Did the assistant get there without superfluous steps and words?',
-                 ('very redundant', 'redundant', 'average', 'concise', 'very concise')))
-QUESTION_CRITERIA, ANSWER_CRITERIA = ('quality', 'realism', 'verifiable'), ('completeness', 'conciseness')
+    quality=(
+        "How clear and well made is the request?",
+        ("very poor", "poor", "average", "good", "excellent"),
+    ),
+    realism=(
+        "How likely is it that a person would ask this?",
+        (
+            "unrealistic",
+            "somewhat unrealistic",
+            "moderately realistic",
+            "realistic",
+            "highly realistic",
+        ),
+    ),
+    verifiable=(
+        "Could somebody check an answer against what the tools return?",
+        (
+            "not verifiable",
+            "hard to verify",
+            "partly verifiable",
+            "mostly verifiable",
+            "fully verifiable",
+        ),
+    ),
+    completeness=(
+        "Was everything that the user asked for done or answered?",
+        (
+            "very incomplete",
+            "incomplete",
+            "partially complete",
+            "mostly complete",
+            "fully complete",
+        ),
+    ),
+    conciseness=(
+        "Did the assistant get there without superfluous steps and words?",
+        ("very redundant", "redundant", "average", "concise", "very concise"),
+    ),
+)
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #c16e2284
+QUESTION_CRITERIA, ANSWER_CRITERIA = (
+    ("quality", "realism", "verifiable"),
+    ("completeness", "conciseness"),
+)
+
 
 def read_rating(
-    said, # what a judge gave for a criterion
-    labels:tuple # from the worst to the best
-) -> float: # 1 for the first label, 2 for the second, …; NaN when it is none of them
+    said,  # what a judge gave for a criterion
+    labels: tuple,  # from the worst to the best
+) -> float:  # 1 for the first label, 2 for the second, …; NaN when it is none of them
     "Read a label exactly"
-    if isinstance(said, int) and not isinstance(said, bool): return float(said) if 1 <= said <= len(labels) else math.nan
-    key = said.strip().lower() if isinstance(said, str) else ''
-    return float(labels.index(key)+1) if key in labels else read_rating(int(key), labels) if key.isdigit() else math.nan
+    if isinstance(said, int) and not isinstance(said, bool):
+        return float(said) if 1 <= said <= len(labels) else math.nan
+    key = said.strip().lower() if isinstance(said, str) else ""
+    return (
+        float(labels.index(key) + 1)
+        if key in labels
+        else read_rating(int(key), labels)
+        if key.isdigit()
+        else math.nan
+    )
+
 
 def _form(text, criteria):
-    lines = [f'- {c}: {RATING_SCALES[c][0]} One of: {", ".join(RATING_SCALES[c][1])}' for c in criteria]
-    shape = json.dumps({'reason': 'in one sentence'} | {c: RATING_SCALES[c][1][2] for c in criteria})
-    return f'{text}\n\nRate this.\n'+'\n'.join(lines)+f'\n\nAnswer with a JSON object like {shape}'
+    lines = [
+        f"- {c}: {RATING_SCALES[c][0]} One of: {', '.join(RATING_SCALES[c][1])}" for c in criteria
+    ]
+    shape = json.dumps(
+        {"reason": "in one sentence"} | {c: RATING_SCALES[c][1][2] for c in criteria}
+    )
+    return (
+        f"{text}\n\nRate this.\n" + "\n".join(lines) + f"\n\nAnswer with a JSON object like {shape}"
+    )
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #47fc816a
 def _sheet(criteria):
-    props = dict(reason=dict(type='string')) | {c: dict(type='string', enum=list(RATING_SCALES[c][1])) for c in criteria}
-    return dict(type='object', properties=props, required=list(props), additionalProperties=False)
+    props = dict(reason=dict(type="string")) | {
+        c: dict(type="string", enum=list(RATING_SCALES[c][1])) for c in criteria
+    }
+    return dict(type="object", properties=props, required=list(props), additionalProperties=False)
+
 
 def format_for_rating(
-    x:Question|Trajectory # to be judged
-) -> str: # text for a reader
+    x: Question | Trajectory,  # to be judged
+) -> str:  # text for a reader
     "A question with the tools it is for, or a conversation without its system prompt"
     if isinstance(x, Question):
-        return f'A REQUEST TO AN ASSISTANT\n{x.text}\n\nTOOLS THAT IT SHOULD NEED\n{", ".join(x.targets)}'
-    said = replace(x, messages=[m for m in x.messages if m.role != 'system'])
-    return f'A CONVERSATION WITH AN ASSISTANT THAT HAS TOOLS\n{to_md(said, 1500)}'
+        return (
+            f"A REQUEST TO AN ASSISTANT\n{x.text}\n\nTOOLS THAT IT SHOULD "
+            f"NEED\n{', '.join(x.targets)}"
+        )
+    said = replace(x, messages=[m for m in x.messages if m.role != "system"])
+    return f"A CONVERSATION WITH AN ASSISTANT THAT HAS TOOLS\n{to_md(said, 1500)}"
+
 
 def rate_items(
-    items:list, # questions or trajectories; each gets a score for each criterion
-    llms:tuple, # the judges
-    criteria:tuple, # names in `RATING_SCALES`
-    seed:int=0 # for models that sample
-) -> Usage: # what it cost
+    items: list,  # questions or trajectories; each gets a score for each criterion
+    llms: tuple,  # the judges
+    criteria: tuple,  # names in `RATING_SCALES`
+    seed: int = 0,  # for models that sample
+) -> Usage:  # what it cost
     "Have models rate things from 1 to 5"
     texts, usage, rows = [_form(format_for_rating(x), criteria) for x in items], Usage(), []
     for llm in llms:
-        answers, cost = ask_json(llm, texts, _sheet(criteria), 0., 300, seed)
-        usage += cost; rows.append(answers)
-    for x,said in zip(items, zip(*rows)): x.scores |= {c: _mean(c, said, llms) for c in criteria}
+        answers, cost = ask_json(llm, texts, _sheet(criteria), 0.0, 300, seed)
+        usage += cost
+        rows.append(answers)
+    for x, said in zip(items, zip(*rows)):
+        x.scores |= {c: _mean(c, said, llms) for c in criteria}
     return usage
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #3fe31d03
 def _mean(c, said, llms):
     each = [read_rating((s or {}).get(c), RATING_SCALES[c][1]) for s in said]
     read = [v for v in each if v == v]
-    why = ' | '.join(str(s['reason']) for s in said if s and s.get('reason'))
-    return Score(sum(read)/len(read) if read else math.nan, f'{len(read)} of {len(each)} read'+(f': {why}' if why else ''),
-                 ', '.join(l.name for l in llms))
+    why = " | ".join(str(s["reason"]) for s in said if s and s.get("reason"))
+    return Score(
+        sum(read) / len(read) if read else math.nan,
+        f"{len(read)} of {len(each)} read" + (f": {why}" if why else ""),
+        ", ".join(l.name for l in llms),
+    )
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #b59e0e12
-UPFRONT_CONSENT = ['Please go ahead without asking me again, I confirm it.', 'I have made up my mind: yes, please do it at once.',
-    'You have my confirmation already, so please go ahead.', 'I confirm this now, no need to ask me again.']
-CONSENT_REPLIES = ['Yes, please go ahead.', 'Yes, that is right. Please do it.', 'That is what I want, yes.', 'Yes, I confirm.']
+UPFRONT_CONSENT = [
+    "Please go ahead without asking me again, I confirm it.",
+    "I have made up my mind: yes, please do it at once.",
+    "You have my confirmation already, so please go ahead.",
+    "I confirm this now, no need to ask me again.",
+]
+CONSENT_REPLIES = [
+    "Yes, please go ahead.",
+    "Yes, that is right. Please do it.",
+    "That is what I want, yes.",
+    "Yes, I confirm.",
+]
 
-def _agents(b): return b.plan and all(p.get('requestor', 'assistant') == 'assistant' for p in b.plan)
+
+def _agents(b):
+    return b.plan and all(p.get("requestor", "assistant") == "assistant" for p in b.plan)
+
 
 def _turn(text, calls, say, name):
     "A turn of a question with its answer"
-    calls = [dict(server=name, name=c['name'], arguments=c['arguments']) for c in calls]
-    return dict(text=text, targets=[f'{name}::{c["name"]}' for c in calls], calls=calls, say=say)
+    calls = [dict(server=name, name=c["name"], arguments=c["arguments"]) for c in calls]
+    return dict(text=text, targets=[f"{name}::{c['name']}" for c in calls], calls=calls, say=say)
+
 
 def _closing(b, acts):
-    no = b.proof.get('refusal')
-    said = [*b.proof.get('answers', []), f'I cannot do this: {no}.' if no else '', 'That is done now.' if acts else '']
-    return ' '.join(filter(None, said)) or 'Here is what I found.'
+    no = b.proof.get("refusal")
+    said = [
+        *b.proof.get("answers", []),
+        f"I cannot do this: {no}." if no else "",
+        "That is done now." if acts else "",
+    ]
+    return " ".join(filter(None, said)) or "Here is what I found."
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #44c5b476
 def question_from_blueprint(
-    b:Blueprint, # whose calls are all the agent's
-    name:str, # of the server
-    two:bool=False, # in two turns, where there is something to confirm
-    seed:int|str=0 # of the words around it
-) -> Question: # with its answer, and the task that grades it
+    b: Blueprint,  # whose calls are all the agent's
+    name: str,  # of the server
+    two: bool = False,  # in two turns, where there is something to confirm
+    seed: int | str = 0,  # of the words around it
+) -> Question:  # with its answer, and the task that grades it
     "A blueprint as a question"
-    rng, acts = random.Random(f'{seed}/{b.id}'), [a['name'] for a in b.actions]
-    said = to_first_person(f'{b.goal["reason_for_call"]} {b.goal["known_info"]}')
-    first = next((i for i,p in enumerate(b.plan) if p['name'] in acts), len(b.plan))
+    rng, acts = random.Random(f"{seed}/{b.id}"), [a["name"] for a in b.actions]
+    said = to_first_person(f"{b.goal['reason_for_call']} {b.goal['known_info']}")
+    first = next((i for i, p in enumerate(b.plan) if p["name"] in acts), len(b.plan))
     if two and 0 < first < len(b.plan):
-        doing = '; then '.join(describe_action(p) for p in b.plan[first:] if p['name'] in acts)
-        turns = [_turn(said, b.plan[:first], f'I am going to {doing}. Shall I go ahead?', name),
-                 _turn(rng.choice(CONSENT_REPLIES), b.plan[first:], _closing(b, acts), name)]
-    else: turns = [_turn(f'{said} {rng.choice(UPFRONT_CONSENT)}' if acts else said, b.plan, _closing(b, acts), name)]
-    return Question(turns, [name], kind='multi-turn' if len(turns) > 1 else 'core', task=to_dict(b.task()))
+        doing = "; then ".join(describe_action(p) for p in b.plan[first:] if p["name"] in acts)
+        turns = [
+            _turn(said, b.plan[:first], f"I am going to {doing}. Shall I go ahead?", name),
+            _turn(rng.choice(CONSENT_REPLIES), b.plan[first:], _closing(b, acts), name),
+        ]
+    else:
+        turns = [
+            _turn(
+                f"{said} {rng.choice(UPFRONT_CONSENT)}" if acts else said,
+                b.plan,
+                _closing(b, acts),
+                name,
+            )
+        ]
+    return Question(
+        turns, [name], kind="multi-turn" if len(turns) > 1 else "core", task=to_dict(b.task())
+    )
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #1c07724e
 def domain_questions(
-    name:str, # of the server
-    domain:str, # τ² domain name
-    k:int, # how many
-    multi:list[bool], # which are wanted in two turns
-    seed:int|str=0, # the same seed gives the same questions
-    split:str='base', # benchmark tasks that must not be repeated
-    init:bool=True # also worlds with an initial state of their own
-) -> list[Question]: # fewer when the domain does not have as many
+    name: str,  # of the server
+    domain: str,  # τ² domain name
+    k: int,  # how many
+    multi: list[bool],  # which are wanted in two turns
+    seed: int | str = 0,  # the same seed gives the same questions
+    split: str = "base",  # benchmark tasks that must not be repeated
+    init: bool = True,  # also worlds with an initial state of their own
+) -> list[Question]:  # fewer when the domain does not have as many
     "Questions from sampled blueprints"
     good = {}
-    for i in range(12): # most tasks of telecom need the user's phone
-        more = propose(domain, 4*k if i else k, (1, 1, 2), 0., f'{seed}/{i}', split)
+    for i in range(12):  # most tasks of telecom need the user's phone
+        more = propose(domain, 4 * k if i else k, (1, 1, 2), 0.0, f"{seed}/{i}", split)
         good |= {b.id: b for b in more if _agents(b) and (init or not b.init)}
-        if len(good) >= k: break
-    return [question_from_blueprint(b, name, two, seed) for b,two in zip(list(good.values())[:k], multi)]
+        if len(good) >= k:
+            break
+    return [
+        question_from_blueprint(b, name, two, seed)
+        for b, two in zip(list(good.values())[:k], multi)
+    ]
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #2f45d433
-PLACEHOLDER_WORDS = 'alpha harbour maple orbit pebble quartz river saffron tundra willow'.split()
-REQUEST_OPENINGS = ['Please {} for me.', 'I would like you to {}.', 'Could you {}?', 'I need you to {}.', 'Help me to {}, please.']
+PLACEHOLDER_WORDS = [
+    "alpha",
+    "harbour",
+    "maple",
+    "orbit",
+    "pebble",
+    "quartz",
+    "river",
+    "saffron",
+    "tundra",
+    "willow",
+]
+REQUEST_OPENINGS = [
+    "Please {} for me.",
+    "I would like you to {}.",
+    "Could you {}?",
+    "I need you to {}.",
+    "Help me to {}, please.",
+]
 
-def _quoted(text): return [a or b for a,b in re.findall(r"'([\w/.: -]+)'|\"([\w/.: -]+)\"", text or '')]
 
+def _quoted(text):
+    return [a or b for a, b in re.findall(r"'([\w/.: -]+)'|\"([\w/.: -]+)\"", text or "")]
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #cc1b0c3e
 def _value(name, s, hints, rng):
     "A value for a parameter"
-    told = hints or s.get('enum') or s.get('examples') or _quoted(s.get('description'))
-    if 'HH:MM' in s.get('description', ''): return f'{rng.randrange(24):02}:{rng.randrange(0, 60, 5):02}'
-    if told: return rng.choice(list(told))
-    if 'default' in s: return s['default']
-    kind = s.get('type') or next((o.get('type') for o in s.get('anyOf', ()) if o.get('type') != 'null'), 'string')
-    if kind == 'array': return [_value(name, s.get('items', {}), (), rng)]
-    return dict(integer=rng.randint(1, 9), number=rng.randint(1, 99)/2, boolean=rng.random() < .5, object={},
-                null=None).get(kind, rng.choice(PLACEHOLDER_WORDS))
+    told = hints or s.get("enum") or s.get("examples") or _quoted(s.get("description"))
+    if "HH:MM" in s.get("description", ""):
+        return f"{rng.randrange(24):02}:{rng.randrange(0, 60, 5):02}"
+    if told:
+        return rng.choice(list(told))
+    if "default" in s:
+        return s["default"]
+    kind = s.get("type") or next(
+        (o.get("type") for o in s.get("anyOf", ()) if o.get("type") != "null"), "string"
+    )
+    if kind == "array":
+        return [_value(name, s.get("items", {}), (), rng)]
+    return dict(
+        integer=rng.randint(1, 9),
+        number=rng.randint(1, 99) / 2,
+        boolean=rng.random() < 0.5,
+        object={},
+        null=None,
+    ).get(kind, rng.choice(PLACEHOLDER_WORDS))
+
 
 def sample_arguments(
-    schema:dict, # `parameters` of a tool
-    name:str, # of the tool
-    values:dict, # `tool.parameter` or parameter -> values that make sense
-    rng # random.Random
-) -> dict: # the required ones
+    schema: dict,  # `parameters` of a tool
+    name: str,  # of the tool
+    values: dict,  # `tool.parameter` or parameter -> values that make sense
+    rng,  # random.Random
+) -> dict:  # the required ones
     "Arguments that fit a schema"
-    props = schema.get('properties', {})
-    def hints(p): return values.get(f'{name}.{p}', values.get(p))
-    return {p: _value(p, props.get(p, {}), hints(p), rng) for p in schema.get('required', ())}
+    props = schema.get("properties", {})
 
+    def hints(p):
+        return values.get(f"{name}.{p}", values.get(p))
+
+    return {p: _value(p, props.get(p, {}), hints(p), rng) for p in schema.get("required", ())}
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #9ff3078f
 def _does(t, args, rng):
     "A request for one call in words"
-    what = re.split(r'(?<=[^.])\.(?:\s|$)', t['description'].strip() or t['name'].replace('_', ' '))[0]
-    what = what[:1].lower()+what[1:]
-    told = describe_action(dict(name='', arguments=args)).strip()
-    return rng.choice(REQUEST_OPENINGS).format(f'{what} {told}'.strip())
+    what = re.split(
+        r"(?<=[^.])\.(?:\s|$)", t["description"].strip() or t["name"].replace("_", " ")
+    )[0]
+    what = what[:1].lower() + what[1:]
+    told = describe_action(dict(name="", arguments=args)).strip()
+    return rng.choice(REQUEST_OPENINGS).format(f"{what} {told}".strip())
+
 
 def template_questions(
-    draws:list[ToolSample], # of one server
-    where:MCPServer, # it
-    tools:list[dict], # its OpenAI tool schemas
-    multi:list[bool], # which are wanted in two turns
-    pool:ServerPool, # where the calls are tried
-    seed:int|str=0, # the same seed gives the same questions, as far as the server gives the same answers
-    most:int=8 # sessions at once
-) -> list[Question|str]: # or why there is none
+    draws: list[ToolSample],  # of one server
+    where: MCPServer,  # it
+    tools: list[dict],  # its OpenAI tool schemas
+    multi: list[bool],  # which are wanted in two turns
+    pool: ServerPool,  # where the calls are tried
+    seed: int
+    # the same seed gives the same questions, as far as the server gives the same answers
+    | str = 0,
+    most: int = 8,  # sessions at once
+) -> list[Question | str]:  # or why there is none
     "Questions from schemas, each tried"
-    known, values = {t['function']['name']: t['function'] for t in tools}, dict(where.values)
-    plans = [_plan(d, known, values, random.Random(f'{seed}/{i}/{d}')) for i,d in enumerate(draws)]
+    known, values = {t["function"]["name"]: t["function"] for t in tools}, dict(where.values)
+    plans = [_plan(d, known, values, random.Random(f"{seed}/{i}/{d}")) for i, d in enumerate(draws)]
     out = []
     for i in range(0, len(plans), most):
-        part = plans[i:i+most]
+        part = plans[i : i + most]
         ok = _tried(part, where, pool)
-        out += [_ask(p, where.name, two, random.Random(f'{seed}/{i+j}')) if good else 'execution: a call does not work'
-                for j,(p,good,two) in enumerate(zip(part, ok, multi[i:i+most]))]
+        out += [
+            _ask(p, where.name, two, random.Random(f"{seed}/{i + j}"))
+            if good
+            else "execution: a call does not work"
+            for j, (p, good, two) in enumerate(zip(part, ok, multi[i : i + most]))
+        ]
     return out
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #2f429ce5
 def _plan(draw, known, values, rng):
-    fs = [known[t.split('::', 1)[1]] for t in draw.tools]
-    return [(f, sample_arguments(f['parameters'], f['name'], values, rng)) for f in fs]
+    fs = [known[t.split("::", 1)[1]] for t in draw.tools]
+    return [(f, sample_arguments(f["parameters"], f["name"], values, rng)) for f in fs]
+
 
 def _tried(plans, where, pool):
     "Which plans work from beginning to end"
-    ss = pool.open([[where]]*len(plans))
-    alive = {i: s for i,s in enumerate(ss) if not isinstance(s, Exception)}
+    ss = pool.open([[where]] * len(plans))
+    alive = {i: s for i, s in enumerate(ss) if not isinstance(s, Exception)}
     fine = dict.fromkeys(alive, True)
     for k in range(max(map(len, plans))):
         now = {i: plans[i][k] for i in alive if k < len(plans[i])}
-        jobs = [(i, (alive[i], ToolCall(f['name'], args))) for i,(f,args) in now.items()]
-        for (i,_),m in zip(jobs, pool.call([j for _,j in jobs])): fine[i] &= not call_failed(m)
+        jobs = [(i, (alive[i], ToolCall(f["name"], args))) for i, (f, args) in now.items()]
+        for (i, _), m in zip(jobs, pool.call([j for _, j in jobs])):
+            fine[i] &= not call_failed(m)
     pool.drop(*alive.values())
     return [fine.get(i, False) for i in range(len(plans))]
 
+
 def _ask(plan, name, two, rng):
-    said = [_does(f, a, rng) for f,a in plan]
-    calls = [dict(name=f['name'], arguments=a) for f,a in plan]
+    said = [_does(f, a, rng) for f, a in plan]
+    calls = [dict(name=f["name"], arguments=a) for f, a in plan]
     cut = 1 if two and len(plan) > 1 else len(plan)
-    turns = [_turn(' '.join(said[a:b]), calls[a:b], '', name) for a,b in ((0, cut), (cut, len(plan))) if a < b]
-    return Question(turns, [name], kind='multi-turn' if len(turns) > 1 else 'core')
+    turns = [
+        _turn(" ".join(said[a:b]), calls[a:b], "", name)
+        for a, b in ((0, cut), (cut, len(plan)))
+        if a < b
+    ]
+    return Question(turns, [name], kind="multi-turn" if len(turns) > 1 else "core")
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #9e25b519
 def join_questions(
-    qs:list[Question] # each about one server
-) -> Question: # about all of them
+    qs: list[Question],  # each about one server
+) -> Question:  # about all of them
     "Several questions as one; what was in two turns stays in the turns it was in"
     turns = []
     for k in range(max(len(q.turns) for q in qs)):
         now = [q.turns[k] for q in qs if k < len(q.turns)]
-        turns.append(dict(text=' Also: '.join(t['text'] for t in now), targets=sum((t['targets'] for t in now), []),
-            calls=sum((t['calls'] for t in now), []), say=' '.join(filter(None, (t['say'] for t in now)))))
-    return Question(turns, [s for q in qs for s in q.servers], kind='multi-turn' if len(turns) > 1 else 'core')
+        turns.append(
+            dict(
+                text=" Also: ".join(t["text"] for t in now),
+                targets=sum((t["targets"] for t in now), []),
+                calls=sum((t["calls"] for t in now), []),
+                say=" ".join(filter(None, (t["say"] for t in now))),
+            )
+        )
+    return Question(
+        turns, [s for q in qs for s in q.servers], kind="multi-turn" if len(turns) > 1 else "core"
+    )
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #582c18c9
 def scripted_questions(
-    draws:list[ToolSample], # what to ask about
-    shelf:dict[str,list[dict]], # server name -> OpenAI tool schemas
-    servers:dict[str,MCPServer], # by name
-    pool:ServerPool, # where calls are tried
-    multi:list[bool]|None=None, # which get a second turn; None: none
-    seed:int|str=0, # the same seed gives the same questions
-    split:str='base' # benchmark tasks that must not be repeated
-) -> list[Question|str]: # for each draw a question with its answer, or why there is none
+    draws: list[ToolSample],  # what to ask about
+    shelf: dict[str, list[dict]],  # server name -> OpenAI tool schemas
+    servers: dict[str, MCPServer],  # by name
+    pool: ServerPool,  # where calls are tried
+    multi: list[bool] | None = None,  # which get a second turn; None: none
+    seed: int | str = 0,  # the same seed gives the same questions
+    split: str = "base",  # benchmark tasks that must not be repeated
+) -> list[Question | str]:  # for each draw a question with its answer, or why there is none
     "Questions without a model"
-    multi, parts = multi or [False]*len(draws), [{} for _ in draws]
-    for name,where in servers.items():
-        at = [i for i,d in enumerate(draws) if name in d.servers]
+    multi, parts = multi or [False] * len(draws), [{} for _ in draws]
+    for name, where in servers.items():
+        at = [i for i, d in enumerate(draws) if name in d.servers]
         own, twos = [_only(draws[i], name) for i in at], [multi[i] for i in at]
-        if not at: continue
+        if not at:
+            continue
         if where.world:
-            qs = domain_questions(name, where.world, len(at), twos, f'{seed}/{name}', split, init=_ours(where, draws, at))
-            qs += ['execution: no more blueprints']*(len(at)-len(qs))
-        else: qs = template_questions(own, where, shelf[name], twos, pool, f'{seed}/{name}')
-        for i,q in zip(at, qs): parts[i][name] = q
-    return [_whole([parts[i][n] for n in d.servers]) for i,d in enumerate(draws)]
+            qs = domain_questions(
+                name,
+                where.world,
+                len(at),
+                twos,
+                f"{seed}/{name}",
+                split,
+                init=_ours(where, draws, at),
+            )
+            qs += ["execution: no more blueprints"] * (len(at) - len(qs))
+        else:
+            qs = template_questions(own, where, shelf[name], twos, pool, f"{seed}/{name}")
+        for i, q in zip(at, qs):
+            parts[i][name] = q
+    return [_whole([parts[i][n] for n in d.servers]) for i, d in enumerate(draws)]
 
-def _ours(where, draws, at): return bool(where.domain) and all(len(draws[i].servers) == 1 for i in at)
 
-def _only(draw, name): return ToolSample((name,), tuple(t for t in draw.tools if t.split('::')[0] == name))
+def _ours(where, draws, at):
+    return bool(where.domain) and all(len(draws[i].servers) == 1 for i in at)
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #4a5012dc
+def _only(draw, name):
+    return ToolSample((name,), tuple(t for t in draw.tools if t.split("::")[0] == name))
+
 
 def _whole(qs):
     bad = [q for q in qs if isinstance(q, str)]

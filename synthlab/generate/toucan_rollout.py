@@ -13,114 +13,174 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.types import Message, Score, Task, ToolCall, Trajectory, Usage, content_key, from_dict
+from synthlab.core.types import (
+    Message,
+    Score,
+    Task,
+    ToolCall,
+    Trajectory,
+    Usage,
+    content_key,
+    from_dict,
+)
 from .mcp import MCPServer, ServerPool
 from .toucan_questions import Question, call_failed
 from ..models.chat import LLM, sample_seed
 from ..tau2.database import DOMAINS
-from ..verify.gates import Funnel, execution, filter_by_gates, outcome, policy, provenance, schema, verify
+from synthlab.verify.gates import (
+    Funnel,
+    execution,
+    filter_by_gates,
+    outcome,
+    policy,
+    provenance,
+    schema,
+    verify,
+)
 
 # %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #42a2d0fd
-AGENT_SYSTEM_PROMPT = ('You are an assistant with tools. Use them where they help, one step after the other, and base what you say on '
-    'what they return. When no tool can do what is asked, call none and say so. When you are done, answer in words.')
+AGENT_SYSTEM_PROMPT = (
+    "You are an assistant with tools. Use them where they help, one step after the other, and "
+    "base what you say on "
+    "what they return. When no tool can do what is asked, call none and say so. When you are "
+    "done, answer in words."
+)
+
 
 @dataclass
 class LiveConversation:
     "A conversation in progress"
-    q: Question # what is asked
-    session: Any # with the servers on offer; None when there is none
-    seed: int = 0 # of this conversation
-    messages: list[Message] = field(default_factory=list) # so far
-    turn: int = 0 # of the question
-    steps: int = 0 # the agent's, in this turn
-    made: int = 0 # calls so far
-    stop: str = '' # termination reason, as τ² names it; empty while live
-    why: str = '' # what went wrong, when something did
-    usage: Usage = field(default_factory=Usage) # what the agent spent
+
+    q: Question  # what is asked
+    session: Any  # with the servers on offer; None when there is none
+    seed: int = 0  # of this conversation
+    messages: list[Message] = field(default_factory=list)  # so far
+    turn: int = 0  # of the question
+    steps: int = 0  # the agent's, in this turn
+    made: int = 0  # calls so far
+    stop: str = ""  # termination reason, as τ² names it; empty while live
+    why: str = ""  # what went wrong, when something did
+    usage: Usage = field(default_factory=Usage)  # what the agent spent
 
     def __post_init__(self):
-        if self.session is None: return
-        known = f'\n\n{self.session.manual}' if self.session.manual else ''
-        self.messages = [Message('system', AGENT_SYSTEM_PROMPT+known), Message('user', self.q.turns[0]['text'])]
+        if self.session is None:
+            return
+        known = f"\n\n{self.session.manual}" if self.session.manual else ""
+        self.messages = [
+            Message("system", AGENT_SYSTEM_PROMPT + known),
+            Message("user", self.q.turns[0]["text"]),
+        ]
 
+# %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #11cbc288
 def _ended(talk, m, most):
     "Words end a turn of the question; too many steps end everything"
     talk.steps += 1
     if m.calls:
-        if talk.steps >= most: talk.stop = 'max_steps'
+        if talk.steps >= most:
+            talk.stop = "max_steps"
         return
-    talk.turn, talk.steps = talk.turn+1, 0
-    if talk.turn < len(talk.q.turns): talk.messages.append(Message('user', talk.q.turns[talk.turn]['text']))
-    else: talk.stop = 'agent_stop'
+    talk.turn, talk.steps = talk.turn + 1, 0
+    if talk.turn < len(talk.q.turns):
+        talk.messages.append(Message("user", talk.q.turns[talk.turn]["text"]))
+    else:
+        talk.stop = "agent_stop"
 
 # %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #b70d4fdd
 class LLMPlayer:
     "A language model as the agent"
-    def __init__(self,
-        llm:LLM, # any backend, or a durable queue over one
-        temp:float=0., # temperature
-        maxtok:int=1024 # new tokens a turn, at most
+
+    def __init__(
+        self,
+        llm: LLM,  # any backend, or a durable queue over one
+        temp: float = 0.0,  # temperature
+        maxtok: int = 1024,  # new tokens a turn, at most
     ):
         self.llm, self.temp, self.maxtok, self.name = llm, temp, maxtok, llm.name
 
-    def __call__(self,
-        talks:list[LiveConversation] # live
-    ) -> list: # a message for each, or the exception that its call ended with
+    def __call__(
+        self,
+        talks: list[LiveConversation],  # live
+    ) -> list:  # a message for each, or the exception that its call ended with
         "The next turn of each"
         seeds = [sample_seed(t.seed, len(t.messages)) for t in talks]
         tools = [t.session.tools for t in talks]
-        out = self.llm([t.messages for t in talks], temp=self.temp, maxtok=self.maxtok, seed=seeds, tools=tools)
-        for t,(r,) in zip(talks, out): t.usage += r.usage
-        return [RuntimeError(r.error) if r.error else Message('assistant', r.text, r.calls) for r, in out]
+        out = self.llm(
+            [t.messages for t in talks], temp=self.temp, maxtok=self.maxtok, seed=seeds, tools=tools
+        )
+        for t, (r,) in zip(talks, out):
+            t.usage += r.usage
+        return [
+            RuntimeError(r.error) if r.error else Message("assistant", r.text, r.calls)
+            for (r,) in out
+        ]
 
+# %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #2adf559a
 class ScriptedPlayer:
     "An agent that knows the answers"
-    name = 'scripted:agent'
 
-    def __call__(self,
-        talks:list[LiveConversation] # live
-    ) -> list[Message]: # one for each
+    name = "scripted:agent"
+
+    def __call__(
+        self,
+        talks: list[LiveConversation],  # live
+    ) -> list[Message]:  # one for each
         "The next turn of each"
         return [self._next(t) for t in talks]
 
     def _next(self, t):
-        if t.q.kind == 'irrelevant': return Message('assistant', 'None of the tools that I have here can do that.')
+        if t.q.kind == "irrelevant":
+            return Message("assistant", "None of the tools that I have here can do that.")
         now = t.q.turns[t.turn]
-        calls = now.get('calls') or []
-        if t.steps < len(calls): return Message('assistant', calls=[self._call(t.session, calls[t.steps])])
-        heard = [m.content for m in t.messages if m.role == 'tool'][-len(calls):] if calls else []
-        return Message('assistant', now.get('say') or f'Here is what I found: {" ".join(heard)[:600] or "nothing"}')
+        calls = now.get("calls") or []
+        if t.steps < len(calls):
+            return Message("assistant", calls=[self._call(t.session, calls[t.steps])])
+        heard = [m.content for m in t.messages if m.role == "tool"][-len(calls) :] if calls else []
+        return Message(
+            "assistant",
+            now.get("say") or f"Here is what I found: {' '.join(heard)[:600] or 'nothing'}",
+        )
 
     def _call(self, session, c):
-        shown = next((n for n in session.routes if session.own(n) == (c['server'], c['name'])), c['name'])
-        return ToolCall(shown, c['arguments'])
+        shown = next(
+            (n for n in session.routes if session.own(n) == (c["server"], c["name"])), c["name"]
+        )
+        return ToolCall(shown, c["arguments"])
 
 # %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #3431b1ac
 class ToolAnswerLog:
     "Answers of tools, in a file"
-    def __init__(self,
-        path:str|Path='' # JSONL, made when absent; empty: nothing is kept
+
+    def __init__(
+        self,
+        path: str | Path = "",  # JSONL, made when absent; empty: nothing is kept
     ):
         self.path, self.known = str(path), {}
-        if path and Path(path).exists(): self.known = dict(self._read(Path(path)))
+        if path and Path(path).exists():
+            self.known = dict(self._read(Path(path)))
 
     def _read(self, path):
-        for line in path.read_text('utf8').splitlines():
-            try: key, text, error = json.loads(line)
-            except ValueError: continue # the line that was being written when the process was killed
+        for line in path.read_text("utf8").splitlines():
+            try:
+                key, text, error = json.loads(line)
+            except ValueError:
+                continue  # the line that was being written when the process was killed
             yield key, (text, error)
 
-    def keep(self,
-        keys:list[str], # which call of which conversation
-        answers:list[Message] # to it, just now
-    ) -> list[Message]: # what was said the first time
+    def keep(
+        self,
+        keys: list[str],  # which call of which conversation
+        answers: list[Message],  # to it, just now
+    ) -> list[Message]:  # what was said the first time
         "Write down what is new"
-        new = {k: (m.content, m.error) for k,m in zip(keys, answers) if k not in self.known}
+        new = {k: (m.content, m.error) for k, m in zip(keys, answers) if k not in self.known}
         if self.path and new:
-            with open(self.path, 'a', encoding='utf8') as f:
-                f.writelines(json.dumps([k, *v])+'\n' for k,v in new.items())
+            with open(self.path, "a", encoding="utf8") as f:
+                f.writelines(json.dumps([k, *v]) + "\n" for k, v in new.items())
         self.known |= new
-        return [replace(m, content=self.known[k][0], error=self.known[k][1]) for k,m in zip(keys, answers)]
+        return [
+            replace(m, content=self.known[k][0], error=self.known[k][1])
+            for k, m in zip(keys, answers)
+        ]
 
 # %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #214eaf96
 def _groups(q, servers):
@@ -129,156 +189,267 @@ def _groups(q, servers):
     init = from_dict(Task, q.task) if q.task and not q.offered else None
     return [replace(s, task=init) if s.domain and init else s for s in own]
 
+
 def _play(talks, agent, pool, heard, most):
     "One round: a turn of each agent, then all calls"
     jobs = []
-    for t,m in zip(talks, agent(talks)):
-        if isinstance(m, Exception): t.stop, t.why = 'agent_error', f'{type(m).__name__}: {m}'; continue
-        calls = [replace(c, id=c.id or f'call_{t.made+i}', by='assistant') for i,c in enumerate(m.calls)]
+    for t, m in zip(talks, agent(talks)):
+        if isinstance(m, Exception):
+            t.stop, t.why = "agent_error", f"{type(m).__name__}: {m}"
+            continue
+        calls = [
+            replace(c, id=c.id or f"call_{t.made + i}", by="assistant")
+            for i, c in enumerate(m.calls)
+        ]
         t.messages.append(replace(m, calls=calls))
-        for i,c in enumerate(calls): jobs.append((t, c, content_key([t.q.id, t.seed, t.made+i, c.name, c.args])))
+        for i, c in enumerate(calls):
+            jobs.append((t, c, content_key([t.q.id, t.seed, t.made + i, c.name, c.args])))
         t.made += len(calls)
-    for (t,_,_),m in zip(jobs, heard.keep([k for _,_,k in jobs], pool.call([(t.session, c) for t,c,_ in jobs]))):
+    for (t, _, _), m in zip(
+        jobs, heard.keep([k for _, _, k in jobs], pool.call([(t.session, c) for t, c, _ in jobs]))
+    ):
         t.messages.append(m)
     for t in talks:
-        if not t.stop: _ended(t, next(m for m in reversed(t.messages) if m.role == 'assistant'), most)
+        if not t.stop:
+            _ended(t, next(m for m in reversed(t.messages) if m.role == "assistant"), most)
+
 
 def _world(q, servers):
-    "The τ² domain whose environment can replay the conversation; empty when there is none, or more than one server"
+    """The τ² domain whose environment can replay the conversation; empty when there is none, or
+    more than one server
+    """
     offered = q.offered or q.servers
-    return servers[offered[0]].world if len(offered) == 1 and q.kind != 'irrelevant' else ''
+    return servers[offered[0]].world if len(offered) == 1 and q.kind != "irrelevant" else ""
 
+# %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #28dd37eb
 def _trajectory(t, agent, servers):
     q, s = t.q, t.session
-    task = from_dict(Task, q.task) if q.task and q.kind != 'irrelevant' else Task(q.id, _world(q, servers), goal=q.text)
-    whose = {c.name: '::'.join(s.own(c.name)) for m in t.messages for c in m.calls} if s else {}
-    info = dict(id=content_key([q.id, t.seed, agent.name]), question=q.id, kind=q.kind, by=q.by, servers=q.servers,
-        offered=q.offered or q.servers, targets=q.targets, tools_used=[whose[c.name] for m in t.messages for c in m.calls],
-        worlds={n: w for n in q.offered or q.servers if (w := servers[n].world)}, turns=len(q.turns), graded=bool(q.task))
-    if t.why: info['why'] = t.why
-    return Trajectory(task, t.messages, s.tools if s else [], {f'question_{k}': v for k,v in q.scores.items()}, t.usage,
-        'toucan', agent.name, t.seed, t.stop, info=info)
+    task = (
+        from_dict(Task, q.task)
+        if q.task and q.kind != "irrelevant"
+        else Task(q.id, _world(q, servers), goal=q.text)
+    )
+    whose = {c.name: "::".join(s.own(c.name)) for m in t.messages for c in m.calls} if s else {}
+    info = dict(
+        id=content_key([q.id, t.seed, agent.name]),
+        question=q.id,
+        kind=q.kind,
+        by=q.by,
+        servers=q.servers,
+        offered=q.offered or q.servers,
+        targets=q.targets,
+        tools_used=[whose[c.name] for m in t.messages for c in m.calls],
+        worlds={n: w for n in q.offered or q.servers if (w := servers[n].world)},
+        turns=len(q.turns),
+        graded=bool(q.task),
+    )
+    if t.why:
+        info["why"] = t.why
+    return Trajectory(
+        task,
+        t.messages,
+        s.tools if s else [],
+        {f"question_{k}": v for k, v in q.scores.items()},
+        t.usage,
+        "toucan",
+        agent.name,
+        t.seed,
+        t.stop,
+        info=info,
+    )
 
+# %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #4155d7ef
 def converse(
-    questions:list[Question], # one conversation each
-    servers:dict[str,MCPServer], # by name
-    pool:ServerPool, # whose sessions are used
-    agent=None, # `LLMPlayer` of a language model; None: the script, which needs questions with answers
-    max_turns:int=10, # of the agent, to each turn of a question
-    seed:int=0, # every conversation's seed follows from it
-    slots:int=16, # conversations at once
-    heard:ToolAnswerLog|None=None # where answers of tools are kept
-) -> list[Trajectory]: # in the order of the questions
-    "Hold conversations with live servers. One whose servers cannot be reached ends with `infrastructure_error`"
-    agent, heard, left, live, done = agent or ScriptedPlayer(), heard or ToolAnswerLog(), list(questions), [], {}
+    questions: list[Question],  # one conversation each
+    servers: dict[str, MCPServer],  # by name
+    pool: ServerPool,  # whose sessions are used
+    # `LLMPlayer` of a language model; None: the script, which needs questions with answers
+    agent=None,
+    max_turns: int = 10,  # of the agent, to each turn of a question
+    seed: int = 0,  # every conversation's seed follows from it
+    slots: int = 16,  # conversations at once
+    heard: ToolAnswerLog | None = None,  # where answers of tools are kept
+) -> list[Trajectory]:  # in the order of the questions
+    """Hold conversations with live servers.
+
+    One whose servers cannot be reached ends with `infrastructure_error`
+    """
+    agent, heard, left, live, done = (
+        agent or ScriptedPlayer(),
+        heard or ToolAnswerLog(),
+        list(questions),
+        [],
+        {},
+    )
     while left or live:
-        new, left = left[:slots-len(live)], left[slots-len(live):]
-        for q,s in zip(new, pool.open([_groups(q, servers) for q in new])):
-            talk = LiveConversation(q, None if isinstance(s, Exception) else s, int(content_key([seed, q.id], 8), 16) >> 1)
-            if talk.session is None: talk.stop, talk.why = 'infrastructure_error', str(s)
+        new, left = left[: slots - len(live)], left[slots - len(live) :]
+        for q, s in zip(new, pool.open([_groups(q, servers) for q in new])):
+            talk = LiveConversation(
+                q,
+                None if isinstance(s, Exception) else s,
+                int(content_key([seed, q.id], 8), 16) >> 1,
+            )
+            if talk.session is None:
+                talk.stop, talk.why = "infrastructure_error", str(s)
             live.append(talk)
-        if going := [t for t in live if not t.stop]: _play(going, agent, pool, heard, max_turns)
+        if going := [t for t in live if not t.stop]:
+            _play(going, agent, pool, heard, max_turns)
         over, live = [t for t in live if t.stop], [t for t in live if not t.stop]
-        for t in over: done[id(t.q)] = _trajectory(t, agent, servers)
+        for t in over:
+            done[id(t.q)] = _trajectory(t, agent, servers)
         pool.drop(*(t.session for t in over if t.session))
     return [done[id(q)] for q in questions]
 
 # %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #5d99d2ca
-def _score(ok, why): return Score(float(ok), why)
+def _score(ok, why):
+    return Score(float(ok), why)
+
 
 def finished(
-    traj:Trajectory, # a conversation
-    r:Any=None # not needed; all gates are called alike
-) -> Score: # 1 or 0
+    traj: Trajectory,  # a conversation
+    r: Any = None,  # not needed; all gates are called alike
+) -> Score:  # 1 or 0
     "Did the agent end it?"
-    return _score(traj.stop == 'agent_stop', f'{traj.stop}: {traj.info["why"]}' if 'why' in traj.info else traj.stop)
+    return _score(
+        traj.stop == "agent_stop",
+        f"{traj.stop}: {traj.info['why']}" if "why" in traj.info else traj.stop,
+    )
+
 
 def _calls(traj):
     "`server::tool` of each call, and whether it worked"
-    fine = {m.call_id: not call_failed(m) for m in traj.messages if m.role == 'tool'}
-    return [(n, fine.get(c.id, False)) for n,c in zip(traj.info['tools_used'], traj.calls)]
+    fine = {m.call_id: not call_failed(m) for m in traj.messages if m.role == "tool"}
+    return [(n, fine.get(c.id, False)) for n, c in zip(traj.info["tools_used"], traj.calls)]
+
 
 def worked(
-    traj:Trajectory, # a conversation
-    r:Any=None # not needed
-) -> Score: # 1 or 0
+    traj: Trajectory,  # a conversation
+    r: Any = None,  # not needed
+) -> Score:  # 1 or 0
     "Did at least one call work?"
-    oks = [ok for _,ok in _calls(traj)]
-    return _score(any(oks), f'{sum(oks)} of {len(oks)} calls worked')
+    oks = [ok for _, ok in _calls(traj)]
+    return _score(any(oks), f"{sum(oks)} of {len(oks)} calls worked")
+
 
 def answered(
-    traj:Trajectory, # a conversation
-    r:Any=None # not needed
-) -> Score: # 1 or 0
+    traj: Trajectory,  # a conversation
+    r: Any = None,  # not needed
+) -> Score:  # 1 or 0
     "Was each turn answered in words?"
-    said = [m for m in traj.messages if m.role == 'assistant' and not m.calls and m.content.strip()]
-    return _score(len(said) >= traj.info['turns'], f'{len(said)} answers to {traj.info["turns"]} turns')
+    said = [m for m in traj.messages if m.role == "assistant" and not m.calls and m.content.strip()]
+    return _score(
+        len(said) >= traj.info["turns"], f"{len(said)} answers to {traj.info['turns']} turns"
+    )
 
+# %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #870266c4
 def covered(
-    traj:Trajectory, # a conversation
-    r:Any=None # not needed
-) -> Score: # share of the target tools; also sets `scores['order']`
+    traj: Trajectory,  # a conversation
+    r: Any = None,  # not needed
+) -> Score:  # share of the target tools; also sets `scores['order']`
     "Were all target tools used with success?"
-    want, used = traj.info['targets'], [n for n,ok in _calls(traj) if ok]
+    want, used = traj.info["targets"], [n for n, ok in _calls(traj) if ok]
     rest = iter(used)
-    traj.scores['order'] = _score(all(w in rest for w in want), 'targets in the expected order, others between them or not')
-    missing = sorted(set(want)-set(used))
-    if not missing: return Score(1., 'all')
-    return Score(1-len(missing)/len(set(want)), f'not used with success: {", ".join(missing)}')
+    traj.scores["order"] = _score(
+        all(w in rest for w in want), "targets in the expected order, others between them or not"
+    )
+    missing = sorted(set(want) - set(used))
+    if not missing:
+        return Score(1.0, "all")
+    return Score(1 - len(missing) / len(set(want)), f"not used with success: {', '.join(missing)}")
+
 
 def abstained(
-    traj:Trajectory, # a conversation about something that the tools are not for
-    r:Any=None # not needed
-) -> Score: # 1 or 0
+    traj: Trajectory,  # a conversation about something that the tools are not for
+    r: Any = None,  # not needed
+) -> Score:  # 1 or 0
     "Was no tool called?"
-    return _score(not traj.calls, f'{len(traj.calls)} calls')
+    return _score(not traj.calls, f"{len(traj.calls)} calls")
 
 # %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #45cdedff
 def server_part(
-    traj:Trajectory, # with several servers
-    name:str # one of them, a world of ours
-) -> Trajectory: # in its own domain
+    traj: Trajectory,  # with several servers
+    name: str,  # one of them, a world of ours
+) -> Trajectory:  # in its own domain
     "What a conversation did with one server"
-    own = {c.id: n.split('::', 1)[1] for c,n in zip(traj.calls, traj.info['tools_used']) if n.split('::', 1)[0] == name}
-    def calls(m): return [replace(c, name=own[c.id]) for c in m.calls if c.id in own]
-    messages = [replace(m, calls=calls(m)) for m in traj.messages if m.role != 'tool' or m.call_id in own]
-    return Trajectory(replace(traj.task, domain=traj.info['worlds'][name]), messages, stop=traj.stop, info=dict(turns=1))
+    own = {
+        c.id: n.split("::", 1)[1]
+        for c, n in zip(traj.calls, traj.info["tools_used"])
+        if n.split("::", 1)[0] == name
+    }
+
+    def calls(m):
+        return [replace(c, name=own[c.id]) for c in m.calls if c.id in own]
+
+    messages = [
+        replace(m, calls=calls(m)) for m in traj.messages if m.role != "tool" or m.call_id in own
+    ]
+    return Trajectory(
+        replace(traj.task, domain=traj.info["worlds"][name]),
+        messages,
+        stop=traj.stop,
+        info=dict(turns=1),
+    )
+
 
 def worlds(
-    traj:Trajectory, # with several servers
-    r:Any=None # not needed
-) -> Score: # 1 or 0
+    traj: Trajectory,  # with several servers
+    r: Any = None,  # not needed
+) -> Score:  # 1 or 0
     "Does each of our worlds give every answer again, and is its policy kept?"
-    parts = {n: server_part(traj, n) for n in traj.info['worlds']}
+    parts = {n: server_part(traj, n) for n in traj.info["worlds"]}
     verify(list(parts.values()), (execution, policy))
-    said = [(n, g, t.scores[g]) for n,t in parts.items() for g in ('execution', 'policy')]
-    bad = [f'{n}: {g}: {s.why}' for n,g,s in said if s.value != 1]
-    return _score(not bad, '; '.join(bad) or f'{len(parts)} worlds agree')
+    said = [(n, g, t.scores[g]) for n, t in parts.items() for g in ("execution", "policy")]
+    bad = [f"{n}: {g}: {s.why}" for n, g, s in said if s.value != 1]
+    return _score(not bad, "; ".join(bad) or f"{len(parts)} worlds agree")
+
 
 TOOL_USE_GATES = (finished, worked, answered, covered)
 REPLAY_GATES = (schema, execution, policy, provenance)
 
+# %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #f3b37f32
 def gates_for(
-    traj:Trajectory # a conversation
-) -> tuple: # gates, in order
+    traj: Trajectory,  # a conversation
+) -> tuple:  # gates, in order
     "What a conversation has to pass"
-    if traj.info['kind'] == 'irrelevant': return (finished, abstained, answered)
-    if traj.task.domain in DOMAINS: return TOOL_USE_GATES+REPLAY_GATES+((outcome,) if traj.info['graded'] else ())
-    return TOOL_USE_GATES+((schema, worlds) if traj.info['worlds'] else (schema,))
+    if traj.info["kind"] == "irrelevant":
+        return (finished, abstained, answered)
+    if traj.task.domain in DOMAINS:
+        return TOOL_USE_GATES + REPLAY_GATES + ((outcome,) if traj.info["graded"] else ())
+    return TOOL_USE_GATES + ((schema, worlds) if traj.info["worlds"] else (schema,))
 
-_order = ('asked', 'new', 'not in the test', 'judged', 'finished', 'worked', 'abstained', 'answered', 'covered', 'schema',
-          'execution', 'policy', 'provenance', 'worlds', 'outcome', 'answer judged')
+
+_order = (
+    "asked",
+    "new",
+    "not in the test",
+    "judged",
+    "finished",
+    "worked",
+    "abstained",
+    "answered",
+    "covered",
+    "schema",
+    "execution",
+    "policy",
+    "provenance",
+    "worlds",
+    "outcome",
+    "answer judged",
+)
+
 
 def order_stages(
-    f:Funnel # of any of these steps
-) -> Funnel: # the same
+    f: Funnel,  # of any of these steps
+) -> Funnel:  # the same
     "Stages in the order in which they come"
     return replace(f, stages={k: f.stages[k] for k in sorted(f.stages, key=_order.index)})
 
+# %% ../../nbs/lib/generate/14_toucan_rollout.ipynb #2b0b8c12
 def filter_conversations(
-    trajs:list[Trajectory] # conversations
-) -> Funnel: # kept and rejected, a stage for each gate
+    trajs: list[Trajectory],  # conversations
+) -> Funnel:  # kept and rejected, a stage for each gate
     "Keep what did what was asked, and in our worlds what is proved"
     groups = {}
-    for t in trajs: groups.setdefault(gates_for(t), []).append(t)
-    return order_stages(sum((filter_by_gates(ts, gates) for gates,ts in groups.items()), Funnel()))
+    for t in trajs:
+        groups.setdefault(gates_for(t), []).append(t)
+    return order_stages(sum((filter_by_gates(ts, gates) for gates, ts in groups.items()), Funnel()))

@@ -16,133 +16,199 @@ from ..core.types import Message, ToolCall, Trajectory, content_key
 from ..models.chat import args_text, from_openai, json_or_none, parse_reply, parse_tool_args
 
 # %% ../../nbs/lib/generate/08_transcripts.ipynb #4181df98
-ROLE_PREFIXES = dict(HUMAN='user', ASSISTANT='assistant', FUNCTION_CALL='assistant', HUMAN_FUNCTION_CALL='user',
-                OBSERVATION='tool')
-END_MARKER = 'END' # alone on the last line: the conversation is complete
-_names = '|'.join(ROLE_PREFIXES)
-_taken = re.compile(rf'^(?=\\*(?:(?:{_names}):|{END_MARKER}$))', re.M)
+ROLE_PREFIXES = dict(
+    HUMAN="user",
+    ASSISTANT="assistant",
+    FUNCTION_CALL="assistant",
+    HUMAN_FUNCTION_CALL="user",
+    OBSERVATION="tool",
+)
+END_MARKER = "END"  # alone on the last line: the conversation is complete
+_names = "|".join(ROLE_PREFIXES)
+_taken = re.compile(rf"^(?=\\*(?:(?:{_names}):|{END_MARKER}$))", re.M)
 
-def _line(prefix, text): return f'{prefix}: {_taken.sub(lambda _: chr(92), text.strip())}'
 
-def _json_call(c): return f'{{"name": {json.dumps(c.name, ensure_ascii=False)}, "arguments": {args_text(c)}}}'
+def _line(prefix, text):
+    return f"{prefix}: {_taken.sub(lambda _: chr(92), text.strip())}"
 
+
+def _json_call(c):
+    return f'{{"name": {json.dumps(c.name, ensure_ascii=False)}, "arguments": {args_text(c)}}}'
+
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #f0e642f4
 def write_transcript(
-    messages:list[Message], # a conversation; system turns are left out
-    end:bool=True # close with the last line
-) -> str: # text
+    messages: list[Message],  # a conversation; system turns are left out
+    end: bool = True,  # close with the last line
+) -> str:  # text
     "A conversation as a model is asked to write it"
     out = []
     for m in messages:
-        if m.role == 'tool': out.append(_line('OBSERVATION', m.content)); continue
-        if m.role not in ('user', 'assistant'): continue
-        who = 'HUMAN' if m.role == 'user' else 'ASSISTANT'
-        if m.content.strip() or not m.calls: out.append(_line(who, m.content))
-        out += [_line('HUMAN_FUNCTION_CALL' if m.role == 'user' else 'FUNCTION_CALL', _json_call(c)) for c in m.calls]
-    return '\n'.join(out+[END_MARKER]*end)
+        if m.role == "tool":
+            out.append(_line("OBSERVATION", m.content))
+            continue
+        if m.role not in ("user", "assistant"):
+            continue
+        who = "HUMAN" if m.role == "user" else "ASSISTANT"
+        if m.content.strip() or not m.calls:
+            out.append(_line(who, m.content))
+        out += [
+            _line("HUMAN_FUNCTION_CALL" if m.role == "user" else "FUNCTION_CALL", _json_call(c))
+            for c in m.calls
+        ]
+    return "\n".join(out + [END_MARKER] * end)
 
 # %% ../../nbs/lib/generate/08_transcripts.ipynb #a2d2e1a0
-_fence = re.compile(r'\A```\w*[ \t]*\n(.*?)\n?[ \t]*```\Z', re.S)
-_tag = re.compile(r'\A<tool_call>\s*(.*?)\s*(?:</tool_call>)?\Z', re.S)
+_fence = re.compile(r"\A```\w*[ \t]*\n(.*?)\n?[ \t]*```\Z", re.S)
+_tag = re.compile(r"\A<tool_call>\s*(.*?)\s*(?:</tool_call>)?\Z", re.S)
+
 
 def _python(s):
-    try: v = ast.literal_eval(s)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError): return None
-    try: return json_or_none(json.dumps(v))
-    except (ValueError, TypeError, RecursionError): return None
+    try:
+        v = ast.literal_eval(s)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    try:
+        return json_or_none(json.dumps(v))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
 
 def _bare(text):
     "A call's text without what is wrapped around it, and what that was"
     s, did = text.strip(), []
-    for what, pattern in (('code fence', _fence), ('tag', _tag), ('code fence', _fence)):
-        if m := pattern.match(s): s = m[1].strip(); did.append(f'{what} around a call')
+    for what, pattern in (("code fence", _fence), ("tag", _tag), ("code fence", _fence)):
+        if m := pattern.match(s):
+            s = m[1].strip()
+            did.append(f"{what} around a call")
     return s, did
 
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #81355c53
 def _object(s):
     "A JSON object in one of the ways models write it, and what was done"
-    def comma(s): return json_or_none(re.sub(r',(\s*[}\]])', r'\1', s))
-    ways = (('', json_or_none), ('a Python literal instead of JSON', _python), ('a comma too many', comma))
+
+    def comma(s):
+        return json_or_none(re.sub(r",(\s*[}\]])", r"\1", s))
+
+    ways = (
+        ("", json_or_none),
+        ("a Python literal instead of JSON", _python),
+        ("a comma too many", comma),
+    )
     for did, read in ways:
         d = read(s)
-        if isinstance(d, list) and len(d) == 1 and isinstance(d[0], dict): return d[0], [did, 'a list of one call']
-        if isinstance(d, dict): return d, [did]
+        if isinstance(d, list) and len(d) == 1 and isinstance(d[0], dict):
+            return d[0], [did, "a list of one call"]
+        if isinstance(d, dict):
+            return d, [did]
     return None, []
+
 
 def _parts(d):
     "Name and arguments of a call, and what was done"
     did = []
-    if isinstance(d.get('function'), dict): d = d['function']; did.append('a call inside `function`')
-    args = d.get('arguments')
-    if args is None and isinstance(d.get('parameters'), dict):
-        args = d['parameters']; did.append('`parameters` instead of `arguments`')
-    if args is None: args = {}; did.append('no arguments')
+    if isinstance(d.get("function"), dict):
+        d = d["function"]
+        did.append("a call inside `function`")
+    args = d.get("arguments")
+    if args is None and isinstance(d.get("parameters"), dict):
+        args = d["parameters"]
+        did.append("`parameters` instead of `arguments`")
+    if args is None:
+        args = {}
+        did.append("no arguments")
     if isinstance(args, str):
-        args = parse_tool_args(args); did += ['arguments as a string']*isinstance(args, dict)
-    return d.get('name'), args if isinstance(args, (dict, str)) else json.dumps(args), did
+        args = parse_tool_args(args)
+        did += ["arguments as a string"] * isinstance(args, dict)
+    return d.get("name"), args if isinstance(args, (dict, str)) else json.dumps(args), did
 
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #69d495dd
 def read_call(
-    text:str # after the prefix
-) -> tuple[ToolCall|None, list[str]]: # None when it is not one; what was repaired
+    text: str,  # after the prefix
+) -> tuple[ToolCall | None, list[str]]:  # None when it is not one; what was repaired
     "A tool call as a model wrote it"
     s, did = _bare(text)
     d, how = _object(s)
-    if d is None: return None, []
+    if d is None:
+        return None, []
     name, args, parts = _parts(d)
-    if not isinstance(name, str) or not name: return None, []
-    return ToolCall(name, args), did+[h for h in how if h]+parts
+    if not isinstance(name, str) or not name:
+        return None, []
+    return ToolCall(name, args), did + [h for h in how if h] + parts
 
 # %% ../../nbs/lib/generate/08_transcripts.ipynb #5a67a8dc
-_who = dict(human='user', user='user', gpt='assistant', assistant='assistant', function_call='assistant',
-            observation='tool', tool='tool', function_response='tool', system='system')
-_answer = re.compile(r'\A\s*<tool_response>\s*(.*?)\s*(?:</tool_response>)?\s*\Z', re.S)
-_answers = re.compile(r'<tool_response>\s*(.*?)\s*</tool_response>', re.S)
-_thought = re.compile(r'<think>.*?</think>\s*', re.S)
+_who = dict(
+    human="user",
+    user="user",
+    gpt="assistant",
+    assistant="assistant",
+    function_call="assistant",
+    observation="tool",
+    tool="tool",
+    function_response="tool",
+    system="system",
+)
+_answer = re.compile(r"\A\s*<tool_response>\s*(.*?)\s*(?:</tool_response>)?\s*\Z", re.S)
+_answers = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.S)
+_thought = re.compile(r"<think>.*?</think>\s*", re.S)
+
 
 def _told(text):
     "The answers in a turn that holds some"
     many = _answers.findall(text)
     return many or [(m[1] if (m := _answer.match(text)) else text)]
 
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #7c240d49
 def _shared(turn, waiting, where):
     "A ShareGPT turn as messages, and what was repaired. Raises ValueError where it is none"
-    role, text = _who.get(turn['from']), turn['value']
-    if role is None or not isinstance(text, str): raise ValueError(f'{where}: a turn from {turn["from"]!r}')
-    if turn['from'] == 'function_call':
+    role, text = _who.get(turn["from"]), turn["value"]
+    if role is None or not isinstance(text, str):
+        raise ValueError(f"{where}: a turn from {turn['from']!r}")
+    if turn["from"] == "function_call":
         call, did = read_call(text)
-        if call is None: raise ValueError(f'{where}: a call that cannot be read: {text!r:.60}')
-        return [Message('assistant', calls=[call])], did
-    if role == 'tool' or role == 'user' and (waiting or '<tool_response>' in text):
-        untagged = role == 'user' and '<tool_response>' not in text
-        return [Message('tool', t) for t in _told(text)], ['an answer in the turn of the human']*untagged
-    if role != 'assistant' or '<tool_call>' not in text: return [Message(role, text)], []
+        if call is None:
+            raise ValueError(f"{where}: a call that cannot be read: {text!r:.60}")
+        return [Message("assistant", calls=[call])], did
+    if role == "tool" or role == "user" and (waiting or "<tool_response>" in text):
+        untagged = role == "user" and "<tool_response>" not in text
+        return [Message("tool", t) for t in _told(text)], [
+            "an answer in the turn of the human"
+        ] * untagged
+    if role != "assistant" or "<tool_call>" not in text:
+        return [Message(role, text)], []
     reply = parse_reply(text)
-    if '<tool_call>' in reply.text or not reply.calls:
-        raise ValueError(f'{where}: a call that cannot be read: {text!r:.60}')
-    return [Message('assistant', reply.text, reply.calls)], []
+    if "<tool_call>" in reply.text or not reply.calls:
+        raise ValueError(f"{where}: a call that cannot be read: {text!r:.60}")
+    return [Message("assistant", reply.text, reply.calls)], []
+
 
 def from_sharegpt(
-    turns:list[dict] # `from` and `value`
-) -> tuple[list[Message], list[dict]]: # messages; repairs as where, what
-    "Messages of a ShareGPT conversation, plain or Hermes. Raises ValueError saying which turn cannot be read"
+    turns: list[dict],  # `from` and `value`
+) -> tuple[list[Message], list[dict]]:  # messages; repairs as where, what
+    """Messages of a ShareGPT conversation, plain or Hermes.
+
+    Raises ValueError saying which turn cannot be read
+    """
     out, repairs = [], []
-    for i,turn in enumerate(turns):
-        if not isinstance(turn, dict) or not {'from', 'value'} <= turn.keys():
-            raise ValueError(f'turn {i}: no `from` and `value`')
-        some, did = _shared(turn, bool(out and out[-1].calls), f'turn {i}')
+    for i, turn in enumerate(turns):
+        if not isinstance(turn, dict) or not {"from", "value"} <= turn.keys():
+            raise ValueError(f"turn {i}: no `from` and `value`")
+        some, did = _shared(turn, bool(out and out[-1].calls), f"turn {i}")
         out += some
-        repairs += [dict(where=f'turn {i}', what=w) for w in did]
+        repairs += [dict(where=f"turn {i}", what=w) for w in did]
     return number_calls(out), repairs
 
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #d037cdff
 def number_calls(
-    messages:list[Message] # whose calls and answers follow each other
-) -> list[Message]: # copies
+    messages: list[Message],  # whose calls and answers follow each other
+) -> list[Message]:  # copies
     "Calls with ids, and answers with the ids of the calls they answer, in order"
     out, waiting = [], []
-    for i,m in enumerate(messages):
-        if m.role == 'tool':
-            c = waiting.pop(0) if waiting else ToolCall('')
-            m = replace(m, call_id=c.id, by=c.by, error=m.content.startswith('Error'))
+    for i, m in enumerate(messages):
+        if m.role == "tool":
+            c = waiting.pop(0) if waiting else ToolCall("")
+            m = replace(m, call_id=c.id, by=c.by, error=m.content.startswith("Error"))
         else:
-            waiting = [replace(c, id=f'call_{i}_{k}', by=m.role) for k,c in enumerate(m.calls)]
+            waiting = [replace(c, id=f"call_{i}_{k}", by=m.role) for k, c in enumerate(m.calls)]
             m = replace(m, calls=list(waiting))
         out.append(m)
     return out
@@ -151,109 +217,162 @@ def number_calls(
 @dataclass
 class ParsedTranscript:
     "What could be read of a model's text"
-    messages: list[Message] = field(default_factory=list) # the conversation, as far as it can be read
-    repairs: list[dict] = field(default_factory=list) # where, what
-    why: str = '' # why it is no conversation; empty when it is
-    ended: bool = False # the last line is there
 
-    def did(self,
-        where:str, # `text`, or a segment and its number
-        what:str # in words
+    messages: list[Message] = field(
+        default_factory=list
+    )  # the conversation, as far as it can be read
+    repairs: list[dict] = field(default_factory=list)  # where, what
+    why: str = ""  # why it is no conversation; empty when it is
+    ended: bool = False  # the last line is there
+
+    def did(
+        self,
+        where: str,  # `text`, or a segment and its number
+        what: str,  # in words
     ):
         "Put a repair on record"
         self.repairs.append(dict(where=where, what=what))
 
-_strict = re.compile(rf'^({_names}):[ \t]?', re.M)
-_loose = re.compile(r'^[#*_ \t]*(human|user|customer|assistant|agent|function[ _]call|tool[ _]call|observation|'
-                    r'tool[ _]response)[*_]*:[*_]*[ \t]?', re.M|re.I)
-_same = dict(user='HUMAN', customer='HUMAN', agent='ASSISTANT', tool_call='FUNCTION_CALL', tool_response='OBSERVATION')
+
+_strict = re.compile(rf"^({_names}):[ \t]?", re.M)
+_loose = re.compile(
+    r"^[#*_ \t]*(human|user|customer|assistant|agent|function[ _]call|tool[ _]call|observation|"
+    r"tool[ _]response)[*_]*:[*_]*[ \t]?",
+    re.M | re.I,
+)
+_same = dict(
+    user="HUMAN",
+    customer="HUMAN",
+    agent="ASSISTANT",
+    tool_call="FUNCTION_CALL",
+    tool_response="OBSERVATION",
+)
+
 
 def _prefix(name):
-    name = name.lower().replace(' ', '_')
+    name = name.lower().replace(" ", "_")
     return _same.get(name, name.upper())
 
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #5b569643
 def _unwrap(d, text):
     "The dialogue without a fence around it"
-    m = re.search(r'^```\w*[ \t]*\n(.*)\n[ \t]*```[ \t]*$', text, re.S|re.M)
-    if not m or _strict.search(text, 0, m.start()) or _strict.search(text, m.end()): return text
-    if not re.match(rf'\s*(?:(?:{_names}):|[\[{{])', m[1]): return text
-    d.did('text', 'code fence around the dialogue')
-    for where, rest in (('before', text[:m.start()]), ('after', text[m.end():])):
-        if rest.strip(): d.did('text', f'words {where} the dialogue left out: {rest.strip()!r:.80}')
+    m = re.search(r"^```\w*[ \t]*\n(.*)\n[ \t]*```[ \t]*$", text, re.S | re.M)
+    if not m or _strict.search(text, 0, m.start()) or _strict.search(text, m.end()):
+        return text
+    if not re.match(rf"\s*(?:(?:{_names}):|[\[{{])", m[1]):
+        return text
+    d.did("text", "code fence around the dialogue")
+    for where, rest in (("before", text[: m.start()]), ("after", text[m.end() :])):
+        if rest.strip():
+            d.did("text", f"words {where} the dialogue left out: {rest.strip()!r:.80}")
     return m[1]
+
 
 def _segments(d, text):
     "Prefix and text of each turn"
     how = _strict if _strict.search(text) else _loose
     marks = list(how.finditer(text))
-    if how is _loose and marks: d.did('text', f'prefixes like {marks[0][0].strip()!r} instead of those asked for')
-    if marks and text[:marks[0].start()].strip():
-        d.did('text', f'words before the dialogue left out: {text[:marks[0].start()].strip()!r:.80}')
-    stops = [m.start() for m in marks[1:]]+[len(text)]
-    return [(_prefix(m[1]), text[m.end():e].strip()) for m,e in zip(marks, stops)]
+    if how is _loose and marks:
+        d.did("text", f"prefixes like {marks[0][0].strip()!r} instead of those asked for")
+    if marks and text[: marks[0].start()].strip():
+        d.did(
+            "text", f"words before the dialogue left out: {text[: marks[0].start()].strip()!r:.80}"
+        )
+    stops = [m.start() for m in marks[1:]] + [len(text)]
+    return [(_prefix(m[1]), text[m.end() : e].strip()) for m, e in zip(marks, stops)]
 
-def _plain(text): return re.sub(rf'^\\(?=\\*(?:(?:{_names}):|{END_MARKER}$))', '', text, flags=re.M)
 
+def _plain(text):
+    return re.sub(rf"^\\(?=\\*(?:(?:{_names}):|{END_MARKER}$))", "", text, flags=re.M)
+
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #6a17b9af
 def _turn(d, where, prefix, text):
     "A segment as a message; sets `why` when it is none"
     role = ROLE_PREFIXES[prefix]
-    if role == 'tool':
-        if m := _answer.match(text): d.did(where, 'tag around an answer'); text = m[1]
-        return Message('tool', _plain(text))
-    if role == 'assistant' and _thought.search(text):
-        d.did(where, 'a thought left out'); text = _thought.sub('', text).strip()
-    if prefix.endswith('CALL'):
+    if role == "tool":
+        if m := _answer.match(text):
+            d.did(where, "tag around an answer")
+            text = m[1]
+        return Message("tool", _plain(text))
+    if role == "assistant" and _thought.search(text):
+        d.did(where, "a thought left out")
+        text = _thought.sub("", text).strip()
+    if prefix.endswith("CALL"):
         call, did = read_call(_plain(text))
-        for w in did: d.did(where, w)
-        if call is None: d.why = f'{where}: a call that cannot be read: {text!r:.100}'
+        for w in did:
+            d.did(where, w)
+        if call is None:
+            d.why = f"{where}: a call that cannot be read: {text!r:.100}"
         return Message(role, calls=[call] if call else [])
-    if '<tool_call>' not in text: return Message(role, _plain(text))
+    if "<tool_call>" not in text:
+        return Message(role, _plain(text))
     reply = parse_reply(_plain(text))
-    d.did(where, 'a call inside the words of a turn')
-    if '<tool_call>' in reply.text: d.why = f'{where}: a call that cannot be read: {text!r:.100}'
+    d.did(where, "a call inside the words of a turn")
+    if "<tool_call>" in reply.text:
+        d.why = f"{where}: a call that cannot be read: {text!r:.100}"
     return Message(role, reply.text, reply.calls)
+
 
 def _joined(messages):
     "Calls that follow each other, or the words of the same side, are one turn"
     out = []
     for m in messages:
         last = out[-1] if out else None
-        if last and m.calls and not m.content and last.role == m.role: last.calls += m.calls
-        else: out.append(replace(m, calls=list(m.calls)))
+        if last and m.calls and not m.content and last.role == m.role:
+            last.calls += m.calls
+        else:
+            out.append(replace(m, calls=list(m.calls)))
     return out
 
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #58989008
 def _listed(d, text):
     "Messages of a dialogue that is JSON; None when it is not"
-    v = json_or_none(text.strip()) if text.lstrip()[:1] in ('[', '{') else None
-    v = next((v[k] for k in ('messages', 'conversations') if k in v), None) if isinstance(v, dict) else v
-    if not isinstance(v, list) or not v or not all(isinstance(m, dict) for m in v): return None
-    d.did('text', 'JSON messages instead of lines')
+    v = json_or_none(text.strip()) if text.lstrip()[:1] in ("[", "{") else None
+    v = (
+        next((v[k] for k in ("messages", "conversations") if k in v), None)
+        if isinstance(v, dict)
+        else v
+    )
+    if not isinstance(v, list) or not v or not all(isinstance(m, dict) for m in v):
+        return None
+    d.did("text", "JSON messages instead of lines")
     try:
-        if 'from' in v[0]: ms, more = from_sharegpt(v); d.repairs += more; return ms
-        ms = [replace(m, content=m.content.strip()) for m in from_openai(v) if m.role != 'system']
+        if "from" in v[0]:
+            ms, more = from_sharegpt(v)
+            d.repairs += more
+            return ms
+        ms = [replace(m, content=m.content.strip()) for m in from_openai(v) if m.role != "system"]
     except (KeyError, TypeError, AttributeError, ValueError) as e:
-        d.why = f'text: JSON that is no conversation: {e}'; return []
-    odd = [m.role for m in ms if m.role not in ('user', 'assistant', 'tool')]
-    if odd: d.why = f'text: a message of {odd[0]!r:.40}'
+        d.why = f"text: JSON that is no conversation: {e}"
+        return []
+    odd = [m.role for m in ms if m.role not in ("user", "assistant", "tool")]
+    if odd:
+        d.why = f"text: a message of {odd[0]!r:.40}"
     return ms
 
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #0067dba8
 def read_transcript(
-    text:str # what a model wrote
-) -> ParsedTranscript: # messages and repairs, or why there are none
+    text: str,  # what a model wrote
+) -> ParsedTranscript:  # messages and repairs, or why there are none
     "A conversation from text. Nothing in the text makes this raise"
     d = ParsedTranscript()
     text = _unwrap(d, text)
     ms = _listed(d, text)
-    if ms is not None: d.messages, d.ended = number_calls(ms), not d.why; return d
-    if m := re.search(rf'^[*_ \t]*{END_MARKER}[*_. \t]*$', text, re.M):
+    if ms is not None:
+        d.messages, d.ended = number_calls(ms), not d.why
+        return d
+    if m := re.search(rf"^[*_ \t]*{END_MARKER}[*_. \t]*$", text, re.M):
         d.ended = True
-        if rest := text[m.end():].strip(): d.did('text', f'words after the end left out: {rest!r:.80}')
-        text = text[:m.start()]
+        if rest := text[m.end() :].strip():
+            d.did("text", f"words after the end left out: {rest!r:.80}")
+        text = text[: m.start()]
     parts, ms = _segments(d, text), []
-    if not parts: d.why = 'text: no line begins with a prefix such as HUMAN:'
-    for i,(p,s) in enumerate(parts):
-        m = _turn(d, f'segment {i}', p, s)
-        if d.why: break
+    if not parts:
+        d.why = "text: no line begins with a prefix such as HUMAN:"
+    for i, (p, s) in enumerate(parts):
+        m = _turn(d, f"segment {i}", p, s)
+        if d.why:
+            break
         ms.append(m)
     d.messages = number_calls(_joined(ms))
     return d
@@ -261,34 +380,48 @@ def read_transcript(
 # %% ../../nbs/lib/generate/08_transcripts.ipynb #a90fc5bd
 def _calls_first(messages):
     "Turns at which the order of calls, answers and speakers goes wrong"
-    waiting, words, done = 0, '', ''
-    for i,m in enumerate(messages):
-        if m.role == 'system' and i == 0: continue
-        if m.role == 'tool':
-            if not waiting: yield f'turn {i}: an answer to no call'
-            waiting = max(0, waiting-1); continue
-        if waiting: yield f'turn {i}: {waiting} calls are not answered'
-        if m.role not in ('user', 'assistant'): yield f'turn {i}: a turn of {m.role!r}'
-        if not m.calls and not m.content.strip(): yield f'turn {i}: nothing said'
-        if m.role == words: yield f'turn {i}: two turns of the {words} in a row'
-        if done and m.role != done: yield f'turn {i}: the {m.role} speaks before the {done}, who made the call'
-        waiting, words, done = len(m.calls), '' if m.calls else m.role, m.role if m.calls else ''
+    waiting, words, done = 0, "", ""
+    for i, m in enumerate(messages):
+        if m.role == "system" and i == 0:
+            continue
+        if m.role == "tool":
+            if not waiting:
+                yield f"turn {i}: an answer to no call"
+            waiting = max(0, waiting - 1)
+            continue
+        if waiting:
+            yield f"turn {i}: {waiting} calls are not answered"
+        if m.role not in ("user", "assistant"):
+            yield f"turn {i}: a turn of {m.role!r}"
+        if not m.calls and not m.content.strip():
+            yield f"turn {i}: nothing said"
+        if m.role == words:
+            yield f"turn {i}: two turns of the {words} in a row"
+        if done and m.role != done:
+            yield f"turn {i}: the {m.role} speaks before the {done}, who made the call"
+        waiting, words, done = len(m.calls), "" if m.calls else m.role, m.role if m.calls else ""
+
 
 def ordering_error(
-    messages:list[Message] # a conversation
-) -> str: # empty when there is none
+    messages: list[Message],  # a conversation
+) -> str:  # empty when there is none
     "What makes messages no conversation"
     said = {m.role for m in messages if m.content.strip() and not m.calls}
-    if not {'user', 'assistant'} <= said: return 'no words of the user, or none of the assistant'
-    if why := next(_calls_first(messages), ''): return why
+    if not {"user", "assistant"} <= said:
+        return "no words of the user, or none of the assistant"
+    if why := next(_calls_first(messages), ""):
+        return why
     last = messages[-1]
-    return 'it ends with a call or its answer' if last.calls or last.role == 'tool' else ''
+    return "it ends with a call or its answer" if last.calls or last.role == "tool" else ""
 
 # %% ../../nbs/lib/generate/08_transcripts.ipynb #464892ac
 def conversation_id(
-    traj:Trajectory # any
-) -> str: # by what is said and called, not by what tools answer
+    traj: Trajectory,  # any
+) -> str:  # by what is said and called, not by what tools answer
     "A name for a conversation"
-    said = [[m.role, m.content.strip(), [[c.name, c.args] for c in m.calls]] for m in traj.messages
-            if m.role in ('user', 'assistant')]
+    said = [
+        [m.role, m.content.strip(), [[c.name, c.args] for c in m.calls]]
+        for m in traj.messages
+        if m.role in ("user", "assistant")
+    ]
     return content_key([traj.task.domain, said], 16)

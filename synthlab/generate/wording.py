@@ -16,349 +16,583 @@ from ..tau2.database import find_record, linked_records, record_values
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #11fbd5d7
 REQUEST_TEMPLATES = {
-'cancel_pending_order': [
-    'You want to cancel {order}. {why}.', '{why}, so {order} should be cancelled.',
-    'Please have {order} cancelled: {why_low}.', 'You would like {order} called off. {why}.'],
-'modify_pending_order_address': [
-    '{order_cap} has to go to another address: {address}.', 'You want {order} shipped to {address}.',
-    'You are moving, so {order} should be delivered to {address}.',
-    'The shipping address of {order} is wrong. It should be {address}.'],
-'modify_pending_order_items': [
-    'In {order}, you want to change {swaps}. The difference can be settled with {method}.',
-    'You had second thoughts about {order} and want to swap {swaps}, using {method} for the difference.',
-    '{order_cap} needs a change: {swaps}. Use {method} for what it costs more or less.'],
-'modify_pending_order_payment': [
-    'You want to pay for {order} with {method} instead.', 'Please move the payment of {order} to {method}.',
-    '{order_cap} was charged the wrong way. It should be paid with {method}.',
-    'You prefer {method} as the payment for {order}.'],
-'modify_user_address': [
-    'You have moved. Your default address should now be {address}.',
-    'You want the address in your profile changed to {address}.',
-    'Your profile still has your old address. The new one is {address}.',
-    'Please update your home address on file to {address}.'],
-'return_delivered_order_items': [
-    'You want to return {items} from {order}, refunded to {method}.',
-    '{items_cap} from {order} did not work out, and you want to send it back. The refund should go to {method}.',
-    'You are not happy with {items} in {order}. You want a return with the money back on {method}.'],
-'exchange_delivered_order_items': [
-    'You received {order} and want to exchange {swaps}. Any difference goes on {method}.',
-    'From {order} you would like to exchange {swaps}, with {method} for the price difference.',
-    'Something in {order} is not right for you: you want to exchange {swaps}. Settle the difference with {method}.'],
-'cancel_reservation': [
-    'You want to cancel {trip}. {why}.', '{why}, so you need {trip} cancelled.',
-    'Please have {trip} cancelled and refunded. {why}.',
-    'You cannot use {trip} any more and want it cancelled. {why}.'],
-'update_reservation_baggages': [
-    'You want to take {more} more on {trip}, which makes {bags} in all. Any fee goes on {method}.',
-    'You are packing more than planned: {trip} should have {bags} in total, {more} more than now. You would pay with '
-    '{method}.', 'Please add {more} to {trip}, so that it has {bags}, with {method} for any cost.'],
-'fewer_bags': [
-    'You want fewer bags on {trip}: {bags} will do. The money should go back to {method}.',
-    'You packed less than planned, so {trip} should have {bags} only, refunded to {method}.',
-    'Please take bags off {trip} until there are {bags}, and refund {method}.'],
-'update_reservation_flights': [
-    'You want to change {trip} to {flights} in {cabin}, with {method} for the difference.',
-    'Your dates have changed. {trip_cap} should be on {flights} in {cabin}. Use {method} for any difference.',
-    '{trip_cap} does not suit you any more: you want {flights}, {cabin}. The difference goes to {method}.'],
-'update_cabin': [
-    'You want {trip} in {cabin}, on the same flights. The difference goes to {method}.',
-    'Please change the cabin of {trip} to {cabin} and leave the flights as they are. Use {method} for the difference.',
-    'You would like to travel in {cabin} on {trip}, flights unchanged, with {method} for the difference.'],
-'update_reservation_passengers': [
-    'The passengers of {trip} should be changed: {changes}.', 'There is a change of travellers on {trip}: {changes}.',
-    'You need other names on {trip}: {changes}.', 'On {trip}, {changes}.'],
-'book_reservation': [
-    'You want to book a {kind} from {origin} to {destination} in {cabin}: {flights}. It is for {people}. You need '
-    '{bags} and want {insurance}. You pay with {payments}.',
-    'Please book {people} on {flights}, a {kind} from {origin} to {destination} in {cabin}, with {bags} and '
-    '{insurance}. Charge {payments}.',
-    'You are planning a {kind} from {origin} to {destination}, {cabin}, on {flights}. Travelling: {people}. You take '
-    '{bags} and {insurance}, and pay with {payments}.'],
-'send_certificate': [
-    'You want to be compensated for {trip}, because {trouble}.',
-    '{trouble_cap}, and it spoiled {trip}. You ask for compensation.',
-    'You are upset about {trip}: {trouble}. You expect some compensation for it.'],
-'create_task': [
-    'You want a new task for {user} called "{title}"{about}.', 'Please add a task "{title}" for {user}{about}.',
-    'A task with the title "{title}" should be set up for {user}{about}.',
-    '{user} needs one more task, "{title}"{about}.'],
-'update_task_status': [
-    'You want {task} set to {status}.', 'Please mark {task} as {status}.', 'The status of {task} should be {status}.',
-    '{task} is now {status}, and the list should say so.'],
-'suspend_line': [
-    'You want line {line} suspended for a while. {why}.', 'Please suspend line {line}: {why_low}.'],
-'resume_line': [
-    'You want line {line} to be active again.', 'Line {line} is suspended and you want to use it again.'],
-'send_payment_request': [
-    'You want to pay bill {bill}.', 'Bill {bill} is still open and you would like to pay it now.'],
-'enable_roaming': [
-    'You are about to travel and need roaming on line {line}.', 'You want data roaming enabled for line {line}.'],
-'disable_roaming': [
-    'You are back home and want roaming switched off for line {line}.', 'You want roaming disabled for line {line}.'],
-'connect_vpn': [
-    'You want to use your VPN and do not know how to switch it on.',
-    'You need the VPN of your phone connected for work.'],
-'toggle_wifi': [
-    'You want the Wi-Fi of your phone switched on and cannot find the setting.',
-    'Your phone does not use Wi-Fi at home because it is off. You want it on.'],
-'set_apn_settings': [
-    'You were given other APN settings and want to enter them: {settings}.',
-    'Your employer wants these APN settings on your phone: {settings}.'],
-'refuel_data': [
-    'You want {gb} GB more data on line {line}.', 'You are running out of data. Please add {gb} GB to line {line}.']}
+    "cancel_pending_order": [
+        "You want to cancel {order}. {why}.",
+        "{why}, so {order} should be cancelled.",
+        "Please have {order} cancelled: {why_low}.",
+        "You would like {order} called off. {why}.",
+    ],
+    "modify_pending_order_address": [
+        "{order_cap} has to go to another address: {address}.",
+        "You want {order} shipped to {address}.",
+        "You are moving, so {order} should be delivered to {address}.",
+        "The shipping address of {order} is wrong. It should be {address}.",
+    ],
+    "modify_pending_order_items": [
+        "In {order}, you want to change {swaps}. The difference can be settled with {method}.",
+        "You had second thoughts about {order} and want to swap {swaps}, using {method} for "
+        "the difference.",
+        "{order_cap} needs a change: {swaps}. Use {method} for what it costs more or less.",
+    ],
+    "modify_pending_order_payment": [
+        "You want to pay for {order} with {method} instead.",
+        "Please move the payment of {order} to {method}.",
+        "{order_cap} was charged the wrong way. It should be paid with {method}.",
+        "You prefer {method} as the payment for {order}.",
+    ],
+    "modify_user_address": [
+        "You have moved. Your default address should now be {address}.",
+        "You want the address in your profile changed to {address}.",
+        "Your profile still has your old address. The new one is {address}.",
+        "Please update your home address on file to {address}.",
+    ],
+    "return_delivered_order_items": [
+        "You want to return {items} from {order}, refunded to {method}.",
+        "{items_cap} from {order} did not work out, and you want to send it back. The refund "
+        "should go to {method}.",
+        "You are not happy with {items} in {order}. You want a return with the money back on "
+        "{method}.",
+    ],
+    "exchange_delivered_order_items": [
+        "You received {order} and want to exchange {swaps}. Any difference goes on {method}.",
+        "From {order} you would like to exchange {swaps}, with {method} for the price difference.",
+        "Something in {order} is not right for you: you want to exchange {swaps}. Settle the "
+        "difference with {method}.",
+    ],
+    "cancel_reservation": [
+        "You want to cancel {trip}. {why}.",
+        "{why}, so you need {trip} cancelled.",
+        "Please have {trip} cancelled and refunded. {why}.",
+        "You cannot use {trip} any more and want it cancelled. {why}.",
+    ],
+    "update_reservation_baggages": [
+        "You want to take {more} more on {trip}, which makes {bags} in all. Any fee goes on "
+        "{method}.",
+        "You are packing more than planned: {trip} should have {bags} in total, {more} more "
+        "than now. You would pay with "
+        "{method}.",
+        "Please add {more} to {trip}, so that it has {bags}, with {method} for any cost.",
+    ],
+    "fewer_bags": [
+        "You want fewer bags on {trip}: {bags} will do. The money should go back to {method}.",
+        "You packed less than planned, so {trip} should have {bags} only, refunded to {method}.",
+        "Please take bags off {trip} until there are {bags}, and refund {method}.",
+    ],
+    "update_reservation_flights": [
+        "You want to change {trip} to {flights} in {cabin}, with {method} for the difference.",
+        "Your dates have changed. {trip_cap} should be on {flights} in {cabin}. Use {method} "
+        "for any difference.",
+        "{trip_cap} does not suit you any more: you want {flights}, {cabin}. The difference "
+        "goes to {method}.",
+    ],
+    "update_cabin": [
+        "You want {trip} in {cabin}, on the same flights. The difference goes to {method}.",
+        "Please change the cabin of {trip} to {cabin} and leave the flights as they are. Use "
+        "{method} for the difference.",
+        "You would like to travel in {cabin} on {trip}, flights unchanged, with {method} for "
+        "the difference.",
+    ],
+    "update_reservation_passengers": [
+        "The passengers of {trip} should be changed: {changes}.",
+        "There is a change of travellers on {trip}: {changes}.",
+        "You need other names on {trip}: {changes}.",
+        "On {trip}, {changes}.",
+    ],
+    "book_reservation": [
+        "You want to book a {kind} from {origin} to {destination} in {cabin}: {flights}. It is "
+        "for {people}. You need "
+        "{bags} and want {insurance}. You pay with {payments}.",
+        "Please book {people} on {flights}, a {kind} from {origin} to {destination} in "
+        "{cabin}, with {bags} and "
+        "{insurance}. Charge {payments}.",
+        "You are planning a {kind} from {origin} to {destination}, {cabin}, on {flights}. "
+        "Travelling: {people}. You take "
+        "{bags} and {insurance}, and pay with {payments}.",
+    ],
+    "send_certificate": [
+        "You want to be compensated for {trip}, because {trouble}.",
+        "{trouble_cap}, and it spoiled {trip}. You ask for compensation.",
+        "You are upset about {trip}: {trouble}. You expect some compensation for it.",
+    ],
+    "create_task": [
+        'You want a new task for {user} called "{title}"{about}.',
+        'Please add a task "{title}" for {user}{about}.',
+        'A task with the title "{title}" should be set up for {user}{about}.',
+        '{user} needs one more task, "{title}"{about}.',
+    ],
+    "update_task_status": [
+        "You want {task} set to {status}.",
+        "Please mark {task} as {status}.",
+        "The status of {task} should be {status}.",
+        "{task} is now {status}, and the list should say so.",
+    ],
+    "suspend_line": [
+        "You want line {line} suspended for a while. {why}.",
+        "Please suspend line {line}: {why_low}.",
+    ],
+    "resume_line": [
+        "You want line {line} to be active again.",
+        "Line {line} is suspended and you want to use it again.",
+    ],
+    "send_payment_request": [
+        "You want to pay bill {bill}.",
+        "Bill {bill} is still open and you would like to pay it now.",
+    ],
+    "enable_roaming": [
+        "You are about to travel and need roaming on line {line}.",
+        "You want data roaming enabled for line {line}.",
+    ],
+    "disable_roaming": [
+        "You are back home and want roaming switched off for line {line}.",
+        "You want roaming disabled for line {line}.",
+    ],
+    "connect_vpn": [
+        "You want to use your VPN and do not know how to switch it on.",
+        "You need the VPN of your phone connected for work.",
+    ],
+    "toggle_wifi": [
+        "You want the Wi-Fi of your phone switched on and cannot find the setting.",
+        "Your phone does not use Wi-Fi at home because it is off. You want it on.",
+    ],
+    "set_apn_settings": [
+        "You were given other APN settings and want to enter them: {settings}.",
+        "Your employer wants these APN settings on your phone: {settings}.",
+    ],
+    "refuel_data": [
+        "You want {gb} GB more data on line {line}.",
+        "You are running out of data. Please add {gb} GB to line {line}.",
+    ],
+}
 
+# %% ../../nbs/lib/generate/02_wording.ipynb #fb695ffb
 REASON_PHRASES = {
-'no longer needed': [
-    'You no longer need it', 'Your plans changed and you can do without it', 'You found that you have no use for it',
-    'A friend gave you what you were going to buy'],
-'ordered by mistake': [
-    'You ordered it by mistake', 'You placed it by accident', 'Your child placed it without asking',
-    'You clicked the wrong button'],
-'change of plan': [
-    'Your plans have changed', 'Something came up and you cannot go', 'The meeting you were flying to was moved'],
-'health': [
-    'You have fallen ill and cannot fly', 'You have a health problem and your doctor told you not to fly'],
-'weather': [
-    'Bad weather makes the trip impossible',
-    'There is a storm warning at your destination and you cannot go in this weather'],
-'airline': [
-    'The airline cancelled the flight', 'Your flight was cancelled by the airline'],
-'cancelled': [
-    'a flight was cancelled', 'the airline cancelled one of the flights',
-    'you were left standing when a flight was cancelled'],
-'delayed': [
-    'a flight was delayed', 'you had to wait for hours because of a delay', 'one of the flights was badly delayed']}
+    "no longer needed": [
+        "You no longer need it",
+        "Your plans changed and you can do without it",
+        "You found that you have no use for it",
+        "A friend gave you what you were going to buy",
+    ],
+    "ordered by mistake": [
+        "You ordered it by mistake",
+        "You placed it by accident",
+        "Your child placed it without asking",
+        "You clicked the wrong button",
+    ],
+    "change of plan": [
+        "Your plans have changed",
+        "Something came up and you cannot go",
+        "The meeting you were flying to was moved",
+    ],
+    "health": [
+        "You have fallen ill and cannot fly",
+        "You have a health problem and your doctor told you not to fly",
+    ],
+    "weather": [
+        "Bad weather makes the trip impossible",
+        "There is a storm warning at your destination and you cannot go in this weather",
+    ],
+    "airline": ["The airline cancelled the flight", "Your flight was cancelled by the airline"],
+    "cancelled": [
+        "a flight was cancelled",
+        "the airline cancelled one of the flights",
+        "you were left standing when a flight was cancelled",
+    ],
+    "delayed": [
+        "a flight was delayed",
+        "you had to wait for hours because of a delay",
+        "one of the flights was badly delayed",
+    ],
+}
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #912eac8e
 COMPLAINTS = {
-'service_issue': [
-    'Your phone has no service at all and you cannot call anybody. It should show a signal again.',
-    'You have had no signal since this morning and want to be reachable again.',
-    'Calls neither come in nor go out, and the phone shows no network. You want service back.',
-    'The phone has lost its network. For you this is solved when there is a signal again.'],
-'mobile_data_issue': [
-    'The internet on your phone is slow or gone, and there is no Wi-Fi where you are. You want excellent speed, '
-    'nothing less.',
-    'Web pages hardly load over mobile data. You will only be content when a speed test says excellent.',
-    'Mobile data has let you down all day. You need it at excellent speed, and you cannot use Wi-Fi.',
-    'Something is wrong with the mobile internet of your phone. It has to be excellent again for your work.'],
-'mms_issue': [
-    'Picture messages do not go out from your phone. You want to send one successfully.',
-    'Your messaging app cannot send photos any more, and that should work again.',
-    'Group messages with pictures fail on your phone. You want to be able to send them.',
-    'You tried to send a photo by message several times in vain. You want that to work.']}
+    "service_issue": [
+        "Your phone has no service at all and you cannot call anybody. It should show a signal "
+        "again.",
+        "You have had no signal since this morning and want to be reachable again.",
+        "Calls neither come in nor go out, and the phone shows no network. You want service back.",
+        "The phone has lost its network. For you this is solved when there is a signal again.",
+    ],
+    "mobile_data_issue": [
+        "The internet on your phone is slow or gone, and there is no Wi-Fi where you are. You "
+        "want excellent speed, "
+        "nothing less.",
+        "Web pages hardly load over mobile data. You will only be content when a speed test "
+        "says excellent.",
+        "Mobile data has let you down all day. You need it at excellent speed, and you cannot "
+        "use Wi-Fi.",
+        "Something is wrong with the mobile internet of your phone. It has to be excellent "
+        "again for your work.",
+    ],
+    "mms_issue": [
+        "Picture messages do not go out from your phone. You want to send one successfully.",
+        "Your messaging app cannot send photos any more, and that should work again.",
+        "Group messages with pictures fail on your phone. You want to be able to send them.",
+        "You tried to send a photo by message several times in vain. You want that to work.",
+    ],
+}
 CONDITION_PHRASES = {
-'overdue': ['You are willing to pay what is overdue.', 'If a bill is open, you will pay it.'],
-'data': ['You would refuel 2.0 GB of data if needed, but keep your plan.',
-    'Buying 2.0 GB more is fine with you; changing your plan is not.'],
-'abroad': ['You are abroad in France at the moment.', 'You are travelling in France right now.'],
-'home': ['You are at home in the United States.', 'You are in the United States, at home.']}
+    "overdue": ["You are willing to pay what is overdue.", "If a bill is open, you will pay it."],
+    "data": [
+        "You would refuel 2.0 GB of data if needed, but keep your plan.",
+        "Buying 2.0 GB more is fine with you; changing your plan is not.",
+    ],
+    "abroad": [
+        "You are abroad in France at the moment.",
+        "You are travelling in France right now.",
+    ],
+    "home": ["You are at home in the United States.", "You are in the United States, at home."],
+}
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #d0a05dbf
 KNOWN_INFO_TEMPLATES = {
-'email': [
-    'You are {name} and your email is {email}.', 'Your name is {name}, your email address is {email}.',
-    'Your email is {email}.'],
-'zip': [
-    'You are {name} and live in {zip}.', 'Your name is {name}, zip code {zip}.',
-    'You are {name}. Your zip code is {zip}.'],
-'user_id': [
-    'You are {name}. Your user id is {user_id}.', 'Your user id is {user_id}.',
-    'Your name is {name} and your user id is {user_id}.'],
-'phone_number': [
-    'You are {name} with phone number {phone_number}.', 'You are {name}, and your number is {phone_number}.',
-    'Your phone number is {phone_number} and your name is {name}.']}
-MANNERS = ['You are polite and brief.', 'You are in a hurry and keep your answers short.',
-    'You are friendly and a little talkative.', 'You are calm and precise.',
-    'You are slightly annoyed but cooperative.', 'You are careful and read everything twice.',
-    'You write short, informal sentences.', 'You are not used to such systems and ask when something is unclear.']
+    "email": [
+        "You are {name} and your email is {email}.",
+        "Your name is {name}, your email address is {email}.",
+        "Your email is {email}.",
+    ],
+    "zip": [
+        "You are {name} and live in {zip}.",
+        "Your name is {name}, zip code {zip}.",
+        "You are {name}. Your zip code is {zip}.",
+    ],
+    "user_id": [
+        "You are {name}. Your user id is {user_id}.",
+        "Your user id is {user_id}.",
+        "Your name is {name} and your user id is {user_id}.",
+    ],
+    "phone_number": [
+        "You are {name} with phone number {phone_number}.",
+        "You are {name}, and your number is {phone_number}.",
+        "Your phone number is {phone_number} and your name is {name}.",
+    ],
+}
+MANNERS = [
+    "You are polite and brief.",
+    "You are in a hurry and keep your answers short.",
+    "You are friendly and a little talkative.",
+    "You are calm and precise.",
+    "You are slightly annoyed but cooperative.",
+    "You are careful and read everything twice.",
+    "You write short, informal sentences.",
+    "You are not used to such systems and ask when something is unclear.",
+]
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #0326324d
 COMPLIANCE_PHRASES = {
-'do': ['You say yes when you are asked to confirm what you want.', 'You confirm when the details are right.'],
-'refuse': ['You accept it when you are told that this is not possible.', 'When the answer is no, you do not insist.']}
-CONNECTIVES = ['Also, {}', 'In addition, {}', 'Then, {}', 'There is one more thing: {}', 'And {}']
+    "do": [
+        "You say yes when you are asked to confirm what you want.",
+        "You confirm when the details are right.",
+    ],
+    "refuse": [
+        "You accept it when you are told that this is not possible.",
+        "When the answer is no, you do not insist.",
+    ],
+}
+CONNECTIVES = ["Also, {}", "In addition, {}", "Then, {}", "There is one more thing: {}", "And {}"]
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #16dee04f
-_months = ('January February March April May June July August September October November December').split()
+_months = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+
 
 def _day(date, style):
     "A date in one of three ways: as the database has it, without the year, with it"
-    y, m, d = date.split('-')
-    return (date, f'{_months[int(m)-1]} {int(d)}', f'{_months[int(m)-1]} {int(d)}, {y}')[style]
+    y, m, d = date.split("-")
+    return (date, f"{_months[int(m) - 1]} {int(d)}", f"{_months[int(m) - 1]} {int(d)}, {y}")[style]
 
-def _list(words): return words[0] if len(words) == 1 else f'{", ".join(words[:-1])} and {words[-1]}'
 
-def _cabin(c): return c.replace('_', ' ')
+def _list(words):
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
+
+def _cabin(c):
+    return c.replace("_", " ")
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #c541013d
 def _method(user, id):
     "A payment method in the user's words: by kind, and by its digits where that is not enough"
-    m = user['payment_methods'][id]
-    same = [o for o in user['payment_methods'].values() if o['source'] == m['source']]
-    if m['source'] == 'credit_card': return f'your {m["brand"]} card ending in {m["last_four"]}'
-    kind = dict(gift_card='gift card', paypal='PayPal account', certificate='travel certificate')[m['source']]
-    return f'your {kind}' if len(same) == 1 else f'your {kind} {id}'
+    m = user["payment_methods"][id]
+    same = [o for o in user["payment_methods"].values() if o["source"] == m["source"]]
+    if m["source"] == "credit_card":
+        return f"your {m['brand']} card ending in {m['last_four']}"
+    kind = dict(gift_card="gift card", paypal="PayPal account", certificate="travel certificate")[
+        m["source"]
+    ]
+    return f"your {kind}" if len(same) == 1 else f"your {kind} {id}"
 
-def _address(a): return f'{a["address1"]}, {a["address2"]}, {a["city"]}, {a["state"]} {a["zip"]}, {a["country"]}'
 
-def _options(o): return ', '.join(f'{k} {v}' for k,v in o.items())
+def _address(a):
+    return f"{a['address1']}, {a['address2']}, {a['city']}, {a['state']} {a['zip']}, {a['country']}"
+
+
+def _options(o):
+    return ", ".join(f"{k} {v}" for k, v in o.items())
+
 
 def _item(order, id):
     "An item of an order by its name, and by its options where the order has two of that name"
-    i = next(i for i in order['items'] if i['item_id'] == id)
-    twins = sum(o['name'] == i['name'] for o in order['items'])
-    return f'the {i["name"]}' + (f' ({_options(i["options"])})' if twins > 1 else ''), i
+    i = next(i for i in order["items"] if i["item_id"] == id)
+    twins = sum(o["name"] == i["name"] for o in order["items"])
+    return f"the {i['name']}" + (f" ({_options(i['options'])})" if twins > 1 else ""), i
+
 
 def _swap(order, old, new, domain):
     "Old item for new, told by the options that change"
     name, i = _item(order, old)
-    want = find_record(domain, i['product_id'])['variants'][new]['options']
-    changed = {k: v for k,v in want.items() if i['options'].get(k) != v} or want
-    return f'{name} for one with {_options(changed)}'
+    want = find_record(domain, i["product_id"])["variants"][new]["options"]
+    changed = {k: v for k, v in want.items() if i["options"].get(k) != v} or want
+    return f"{name} for one with {_options(changed)}"
 
-def _flight(f, style): return f'{f["flight_number"]} on {_day(f["date"], style)}'
 
-def _person(p): return f'{p["first_name"]} {p["last_name"]}, born {p["dob"]}'
+def _flight(f, style):
+    return f"{f['flight_number']} on {_day(f['date'], style)}"
 
-def _bags(n): return 'no checked bags' if not n else '1 checked bag' if n == 1 else f'{n} checked bags'
+# %% ../../nbs/lib/generate/02_wording.ipynb #33138131
+def _person(p):
+    return f"{p['first_name']} {p['last_name']}, born {p['dob']}"
+
+
+def _bags(n):
+    return "no checked bags" if not n else "1 checked bag" if n == 1 else f"{n} checked bags"
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #7b2d71e8
 @dataclass
 class Goal:
     "Something a user wants done"
-    call: ToolCall # what would do it
-    key: str = '' # id of the record it is about
-    why: str = '' # reason, a key of `REASON_PHRASES`; empty when none is needed
 
-def _cap(s): return s[:1].upper()+s[1:]
-def _low(s): return s if s[:2] == 'I ' else s[:1].lower()+s[1:]
+    call: ToolCall  # what would do it
+    key: str = ""  # id of the record it is about
+    why: str = ""  # reason, a key of `REASON_PHRASES`; empty when none is needed
+
+
+def _cap(s):
+    return s[:1].upper() + s[1:]
+
+
+def _low(s):
+    return s if s[:2] == "I " else s[:1].lower() + s[1:]
+
 
 def _order(c, r):
     "An order by its number, or by an item that no other order of the user has"
-    rest = [find_record(c.domain, k) for k in linked_records(c.domain, c.actor) if k != r['order_id']]
-    others = {i['name'] for o in rest for i in o.get('items', [])}
-    own = [i['name'] for i in r['items'] if i['name'] not in others]
-    if c.hide and own and r['user_id'] == c.actor: return f'your order with the {c.rng.choice(own)}'
-    return c.rng.choice(['order {}', 'your order {}']).format(r['order_id'])
+    rest = [
+        find_record(c.domain, k) for k in linked_records(c.domain, c.actor) if k != r["order_id"]
+    ]
+    others = {i["name"] for o in rest for i in o.get("items", [])}
+    own = [i["name"] for i in r["items"] if i["name"] not in others]
+    if c.hide and own and r["user_id"] == c.actor:
+        return f"your order with the {c.rng.choice(own)}"
+    return c.rng.choice(["order {}", "your order {}"]).format(r["order_id"])
 
+# %% ../../nbs/lib/generate/02_wording.ipynb #8a245e6b
 def _trip(c, r):
     "A reservation by its id, or by a route that no other reservation of the user has"
-    ends = [(o['origin'], o['destination']) for k in linked_records(c.domain, c.actor) if 'origin' in (o := find_record(c.domain, k))]
-    if c.hide and ends.count((r['origin'], r['destination'])) == 1:
-        return f'your trip from {r["origin"]} to {r["destination"]}'
-    return c.rng.choice(['reservation {}', 'your reservation {}', 'your booking {}']).format(r['reservation_id'])
+    ends = [
+        (o["origin"], o["destination"])
+        for k in linked_records(c.domain, c.actor)
+        if "origin" in (o := find_record(c.domain, k))
+    ]
+    if c.hide and ends.count((r["origin"], r["destination"])) == 1:
+        return f"your trip from {r['origin']} to {r['destination']}"
+    return c.rng.choice(["reservation {}", "your reservation {}", "your booking {}"]).format(
+        r["reservation_id"]
+    )
+
 
 def _of_order(c, a):
-    r = find_record(c.domain, a['order_id'])
+    r = find_record(c.domain, a["order_id"])
     out = dict(order=_order(c, r))
-    if 'payment_method_id' in a: out['method'] = _method(find_record(c.domain, r['user_id']), a['payment_method_id'])
-    if 'address1' in a: out['address'] = _address(a)
-    if 'new_item_ids' in a:
-        out['swaps'] = _list([_swap(r, o, n, c.domain) for o,n in zip(a['item_ids'], a['new_item_ids'])])
-    elif 'item_ids' in a: out['items'] = _list([_item(r, i)[0] for i in a['item_ids']])
-    return out | (dict(why=c.rng.choice(REASON_PHRASES[a['reason']])) if 'reason' in a else {})
+    if "payment_method_id" in a:
+        out["method"] = _method(find_record(c.domain, r["user_id"]), a["payment_method_id"])
+    if "address1" in a:
+        out["address"] = _address(a)
+    if "new_item_ids" in a:
+        out["swaps"] = _list(
+            [_swap(r, o, n, c.domain) for o, n in zip(a["item_ids"], a["new_item_ids"])]
+        )
+    elif "item_ids" in a:
+        out["items"] = _list([_item(r, i)[0] for i in a["item_ids"]])
+    return out | (dict(why=c.rng.choice(REASON_PHRASES[a["reason"]])) if "reason" in a else {})
+
 
 def _changes(old, new):
     "How passengers differ, one for one"
-    def change(o, n):
-        if _name(o) != _name(n): return f'instead of {_name(o)} it should be {_person(n)}'
-        return f'the birth date of {_name(n)} should be {n["dob"]}'
-    return _list([change(o, n) for o,n in zip(old, new) if o != n] or ['nothing'])
 
-def _name(p): return f'{p["first_name"]} {p["last_name"]}'
+    def change(o, n):
+        if _name(o) != _name(n):
+            return f"instead of {_name(o)} it should be {_person(n)}"
+        return f"the birth date of {_name(n)} should be {n['dob']}"
+
+    return _list([change(o, n) for o, n in zip(old, new) if o != n] or ["nothing"])
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #eb8ac8ce
+def _name(p):
+    return f"{p['first_name']} {p['last_name']}"
+
 
 def _of_trip(c, a, key):
-    r = find_record(c.domain, a.get('reservation_id') or key)
-    user, out = find_record(c.domain, r['user_id']), dict(trip=_trip(c, r))
-    if 'payment_id' in a: out['method'] = _method(user, a['payment_id'])
-    if 'total_baggages' in a:
-        out |= dict(bags=_bags(a['total_baggages']), more=_bags(a['total_baggages']-r['total_baggages']))
-    if 'flights' in a: out |= dict(flights=_list([_flight(f, c.style) for f in a['flights']]), cabin=_cabin(a['cabin']))
-    if 'passengers' in a: out['changes'] = _changes(r['passengers'], a['passengers'])
+    r = find_record(c.domain, a.get("reservation_id") or key)
+    user, out = find_record(c.domain, r["user_id"]), dict(trip=_trip(c, r))
+    if "payment_id" in a:
+        out["method"] = _method(user, a["payment_id"])
+    if "total_baggages" in a:
+        out |= dict(
+            bags=_bags(a["total_baggages"]), more=_bags(a["total_baggages"] - r["total_baggages"])
+        )
+    if "flights" in a:
+        out |= dict(
+            flights=_list([_flight(f, c.style) for f in a["flights"]]), cabin=_cabin(a["cabin"])
+        )
+    if "passengers" in a:
+        out["changes"] = _changes(r["passengers"], a["passengers"])
     return out
 
-def _of_booking(c, a):
-    user, several = find_record(c.domain, a['user_id']), len(a['payment_methods']) > 1
-    def paid(p): return _method(user, p['payment_id'])+(f' for ${p["amount"]}' if several else '')
-    return dict(kind='round trip' if a['flight_type'] == 'round_trip' else 'one-way trip', origin=a['origin'],
-        destination=a['destination'], cabin=_cabin(a['cabin']), flights=_list([_flight(f, c.style) for f in a['flights']]),
-        people=_list(list(map(_person, a['passengers']))), bags=_bags(a['total_baggages']),
-        insurance='travel insurance' if a['insurance'] == 'yes' else 'no travel insurance',
-        payments=_list(list(map(paid, a['payment_methods']))))
 
+def _of_booking(c, a):
+    user, several = find_record(c.domain, a["user_id"]), len(a["payment_methods"]) > 1
+
+    def paid(p):
+        return _method(user, p["payment_id"]) + (f" for ${p['amount']}" if several else "")
+
+    return dict(
+        kind="round trip" if a["flight_type"] == "round_trip" else "one-way trip",
+        origin=a["origin"],
+        destination=a["destination"],
+        cabin=_cabin(a["cabin"]),
+        flights=_list([_flight(f, c.style) for f in a["flights"]]),
+        people=_list(list(map(_person, a["passengers"]))),
+        bags=_bags(a["total_baggages"]),
+        insurance="travel insurance" if a["insurance"] == "yes" else "no travel insurance",
+        payments=_list(list(map(paid, a["payment_methods"]))),
+    )
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #dc3bf364
 def _of_line(c, a):
-    out = dict(line=find_record(c.domain, a['line_id'])['phone_number']) if 'line_id' in a else {}
-    return out | {k: a[v] for k,v in (('bill', 'bill_id'), ('gb', 'gb_amount')) if v in a}
+    out = dict(line=find_record(c.domain, a["line_id"])["phone_number"]) if "line_id" in a else {}
+    return out | {k: a[v] for k, v in (("bill", "bill_id"), ("gb", "gb_amount")) if v in a}
+
 
 def _slots(c, w):
     "What fills the templates of a wish"
     a = w.call.args
-    if 'order_id' in a: out = _of_order(c, a)
-    elif w.call.name == 'book_reservation': out = _of_booking(c, a)
-    elif 'reservation_id' in a or 'reservation_id' in (find_record(c.domain, w.key) or {}): out = _of_trip(c, a, w.key)
-    elif 'customer_id' in a: out = _of_line(c, a)
-    elif 'address1' in a: out = dict(address=_address(a))
-    elif 'apn_settings' in a: out = dict(settings=_options(a['apn_settings']).replace('_', ' '))
-    else: out = dict(user=a.get('user_id'), task=a.get('task_id'), title=a.get('title'), status=a.get('status'),
-        about=f', described as "{a["description"]}"' if a.get('description') else '')
-    if w.why: out |= dict.fromkeys(('why', 'trouble'), c.rng.choice(REASON_PHRASES[w.why]))
-    if 'reason' in a and 'why' not in out: out['why'] = f'The reason is that {a["reason"]}'
+    if "order_id" in a:
+        out = _of_order(c, a)
+    elif w.call.name == "book_reservation":
+        out = _of_booking(c, a)
+    elif "reservation_id" in a or "reservation_id" in (find_record(c.domain, w.key) or {}):
+        out = _of_trip(c, a, w.key)
+    elif "customer_id" in a:
+        out = _of_line(c, a)
+    elif "address1" in a:
+        out = dict(address=_address(a))
+    elif "apn_settings" in a:
+        out = dict(settings=_options(a["apn_settings"]).replace("_", " "))
+    else:
+        out = dict(
+            user=a.get("user_id"),
+            task=a.get("task_id"),
+            title=a.get("title"),
+            status=a.get("status"),
+            about=f', described as "{a["description"]}"' if a.get("description") else "",
+        )
+    if w.why:
+        out |= dict.fromkeys(("why", "trouble"), c.rng.choice(REASON_PHRASES[w.why]))
+    if "reason" in a and "why" not in out:
+        out["why"] = f"The reason is that {a['reason']}"
     return out
 
+# %% ../../nbs/lib/generate/02_wording.ipynb #8c5fe8f8
 def _template(c, w):
     "The ways to ask for a call"
-    def on(fs): return [(f['flight_number'], f['date']) for f in fs]
+
+    def on(fs):
+        return [(f["flight_number"], f["date"]) for f in fs]
+
     a = w.call.args
-    moves = w.call.name == 'update_reservation_flights'
-    same = moves and on(a['flights']) == on(find_record(c.domain, a['reservation_id'])['flights'])
-    before = (find_record(c.domain, a.get('reservation_id', '')) or {}).get('total_baggages', 0)
-    fewer = a.get('total_baggages', before) < before
-    return REQUEST_TEMPLATES['update_cabin' if same else 'fewer_bags' if fewer else w.call.name]
+    moves = w.call.name == "update_reservation_flights"
+    same = moves and on(a["flights"]) == on(find_record(c.domain, a["reservation_id"])["flights"])
+    before = (find_record(c.domain, a.get("reservation_id", "")) or {}).get("total_baggages", 0)
+    fewer = a.get("total_baggages", before) < before
+    return REQUEST_TEMPLATES["update_cabin" if same else "fewer_bags" if fewer else w.call.name]
+
 
 def phrase_goal(
-    domain:str, # τ² domain name
-    wish:Goal, # what is wanted
-    actor:str, # id of who wants it
-    rng, # random.Random
-    hide:bool=False # call things by what they are instead of by their ids, where that is clear
-) -> str: # second person
+    domain: str,  # τ² domain name
+    wish: Goal,  # what is wanted
+    actor: str,  # id of who wants it
+    rng,  # random.Random
+    hide: bool = False,  # call things by what they are instead of by their ids, where that is clear
+) -> str:  # second person
     "A wish in words"
     c = SimpleNamespace(domain=domain, actor=actor, rng=rng, hide=hide, style=rng.randrange(3))
     t, s = rng.choice(_template(c, wish)), _slots(c, wish)
-    s |= {k+end: f(v) for k,v in list(s.items()) if isinstance(v, str) for end,f in (('_cap', _cap), ('_low', _low))}
+    s |= {
+        k + end: f(v)
+        for k, v in list(s.items())
+        if isinstance(v, str)
+        for end, f in (("_cap", _cap), ("_low", _low))
+    }
     return _cap(t.format(**s))
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #853815f9
 def phrase_complaint(
-    kind:str, # `service_issue`, `mobile_data_issue` or `mms_issue`
-    names:str, # the faults, joined by `|`
-    rng # random.Random
-) -> tuple[str, str]: # the complaint, and what else the user knows
+    kind: str,  # `service_issue`, `mobile_data_issue` or `mms_issue`
+    names: str,  # the faults, joined by `|`
+    rng,  # random.Random
+) -> tuple[str, str]:  # the complaint, and what else the user knows
     "What the owner of a faulty phone says"
-    where = 'abroad' if 'user_abroad' in names else 'home'
-    terms = [t for t,mark in (('overdue', 'suspension'), ('data', 'data_usage')) if mark in names]
-    return rng.choice(COMPLAINTS[kind]), ' '.join(rng.choice(CONDITION_PHRASES[t]) for t in [where, *terms])
+    where = "abroad" if "user_abroad" in names else "home"
+    terms = [t for t, mark in (("overdue", "suspension"), ("data", "data_usage")) if mark in names]
+    return rng.choice(COMPLAINTS[kind]), " ".join(
+        rng.choice(CONDITION_PHRASES[t]) for t in [where, *terms]
+    )
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #4984ef88
 def actor_name(
-    domain:str, # τ² domain name
-    actor:str # id of a user or customer
-) -> str: # as people write it
+    domain: str,  # τ² domain name
+    actor: str,  # id of a user or customer
+) -> str:  # as people write it
     "What somebody is called"
     f = record_values(domain, actor)
-    return f'{f["first_name"][0]} {f["last_name"][0]}' if 'first_name' in f else (f.get('full_name') or f['name'])[0]
+    return (
+        f"{f['first_name'][0]} {f['last_name'][0]}"
+        if "first_name" in f
+        else (f.get("full_name") or f["name"])[0]
+    )
+
 
 def write_instructions(
-    domain:str, # τ² domain name
-    wishes:list[str], # what is wanted, each in words
-    actor:str, # id of who wants it
-    knows:dict, # what they say about themselves: argument -> value, as an identification takes them
-    rng, # random.Random
-    kind:str='do', # `do` or `refuse`: whether they get it
-    extra:str='' # one more thing they know
-) -> dict: # in the benchmark's form
+    domain: str,  # τ² domain name
+    wishes: list[str],  # what is wanted, each in words
+    actor: str,  # id of who wants it
+    # what they say about themselves: argument -> value, as an identification takes them
+    knows: dict,
+    rng,  # random.Random
+    kind: str = "do",  # `do` or `refuse`: whether they get it
+    extra: str = "",  # one more thing they know
+) -> dict:  # in the benchmark's form
     "A user's instructions"
-    said = ' '.join([wishes[0], *(rng.choice(CONNECTIVES).format(_low(w)) for w in wishes[1:])])
+    said = " ".join([wishes[0], *(rng.choice(CONNECTIVES).format(_low(w)) for w in wishes[1:])])
     knows = knows or dict(user_id=actor)
-    form = KNOWN_INFO_TEMPLATES[next((k for k in KNOWN_INFO_TEMPLATES if k in knows), 'user_id')]
+    form = KNOWN_INFO_TEMPLATES[next((k for k in KNOWN_INFO_TEMPLATES if k in knows), "user_id")]
     known = rng.choice(form).format(name=actor_name(domain, actor), **knows)
-    return dict(domain=domain, reason_for_call=said, known_info=' '.join(filter(None, [known, extra])), unknown_info=None,
-        task_instructions=f'{rng.choice(MANNERS)} {rng.choice(COMPLIANCE_PHRASES[kind])}')
+    return dict(
+        domain=domain,
+        reason_for_call=said,
+        known_info=" ".join(filter(None, [known, extra])),
+        unknown_info=None,
+        task_instructions=f"{rng.choice(MANNERS)} {rng.choice(COMPLIANCE_PHRASES[kind])}",
+    )

@@ -19,7 +19,8 @@ from .prompts import PromptReduction, training_row
 from ..models.hub import Prompter, model_dir, quiet_transformers
 from ..runs.run import StepCache
 from ..select.base import make_item
-from ..select.registry import SelectorInputs, select as choose
+from ..select.registry import SelectorInputs
+from ..select.registry import select as choose
 from ..tau2.agents import ScriptedUser
 from ..tau2.rollout import rollout
 from ..train.recipe import Recipe
@@ -28,77 +29,109 @@ from ..train.tokenize import encode_rows
 from ..verify.gates import Funnel, filter_by_gates
 
 # %% ../../nbs/lib/loop/03_distill.ipynb #ae0f4aec
-SIMULATION_FAULTS = dict(observation=.03, skipped=.05, garbled=.02) # faults of a simulating model, for each call
+SIMULATION_FAULTS = dict(
+    observation=0.03, skipped=0.05, garbled=0.02
+)  # faults of a simulating model, for each call
+
 
 def simulate_conversations(
-    blueprints:list[Blueprint], # what the conversations are about
-    slips:float=.25, # share of conversations in which the agent slips
-    faults:dict=SIMULATION_FAULTS, # rates as in `corrupt_conversation`
-    seed:int=0, # of episodes and faults
-    brisk:bool=False # the clerk asks, looks up and proposes nothing
-) -> list[Trajectory]: # one a blueprint, not verified
+    blueprints: list[Blueprint],  # what the conversations are about
+    slips: float = 0.25,  # share of conversations in which the agent slips
+    faults: dict = SIMULATION_FAULTS,  # rates as in `corrupt_conversation`
+    seed: int = 0,  # of episodes and faults
+    brisk: bool = False,  # the clerk asks, looks up and proposes nothing
+) -> list[Trajectory]:  # one a blueprint, not verified
     "Conversations as a fallible model would write them"
-    out = rollout([b.played() for b in blueprints], NoisyAgent(slips, brisk), ScriptedUser(), seed=seed)
-    for t,b in zip(out, blueprints):
-        t.task, t.source = b.task(), 'simulated'
-        t.messages, spoilt = corrupt_conversation(t.messages, b.domain, faults, random.Random(f'{t.seed}/faults'))
-        t.info = dict(id=t.info['id'], trial=0, blueprint=b.id, kind=b.kind, faults=[d['fault'] for d in spoilt])
+    out = rollout(
+        [b.played() for b in blueprints], NoisyAgent(slips, brisk), ScriptedUser(), seed=seed
+    )
+    for t, b in zip(out, blueprints):
+        t.task, t.source = b.task(), "simulated"
+        t.messages, spoilt = corrupt_conversation(
+            t.messages, b.domain, faults, random.Random(f"{t.seed}/faults")
+        )
+        t.info = dict(
+            id=t.info["id"],
+            trial=0,
+            blueprint=b.id,
+            kind=b.kind,
+            faults=[d["fault"] for d in spoilt],
+        )
     return out
 
+
 def simulate_pool(
-    blueprints:list[Blueprint], # what the conversations are about
-    gates:tuple=CONVERSATION_GATES, # that a conversation must pass
-    **kw # as in `simulate_conversations`
-) -> Funnel: # kept: verified; rejected: with the reason
+    blueprints: list[Blueprint],  # what the conversations are about
+    gates: tuple = CONVERSATION_GATES,  # that a conversation must pass
+    **kw,  # as in `simulate_conversations`
+) -> Funnel:  # kept: verified; rejected: with the reason
     "A simulated pool, verified"
     return filter_by_gates(simulate_conversations(blueprints, **kw), gates)
 
 # %% ../../nbs/lib/loop/03_distill.ipynb #2bf85577
-TRAINING_CONDITIONS = ('verified', 'unverified', 'rejected')
+TRAINING_CONDITIONS = ("verified", "unverified", "rejected")
+
 
 def condition_candidates(
-    f:Funnel, # the verified pool
-    condition:str # one of `TRAINING_CONDITIONS`
-) -> list[Trajectory]: # in the order of their ids
+    f: Funnel,  # the verified pool
+    condition: str,  # one of `TRAINING_CONDITIONS`
+) -> list[Trajectory]:  # in the order of their ids
     "The conversations that a condition may take from. Raises ValueError on an unknown condition"
-    found = dict(verified=f.kept, unverified=f.kept+f.rejected, rejected=f.rejected).get(condition)
-    if found is None: raise ValueError(f'no condition {condition!r}; there are {", ".join(TRAINING_CONDITIONS)}')
-    return sorted(found, key=lambda t: t.info['id'])
+    found = dict(verified=f.kept, unverified=f.kept + f.rejected, rejected=f.rejected).get(
+        condition
+    )
+    if found is None:
+        raise ValueError(f"no condition {condition!r}; there are {', '.join(TRAINING_CONDITIONS)}")
+    return sorted(found, key=lambda t: t.info["id"])
 
+# %% ../../nbs/lib/loop/03_distill.ipynb #1bd7ce73
 def select_conversations(
-    trajs:list[Trajectory], # candidates
-    rows:list[dict], # of them, as they would be trained on
-    k:int, # to be chosen
-    model:str='smollm2', # whose tokens count, and that reads where the selector needs it
-    selector:str='random', # one of `SELECTORS` that needs no queries
-    seed:int=0 # of a draw
-) -> list[int]: # positions
+    trajs: list[Trajectory],  # candidates
+    rows: list[dict],  # of them, as they would be trained on
+    k: int,  # to be chosen
+    model: str = "smollm2",  # whose tokens count, and that reads where the selector needs it
+    selector: str = "random",  # one of `SELECTORS` that needs no queries
+    seed: int = 0,  # of a draw
+) -> list[int]:  # positions
     "Choose rows. Raises ValueError when there are fewer than asked for, and on an unknown selector"
     from transformers import AutoTokenizer
-    with quiet_transformers(): enc = encode_rows(rows, Prompter(AutoTokenizer.from_pretrained(model_dir(model))))
-    bad = {d['row'] for d in enc.dropped}
+
+    with quiet_transformers():
+        enc = encode_rows(rows, Prompter(AutoTokenizer.from_pretrained(model_dir(model))))
+    bad = {d["row"] for d in enc.dropped}
     good = [i for i in range(len(rows)) if i not in bad]
-    if len(good) < k: raise ValueError(f'{k} rows asked for, {len(good)} there: make a larger pool, or choose fewer')
-    items = [make_item(e, id=trajs[i].task.id, source=trajs[i].info['kind']) for i,e in zip(good, enc.rows)]
+    if len(good) < k:
+        raise ValueError(
+            f"{k} rows asked for, {len(good)} there: make a larger pool, or choose fewer"
+        )
+    items = [
+        make_item(e, id=trajs[i].task.id, source=trajs[i].info["kind"])
+        for i, e in zip(good, enc.rows)
+    ]
     return [good[i] for i in choose(selector, items, k, SelectorInputs(model=model), seed).idx]
 
 # %% ../../nbs/lib/loop/03_distill.ipynb #dcca6997
 def fine_tune_on_pool(
-    steps:StepCache, # where it is kept
-    f:Funnel, # the verified pool
-    condition:str, # one of `TRAINING_CONDITIONS`
-    k:int, # rows
-    r:Recipe, # how
-    context:PromptReduction, # what prompts keep
-    tests:list[Task], # that must not be among what is learned
-    selector:str='random', # as in `select_conversations`
-    seed:int=0 # of the choice
-) -> TrainingResult: # with a merged model
+    steps: StepCache,  # where it is kept
+    f: Funnel,  # the verified pool
+    condition: str,  # one of `TRAINING_CONDITIONS`
+    k: int,  # rows
+    r: Recipe,  # how
+    context: PromptReduction,  # what prompts keep
+    tests: list[Task],  # that must not be among what is learned
+    selector: str = "random",  # as in `select_conversations`
+    seed: int = 0,  # of the choice
+) -> TrainingResult:  # with a merged model
     "Train on a choice of the pool. Raises ValueError when a task of the evaluation is in it"
     some = condition_candidates(f, condition)
     rows = [training_row(t, context) for t in some]
     chosen = select_conversations(some, rows, k, r.model, selector, seed)
     check_disjoint([some[i].task for i in chosen], tests)
-    return train([rows[i] for i in chosen], r, steps.at(f'model-{condition}', vars(r),
-        [some[i].info['id'] for i in chosen], vars(context)),
-        merged=True)
+    return train(
+        [rows[i] for i in chosen],
+        r,
+        steps.at(
+            f"model-{condition}", vars(r), [some[i].info["id"] for i in chosen], vars(context)
+        ),
+        merged=True,
+    )

@@ -25,122 +25,166 @@ from ..tau2.grade import grade, write_graded_results
 from ..tau2.rollout import rollout
 
 # %% ../../nbs/lib/loop/02_evaluate.ipynb #89f5cec0
-ENGINES = ('hf', 'vllm', 'serve')
+ENGINES = ("hf", "vllm", "serve")
+
 
 @contextmanager
 def open_engine(
-    model:str, # `smollm2`, a folder, or a hub id
-    kind:str='hf', # `hf`: transformers here; `vllm`: its engine here; `serve`: vLLM's server, over HTTP
-    **o # for vLLM, such as `max_model_len`
+    model: str,  # `smollm2`, a folder, or a hub id
+    # `hf`: transformers here; `vllm`: its engine here; `serve`: vLLM's server, over HTTP
+    kind: str = "hf",
+    **o,  # for vLLM, such as `max_model_len`
 ):
     "A model ready to be asked, and gone afterwards. Raises ValueError on an unknown engine"
-    if kind not in ENGINES: raise ValueError(f'no engine {kind!r}; there are {", ".join(ENGINES)}')
-    if kind == 'hf': yield HF(model)
-    elif kind == 'vllm':
+    if kind not in ENGINES:
+        raise ValueError(f"no engine {kind!r}; there are {', '.join(ENGINES)}")
+    if kind == "hf":
+        yield HF(model)
+    elif kind == "vllm":
         llm = VLLM(model, **o)
-        try: yield llm
-        finally: llm.close()
+        try:
+            yield llm
+        finally:
+            llm.close()
     else:
-        with serve(model, **o) as s: yield make_llm(s.spec(), style=s.style)
+        with serve(model, **o) as s:
+            yield make_llm(s.spec(), style=s.style)
 
 # %% ../../nbs/lib/loop/02_evaluate.ipynb #ce215cc1
 def evaluate(
-    tests:list[Task], # what all agents are asked
-    agent, # policy
-    user=None, # policy; None: the scripted user
-    **kw # as in `rollout`: trials, max_steps, max_errors, seed, slots
-) -> list[Trajectory]: # graded, by trial and task
+    tests: list[Task],  # what all agents are asked
+    agent,  # policy
+    user=None,  # policy; None: the scripted user
+    **kw,  # as in `rollout`: trials, max_steps, max_errors, seed, slots
+) -> list[Trajectory]:  # graded, by trial and task
     "Play and grade"
     return [grade(t) for t in rollout(tests, agent, user or ScriptedUser(), **kw)]
 
+
 def evaluate_model(
-    steps:StepCache, # where episodes are kept
-    name:str, # of the agent, in tables
-    tests:list[Task], # what all agents are asked
-    model:str, # `smollm2`, a folder, or a hub id
-    context:PromptReduction, # what prompts keep
-    kind:str='hf', # engine
-    user=None, # policy; None: the scripted user
-    maxtok:int=120, # new tokens a turn
-    options:dict|None=None, # for vLLM
-    **kw # as in `rollout`
-) -> list[Trajectory]: # graded
+    steps: StepCache,  # where episodes are kept
+    name: str,  # of the agent, in tables
+    tests: list[Task],  # what all agents are asked
+    model: str,  # `smollm2`, a folder, or a hub id
+    context: PromptReduction,  # what prompts keep
+    kind: str = "hf",  # engine
+    user=None,  # policy; None: the scripted user
+    maxtok: int = 120,  # new tokens a turn
+    options: dict | None = None,  # for vLLM
+    **kw,  # as in `rollout`
+) -> list[Trajectory]:  # graded
     "The episodes of a model, made or read"
+
     def make():
-        with open_engine(model, kind, **(options or {})) as llm: return evaluate(tests, ReducedPromptAgent(llm, context,
-            maxtok=maxtok), user, **kw)
+        with open_engine(model, kind, **(options or {})) as llm:
+            return evaluate(tests, ReducedPromptAgent(llm, context, maxtok=maxtok), user, **kw)
+
     who = Path(model).parent.name if Path(model).is_dir() else model
-    out = steps.trajs(f'episodes-{name}', [who, [t.id for t in tests], vars(context), kind, getattr(user, 'name', ''),
-        maxtok, kw], make)
-    for t in out: t.model = f'{name} ({context.name})'
+    out = steps.trajs(
+        f"episodes-{name}",
+        [who, [t.id for t in tests], vars(context), kind, getattr(user, "name", ""), maxtok, kw],
+        make,
+    )
+    for t in out:
+        t.model = f"{name} ({context.name})"
     return out
 
 # %% ../../nbs/lib/loop/02_evaluate.ipynb #450991df
 def task_kind(
-    t:Trajectory # on a blueprint's task
-) -> str: # `do`, `refuse`, `transfer`
+    t: Trajectory,  # on a blueprint's task
+) -> str:  # `do`, `refuse`, `transfer`
     "What a task asks of the agent"
-    return t.task.about['purpose'].split(':')[0] if (t.task.about or {}).get('purpose') else 'benchmark'
+    return (
+        t.task.about["purpose"].split(":")[0]
+        if (t.task.about or {}).get("purpose")
+        else "benchmark"
+    )
 
-def _pass(ts): return rate([task_success(t) for t in ts], [t.task.id for t in ts])
+
+def _pass(ts):
+    return rate([task_success(t) for t in ts], [t.task.id for t in ts])
+
 
 def pass_table(
-    runs:dict[str,list[Trajectory]] # agent -> graded episodes
-) -> list[dict]: # agent, kind (`all` first), value, lo, hi, n
+    runs: dict[str, list[Trajectory]],  # agent -> graded episodes
+) -> list[dict]:  # agent, kind (`all` first), value, lo, hi, n
     "pass^1 of each agent, in all and by kind of task; trials clustered by task"
     out = []
-    for name,ts in runs.items():
+    for name, ts in runs.items():
         groups = dict(all=ts)
-        for t in ts: groups.setdefault(task_kind(t), []).append(t)
-        out += [dict(agent=name, kind=k, **_pass(some).row()) for k,some in groups.items()]
+        for t in ts:
+            groups.setdefault(task_kind(t), []).append(t)
+        out += [dict(agent=name, kind=k, **_pass(some).row()) for k, some in groups.items()]
     return out
 
+# %% ../../nbs/lib/loop/02_evaluate.ipynb #4227de21
 def pass_difference(
-    a:list[Trajectory], # graded episodes
-    b:list[Trajectory] # of the same tasks and trials
-) -> Estimate: # of a minus b, tasks resampled
+    a: list[Trajectory],  # graded episodes
+    b: list[Trajectory],  # of the same tasks and trials
+) -> Estimate:  # of a minus b, tasks resampled
     "Paired difference in pass^1. Raises ValueError when the episodes are of other tasks or seeds"
-    key = lambda t: (t.task.id, t.info['trial'], t.seed)
+
+    def key(t):
+        return (t.task.id, t.info["trial"], t.seed)
+
     x, y = {key(t): task_success(t) for t in a}, {key(t): task_success(t) for t in b}
-    if x.keys() != y.keys(): raise ValueError('the two agents were not asked the same: tasks, trials and seeds must be equal')
+    if x.keys() != y.keys():
+        raise ValueError(
+            "the two agents were not asked the same: tasks, trials and seeds must be equal"
+        )
     return paired_difference(list(x.values()), [y[k] for k in x], groups=[k[0] for k in x])
 
 # %% ../../nbs/lib/loop/02_evaluate.ipynb #62076963
 def failure_label(
-    t:Trajectory # graded
-) -> str: # `passed`, or who failed it and how
+    t: Trajectory,  # graded
+) -> str:  # `passed`, or who failed it and how
     "What became of an episode"
-    if task_success(t) == 1: return 'passed'
+    if task_success(t) == 1:
+        return "passed"
     a = attribute_failure(t)
-    first = next((e['type'] for e in a['errors'] if str(e['severity']).startswith('critical')),
-        t.stop if t.stop != 'user_stop' else '')
-    return f'{a["by"]}: {first.replace("_", " ")}'.rstrip(': ')
+    first = next(
+        (e["type"] for e in a["errors"] if str(e["severity"]).startswith("critical")),
+        t.stop if t.stop != "user_stop" else "",
+    )
+    return f"{a['by']}: {first.replace('_', ' ')}".rstrip(": ")
+
 
 def failure_rows(
-    runs:dict[str,list[Trajectory]], # agent -> graded episodes
-    top:int=4 # kinds of failure with a name of their own
-) -> list[dict]: # agent, fate, value
-    "How many episodes of each agent ended how: passed, the most frequent failures, all others together"
-    found = {k: Counter(map(failure_label, ts)) for k,ts in runs.items()}
-    failed = [k for k,_ in sum(found.values(), Counter()).most_common() if k != 'passed']
-    named = {'passed': ['passed'], **{k: [k] for k in failed[:top]}, 'other failures': failed[top:]}
-    return [dict(agent=a, fate=k, value=sum(c[x] for x in own)) for a,c in found.items() for k,own in named.items() if own]
+    runs: dict[str, list[Trajectory]],  # agent -> graded episodes
+    top: int = 4,  # kinds of failure with a name of their own
+) -> list[dict]:  # agent, fate, value
+    """How many episodes of each agent ended how: passed, the most frequent failures, all others
+    together
+    """
+    found = {k: Counter(map(failure_label, ts)) for k, ts in runs.items()}
+    failed = [k for k, _ in sum(found.values(), Counter()).most_common() if k != "passed"]
+    named = {"passed": ["passed"], **{k: [k] for k in failed[:top]}, "other failures": failed[top:]}
+    return [
+        dict(agent=a, fate=k, value=sum(c[x] for x in own))
+        for a, c in found.items()
+        for k, own in named.items()
+        if own
+    ]
+
 
 def example_episode(
-    ts:list[Trajectory], # graded episodes
-    good:bool=True # one that passed; False: one that failed
-) -> Trajectory|None: # of middling length; None when there is none
+    ts: list[Trajectory],  # graded episodes
+    good: bool = True,  # one that passed; False: one that failed
+) -> Trajectory | None:  # of middling length; None when there is none
     "An episode worth reading"
     some = sorted((t for t in ts if (task_success(t) == 1) == good), key=lambda t: len(t.messages))
-    return some[len(some)//2] if some else None
+    return some[len(some) // 2] if some else None
 
 # %% ../../nbs/lib/loop/02_evaluate.ipynb #0d14f785
 def save_runs(
-    runs:dict[str,list[Trajectory]], # agent -> graded episodes
-    folder:str|Path, # to write to
-    context:PromptReduction, # recorded with each
-    user:str='scripted:user' # who the user was
-) -> list[Path]: # one results file of τ² for each agent
+    runs: dict[str, list[Trajectory]],  # agent -> graded episodes
+    folder: str | Path,  # to write to
+    context: PromptReduction,  # recorded with each
+    user: str = "scripted:user",  # who the user was
+) -> list[Path]:  # one results file of τ² for each agent
     "Write official results files, the reduction of the prompt among what they say of the agent"
     info = dict(agent_info=dict(context=vars(context)), user_info=dict(llm=user))
-    return [write_graded_results(ts, Path(folder)/f'results_{name.replace(" ", "_")}.json.gz', info) for name,ts in runs.items()]
+    return [
+        write_graded_results(ts, Path(folder) / f"results_{name.replace(' ', '_')}.json.gz", info)
+        for name, ts in runs.items()
+    ]

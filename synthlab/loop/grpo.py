@@ -22,54 +22,82 @@ from ..train.recipe import has_gpu
 
 # %% ../../nbs/lib/loop/06_grpo.ipynb #d8051139
 class TokenAgent(ReducedPromptAgent):
-    "A model in this process as the agent; `kept` has by episode seed: tokens of the prompt, all token ids, and which are its own"
-    def __init__(self,
-        learner:AdapterLearner, # the model as it is now
-        temp:float=1., # temperature
-        maxtok:int=100 # new tokens a turn
+    """A model in this process as the agent; `kept` has by episode seed: tokens of the prompt, all
+    token ids, and which are its own
+    """
+
+    def __init__(
+        self,
+        learner: AdapterLearner,  # the model as it is now
+        temp: float = 1.0,  # temperature
+        maxtok: int = 100,  # new tokens a turn
     ):
         super().__init__(learner.llm(), learner.context, temp, maxtok)
         self.kept = {}
 
-    def _ids(self, text): return self.llm.tok(text, add_special_tokens=False)['input_ids']
+    def _ids(self, text):
+        return self.llm.tok(text, add_special_tokens=False)["input_ids"]
 
     def _read(self, ep):
-        "Token ids up to the agent's turn: those kept, and what came since. Raises ValueError when the template rewrites turns"
+        """Token ids up to the agent's turn: those kept, and what came since.
+
+        Raises ValueError when the template rewrites turns
+        """
         (chat, some), write = self._framed(ep), self.llm.prompter.text
         text = write(chat, some)
-        if ep.seed not in self.kept: self.kept[ep.seed] = None, self._ids(text), []; return
-        last = max(i for i,m in enumerate(chat) if m.role == 'assistant')
-        head = write(chat[:last+1], some, reply=False)
-        if not text.startswith(head): raise ValueError('the chat template writes a turn differently once more turns follow')
+        if ep.seed not in self.kept:
+            self.kept[ep.seed] = None, self._ids(text), []
+            return
+        last = max(i for i, m in enumerate(chat) if m.role == "assistant")
+        head = write(chat[: last + 1], some, reply=False)
+        if not text.startswith(head):
+            raise ValueError("the chat template writes a turn differently once more turns follow")
         closed, (first, ids, own) = head.rstrip(), self.kept[ep.seed]
         end = self._ids(closed)[-1]
-        new = ([] if ids[-1] == end else [end])+self._ids(head[len(closed):]+text[len(head):])
-        self.kept[ep.seed] = first, ids+new, own+[0]*len(new)
+        new = ([] if ids[-1] == end else [end]) + self._ids(head[len(closed) :] + text[len(head) :])
+        self.kept[ep.seed] = first, ids + new, own + [0] * len(new)
 
-    def __call__(self,
-        eps:list # live, the agent to speak
-    ) -> list: # a message for each, or the exception that it ended with
+    def __call__(
+        self,
+        eps: list,  # live, the agent to speak
+    ) -> list:  # a message for each, or the exception that it ended with
         "The next turn of each episode, sampled token by token"
-        for e in eps: self._read(e)
+        for e in eps:
+            self._read(e)
         asks = [self.kept[e.seed][1] for e in eps]
-        fits = [i for i,a in enumerate(asks) if len(a) < self.llm.ctx]
-        out = [ValueError(f'a prompt of {len(a):,} tokens leaves no room in a context of {self.llm.ctx:,}') for a in asks]
+        fits = [i for i, a in enumerate(asks) if len(a) < self.llm.ctx]
+        out = [
+            ValueError(
+                f"a prompt of {len(a):,} tokens leaves no room in a context of {self.llm.ctx:,}"
+            )
+            for a in asks
+        ]
         seeds = [sample_seed(eps[i].seed, len(eps[i].messages)) for i in fits]
-        rooms = [min(self.maxtok, self.llm.ctx-len(asks[i])) for i in fits]
-        said = self.llm._generate([asks[i] for i in fits], seeds, rooms, self.temp, None) if fits else []
-        for i,s in zip(fits, said): out[i] = self._said(eps[i], asks[i], *s) if isinstance(s, tuple) else RuntimeError(s.error)
+        rooms = [min(self.maxtok, self.llm.ctx - len(asks[i])) for i in fits]
+        said = (
+            self.llm._generate([asks[i] for i in fits], seeds, rooms, self.temp, None)
+            if fits
+            else []
+        )
+        for i, s in zip(fits, said):
+            out[i] = (
+                self._said(eps[i], asks[i], *s) if isinstance(s, tuple) else RuntimeError(s.error)
+            )
         return out
 
     def _said(self, ep, ask, new, finish):
         first, _, own = self.kept[ep.seed]
         new = list(new)
-        whole = new+self.llm.stops[:1]*(finish == 'stop')
-        self.kept[ep.seed] = first or len(ask), ask+whole, own+[1]*len(whole)
-        return self._turn(ep, self.llm._reply(ask, new, finish, 0.))
+        whole = new + self.llm.stops[:1] * (finish == "stop")
+        self.kept[ep.seed] = first or len(ask), ask + whole, own + [1] * len(whole)
+        return self._turn(ep, self.llm._reply(ask, new, finish, 0.0))
 
-    def tokens(self,
-        traj:Trajectory # that it played
-    ) -> tuple[list, list, list]: # prompt, completion, and which tokens of the completion are its own
+    def tokens(
+        self,
+        traj: Trajectory,  # that it played
+    ) -> tuple[
+        list, list, list
+    ]:  # prompt, completion, and which tokens of the completion are its own
         "What GRPO needs of an episode"
         first, ids, own = self.kept[traj.seed]
         return ids[:first], ids[first:], own
@@ -77,101 +105,192 @@ class TokenAgent(ReducedPromptAgent):
 # %% ../../nbs/lib/loop/06_grpo.ipynb #89e7a0a4
 def _rolled(a, by_id, learner, play, temp, maxtok, seed, seen):
     "TRL's rollout function over our rollouts"
+
     def roll(prompts, trainer):
         agent, k, step = TokenAgent(learner, temp, maxtok), Counter(), trainer.state.global_step
-        order = [(p, k.update([p]) or k[p]-1) for p in prompts]
+        order = [(p, k.update([p]) or k[p] - 1) for p in prompts]
         learner.net.eval()
-        ts = rollout_with(a, [by_id[p] for p in k], agent, trials=max(k.values()), seed=1000*seed+step, **play)
+        ts = rollout_with(
+            a, [by_id[p] for p in k], agent, trials=max(k.values()), seed=1000 * seed + step, **play
+        )
         learner.net.train()
-        at = {(t.task.id, t.info['trial']): t for t in ts}
+        at = {(t.task.id, t.info["trial"]): t for t in ts}
         ts = [at[o] for o in order]
-        for t in ts: t.info['step'] = step+1
+        for t in ts:
+            t.info["step"] = step + 1
         seen.extend(ts)
         first, then, own = zip(*(agent.tokens(t) for t in ts))
         earned = [None if math.isnan(t.reward) else t.reward for t in ts]
-        return dict(prompt_ids=list(first), completion_ids=list(then), logprobs=None, env_mask=list(own), earned=earned)
+        return dict(
+            prompt_ids=list(first),
+            completion_ids=list(then),
+            logprobs=None,
+            env_mask=list(own),
+            earned=earned,
+        )
+
     return roll
 
+
 def earned_reward(
-    prompts, # ids of tasks
-    completions, # as text
-    earned, # what each episode earned, by its arm's world
-    **more # what TRL gives besides
-) -> list: # the same
+    prompts,  # ids of tasks
+    completions,  # as text
+    earned,  # what each episode earned, by its arm's world
+    **more,  # what TRL gives besides
+) -> list:  # the same
     "The reward that came with the rollout"
     return earned
 
+# %% ../../nbs/lib/loop/06_grpo.ipynb #39b21c95
 def _trl():
-    "TRL, without its words on experimental features and on versions of vLLM, which is not used through it"
-    import os, warnings
-    os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
-    with warnings.catch_warnings(action='ignore'):
+    """TRL, without its words on experimental features and on versions of vLLM, which is not used
+    through it
+    """
+    import os
+    import warnings
+
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    with warnings.catch_warnings(action="ignore"):
         import trl
+
         trl.GRPOTrainer
     return trl
 
-def _config(n, groups, size, lr, temp, seed, to):
-    return _trl().GRPOConfig(to, max_steps=n, per_device_train_batch_size=size, gradient_accumulation_steps=groups,
-        num_generations=size, learning_rate=lr, lr_scheduler_type='constant', temperature=temp, beta=0., loss_type='grpo',
-        seed=seed, data_seed=seed, shuffle_dataset=False, use_cpu=not has_gpu(), bf16=False, gradient_checkpointing=False,
-        report_to='none', save_strategy='no', logging_steps=1, disable_tqdm=True, dataloader_pin_memory=has_gpu())
 
+def _config(n, groups, size, lr, temp, seed, to):
+    return _trl().GRPOConfig(
+        to,
+        max_steps=n,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=groups,
+        num_generations=size,
+        learning_rate=lr,
+        lr_scheduler_type="constant",
+        temperature=temp,
+        beta=0.0,
+        loss_type="grpo",
+        seed=seed,
+        data_seed=seed,
+        shuffle_dataset=False,
+        use_cpu=not has_gpu(),
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        logging_steps=1,
+        disable_tqdm=True,
+        dataloader_pin_memory=has_gpu(),
+    )
+
+# %% ../../nbs/lib/loop/06_grpo.ipynb #0492c4f5
 def _logged(trainer, seen):
     "A row a step: what was earned, and what TRL says of the step"
-    logs = {h['step']: h for h in trainer.state.log_history if 'reward' in h}
-    def mean(ts, k): return rate([t.scores[k].value for t in ts if k in t.scores], [t.task.id for t in ts if k in t.scores])
+    logs = {h["step"]: h for h in trainer.state.log_history if "reward" in h}
+
+    def mean(ts, k):
+        return rate(
+            [t.scores[k].value for t in ts if k in t.scores],
+            [t.task.id for t in ts if k in t.scores],
+        )
+
     out = []
-    for k,h in sorted(logs.items()):
-        ts = [t for t in seen if t.info['step'] == k]
-        out += [dict(step=k, score=s, **mean(ts, s).row(), flat=h['frac_reward_zero_std'], grad=h.get('grad_norm'),
-            seconds=h.get('step_time')) for s in ('grade', 'judge') if s in ts[0].scores]
+    for k, h in sorted(logs.items()):
+        ts = [t for t in seen if t.info["step"] == k]
+        out += [
+            dict(
+                step=k,
+                score=s,
+                **mean(ts, s).row(),
+                flat=h["frac_reward_zero_std"],
+                grad=h.get("grad_norm"),
+                seconds=h.get("step_time"),
+            )
+            for s in ("grade", "judge")
+            if s in ts[0].scores
+        ]
     return out
 
+# %% ../../nbs/lib/loop/06_grpo.ipynb #65b675cd
 def train_grpo(
-    learner:AdapterLearner, # trained in place, from the adapter that it has
-    a:RewardSource, # who answers and rewards
-    tasks:list[Task], # a group of episodes each, in order
-    groups:int=2, # tasks of a step
-    size:int=4, # episodes of a group
-    lr:float=1e-4, # learning rate, constant
-    temp:float=1., # of what is sampled
-    maxtok:int=100, # new tokens a turn
-    play:dict|None=None, # of `rollout`, such as max_steps
-    seed:int=0 # of everything sampled
-) -> tuple[list[dict], list[Trajectory]]: # rows: step, score, value, lo, hi, n, flat, grad, seconds; and every episode
-    "Group-relative policy optimisation (Shao et al. 2024) by TRL. Raises ValueError when tasks do not pay for a step"
+    learner: AdapterLearner,  # trained in place, from the adapter that it has
+    a: RewardSource,  # who answers and rewards
+    tasks: list[Task],  # a group of episodes each, in order
+    groups: int = 2,  # tasks of a step
+    size: int = 4,  # episodes of a group
+    lr: float = 1e-4,  # learning rate, constant
+    temp: float = 1.0,  # of what is sampled
+    maxtok: int = 100,  # new tokens a turn
+    play: dict | None = None,  # of `rollout`, such as max_steps
+    seed: int = 0,  # of everything sampled
+) -> tuple[
+    list[dict], list[Trajectory]
+]:  # rows: step, score, value, lo, hi, n, flat, grad, seconds; and every episode
+    """Group-relative policy optimisation (Shao et al. 2024) by TRL.
+
+    Raises ValueError when tasks do not pay for a step
+    """
     if len(tasks) < groups or size < 2:
-        raise ValueError(f'{len(tasks)} tasks make no step of {groups} groups of {size}: a group has 2 at least')
+        raise ValueError(
+            f"{len(tasks)} tasks make no step of {groups} groups of {size}: a group has 2 at least"
+        )
     import tempfile
+
     from datasets import Dataset
     from transformers import PrinterCallback
+
     GRPOTrainer = _trl().GRPOTrainer
     seen, by_id = [], {t.id: t for t in tasks}
-    n = len(tasks)//groups
+    n = len(tasks) // groups
     with quiet_transformers(), tempfile.TemporaryDirectory() as to:
-        trainer = GRPOTrainer(learner.net, earned_reward, _config(n, groups, size, lr, temp, seed, to),
-            train_dataset=Dataset.from_dict(dict(prompt=[t.id for t in tasks])), processing_class=learner.hf.tok,
-            rollout_func=_rolled(a, by_id, learner, play or {}, temp, maxtok, seed, seen))
+        trainer = GRPOTrainer(
+            learner.net,
+            earned_reward,
+            _config(n, groups, size, lr, temp, seed, to),
+            train_dataset=Dataset.from_dict(dict(prompt=[t.id for t in tasks])),
+            processing_class=learner.hf.tok,
+            rollout_func=_rolled(a, by_id, learner, play or {}, temp, maxtok, seed, seen),
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     learner.net.eval()
     return _logged(trainer, seen), seen
 
+# %% ../../nbs/lib/loop/06_grpo.ipynb #257e8454
 def run_grpo(
-    world:MockTaskWorld, # whose first model is trained, and whose test errands examine it
-    a:RewardSource, # who answers and rewards
-    tasks:list[Task], # to be trained on
-    folder:str|Path|None=None, # where the arm is kept whole; None: nowhere
-    **kw # as in `train_grpo`: groups, size, lr
-) -> tuple[list[dict], list[Trajectory], list[Trajectory]]: # rows and episodes of training; episodes of the examination
-    "Train in an arm's world and examine in the real one, or read what was kept. Raises ValueError on a test errand"
-    names = ('rows', 'training', 'examination')
+    world: MockTaskWorld,  # whose first model is trained, and whose test errands examine it
+    a: RewardSource,  # who answers and rewards
+    tasks: list[Task],  # to be trained on
+    folder: str | Path | None = None,  # where the arm is kept whole; None: nowhere
+    **kw,  # as in `train_grpo`: groups, size, lr
+) -> tuple[
+    list[dict], list[Trajectory], list[Trajectory]
+]:  # rows and episodes of training; episodes of the examination
+    """Train in an arm's world and examine in the real one, or read what was kept.
+
+    Raises ValueError on a test errand
+    """
+    names = ("rows", "training", "examination")
     if not folder or not Path(folder).exists():
-        check_disjoint(tasks, world.asked); world.start()
-        rows, seen = train_grpo(world.learner, a, tasks, temp=world.temp, maxtok=world.maxtok, play=world.play, seed=world.seed, **kw)
+        check_disjoint(tasks, world.asked)
+        world.start()
+        rows, seen = train_grpo(
+            world.learner,
+            a,
+            tasks,
+            temp=world.temp,
+            maxtok=world.maxtok,
+            play=world.play,
+            seed=world.seed,
+            **kw,
+        )
         world.evaluate()
-        if not folder: return rows, seen, world.episodes
+        if not folder:
+            return rows, seen, world.episodes
         with atomic_dir(Path(folder)) as to:
-            for k,v in zip(names, (rows, seen, world.episodes)): write_jsonl(v, to/f'{k}.jsonl')
+            for k, v in zip(names, (rows, seen, world.episodes)):
+                write_jsonl(v, to / f"{k}.jsonl")
             world.learner.save(to)
-    return tuple(list(read_jsonl(Path(folder)/f'{k}.jsonl', None if k == 'rows' else Trajectory)) for k in names)
+    return tuple(
+        list(read_jsonl(Path(folder) / f"{k}.jsonl", None if k == "rows" else Trajectory))
+        for k in names
+    )

@@ -22,155 +22,234 @@ from ..tau2.env import domain_policy, tasks, tools
 from ..tau2.rollout import Episode, rollout
 
 # %% ../../nbs/lib/loop/01_prompts.ipynb #caf2055d
-POLICY_MODES, SCHEMA_MODES, INTRO_MODES = ('whole', 'sections', 'rules', 'none'), ('json', 'signatures'), ('whole', 'short')
+POLICY_MODES, SCHEMA_MODES, INTRO_MODES = (
+    ("whole", "sections", "rules", "none"),
+    ("json", "signatures"),
+    ("whole", "short"),
+)
 
+# %% ../../nbs/lib/loop/01_prompts.ipynb #57e54acc
 @dataclass(frozen=True)
 class PromptReduction:
     "What an agent's prompt keeps. Raises ValueError on an unknown word"
-    policy:str='whole' # `whole`; `sections` like the user's first words; `rules`: sentences that oblige or forbid; `none`
-    sections:int=4 # kept of the policy, when by sections
-    tools:int=0 # tools kept, those most like the user's first words; 0: all
-    schemas:str='json' # `json`: as the benchmark has them; `signatures`: name(argument, …), one a line
-    intro:str='whole' # the benchmark's instructions to agents: `whole`, or `short` for two sentences
-    embed:str='lexical' # what likeness is measured by, as in `embedder`
-    style:str='hermes' # of the call shown beside signatures
+
+    # `whole`; `sections` like the user's first words; `rules`: sentences that oblige or forbid;
+    # `none`
+    policy: str = "whole"
+    sections: int = 4  # kept of the policy, when by sections
+    tools: int = 0  # tools kept, those most like the user's first words; 0: all
+    schemas: str = (
+        "json"  # `json`: as the benchmark has them; `signatures`: name(argument, …), one a line
+    )
+    intro: str = (
+        "whole"  # the benchmark's instructions to agents: `whole`, or `short` for two sentences
+    )
+    embed: str = "lexical"  # what likeness is measured by, as in `embedder`
+    style: str = "hermes"  # of the call shown beside signatures
 
     def __post_init__(self):
-        if self.policy not in POLICY_MODES: raise ValueError(f'policy {self.policy!r}: use one of {", ".join(POLICY_MODES)}')
-        if self.schemas not in SCHEMA_MODES: raise ValueError(f'schemas {self.schemas!r}: use one of {", ".join(SCHEMA_MODES)}')
-        if self.intro not in INTRO_MODES: raise ValueError(f'intro {self.intro!r}: use one of {", ".join(INTRO_MODES)}')
-        if self.sections < 1 or self.tools < 0: raise ValueError('keep at least one section, and 0 or more tools')
+        if self.policy not in POLICY_MODES:
+            raise ValueError(f"policy {self.policy!r}: use one of {', '.join(POLICY_MODES)}")
+        if self.schemas not in SCHEMA_MODES:
+            raise ValueError(f"schemas {self.schemas!r}: use one of {', '.join(SCHEMA_MODES)}")
+        if self.intro not in INTRO_MODES:
+            raise ValueError(f"intro {self.intro!r}: use one of {', '.join(INTRO_MODES)}")
+        if self.sections < 1 or self.tools < 0:
+            raise ValueError("keep at least one section, and 0 or more tools")
 
     @property
     def name(self):
         "In words, for tables and results files"
-        kept = f'{self.sections} sections' if self.policy == 'sections' else '' if self.policy == 'whole' else self.policy
-        parts = [kept and f'policy: {kept}', self.tools and f'{self.tools} tools', self.schemas != 'json' and self.schemas,
-            self.intro != 'whole' and f'{self.intro} intro']
-        return ', '.join(filter(None, parts)) or 'whole'
+        kept = (
+            f"{self.sections} sections"
+            if self.policy == "sections"
+            else ""
+            if self.policy == "whole"
+            else self.policy
+        )
+        parts = [
+            kept and f"policy: {kept}",
+            self.tools and f"{self.tools} tools",
+            self.schemas != "json" and self.schemas,
+            self.intro != "whole" and f"{self.intro} intro",
+        ]
+        return ", ".join(filter(None, parts)) or "whole"
 
 # %% ../../nbs/lib/loop/01_prompts.ipynb #9da20edb
-_must = re.compile(r"\b(must|only|cannot|can't|not|never|should|always|at most|allowed?|before|unless|deny|require[sd]?)\b", re.I)
+_must = re.compile(
+    r"\b(must|only|cannot|can't|not|never|should|always|at "
+    r"most|allowed?|before|unless|deny|require[sd]?)\b",
+    re.I,
+)
+
 
 def _parts(text):
     "A policy cut before its headings"
-    return [p.strip() for p in re.split(r'(?m)^(?=#{1,4} )', text) if p.strip()]
+    return [p.strip() for p in re.split(r"(?m)^(?=#{1,4} )", text) if p.strip()]
+
 
 def _sentences(text):
     "Headings, and sentences that oblige or forbid"
     for line in text.splitlines():
-        kept = line if line.startswith('#') else ' '.join(s for s in re.split(r'(?<=[.!?])\s+', line) if _must.search(s))
-        if kept.strip(): yield kept
+        kept = (
+            line
+            if line.startswith("#")
+            else " ".join(s for s in re.split(r"(?<=[.!?])\s+", line) if _must.search(s))
+        )
+        if kept.strip():
+            yield kept
+
 
 @lru_cache(maxsize=512)
 def _ranked(query, texts, embed):
     "Positions of texts, the most like the query first"
     rows = embedder(embed)([query, *texts])
-    return tuple(sorted(range(len(texts)), key=lambda i: (-float(rows[i+1] @ rows[0]), i)))
+    return tuple(sorted(range(len(texts)), key=lambda i: (-float(rows[i + 1] @ rows[0]), i)))
 
+# %% ../../nbs/lib/loop/01_prompts.ipynb #6bc15385
 def reduce_policy(
-    text:str, # Markdown
-    c:PromptReduction, # what to keep
-    query:str='' # what the user said first
-) -> str: # Markdown, in the policy's own order
+    text: str,  # Markdown
+    c: PromptReduction,  # what to keep
+    query: str = "",  # what the user said first
+) -> str:  # Markdown, in the policy's own order
     "The part of a policy that a context keeps"
-    if c.policy == 'whole' or not text: return text
-    if c.policy == 'none': return ''
-    if c.policy == 'rules': return '\n'.join(_sentences(text))
+    if c.policy == "whole" or not text:
+        return text
+    if c.policy == "none":
+        return ""
+    if c.policy == "rules":
+        return "\n".join(_sentences(text))
     parts = _parts(text)
-    kept = {0, *_ranked(query, tuple(parts), c.embed)[:c.sections]}
-    return '\n\n'.join(p for i,p in enumerate(parts) if i in kept)
+    kept = {0, *_ranked(query, tuple(parts), c.embed)[: c.sections]}
+    return "\n\n".join(p for i, p in enumerate(parts) if i in kept)
+
 
 def reduce_tools(
-    all_:list[dict], # OpenAI-style schemas
-    c:PromptReduction, # how many to keep
-    query:str='' # what the user said first
-) -> list[dict]: # in the order given
+    all_: list[dict],  # OpenAI-style schemas
+    c: PromptReduction,  # how many to keep
+    query: str = "",  # what the user said first
+) -> list[dict]:  # in the order given
     "The tools that a context keeps; handing over to a person is always among them"
-    if not c.tools: return all_
-    names = [t['function']['name'] for t in all_]
-    told = tuple(f'{n.replace("_", " ")} {t["function"]["description"]}' for n,t in zip(names, all_))
-    kept = set(_ranked(query, told, c.embed)[:c.tools]) | {i for i,n in enumerate(names) if n.startswith('transfer_')}
-    return [t for i,t in enumerate(all_) if i in kept]
+    if not c.tools:
+        return all_
+    names = [t["function"]["name"] for t in all_]
+    told = tuple(
+        f"{n.replace('_', ' ')} {t['function']['description']}" for n, t in zip(names, all_)
+    )
+    kept = set(_ranked(query, told, c.embed)[: c.tools]) | {
+        i for i, n in enumerate(names) if n.startswith("transfer_")
+    }
+    return [t for i, t in enumerate(all_) if i in kept]
 
 # %% ../../nbs/lib/loop/01_prompts.ipynb #27431e67
 def _argument(name, about, required):
-    options = '|'.join(map(str, about.get('enum', ())))
-    return name+('' if name in required else '?')+(f': {options}' if options else '')
+    options = "|".join(map(str, about.get("enum", ())))
+    return name + ("" if name in required else "?") + (f": {options}" if options else "")
+
 
 def tool_signature(
-    tool:dict # OpenAI-style schema
-) -> str: # one line
+    tool: dict,  # OpenAI-style schema
+) -> str:  # one line
     "A tool as name(argument, …)"
-    f = tool['function']
-    p = f.get('parameters', {})
-    return f'{f["name"]}({", ".join(_argument(k, v, p.get("required", ())) for k,v in p.get("properties", {}).items())})'
+    f = tool["function"]
+    p = f.get("parameters", {})
+    return f"{f['name']}({', '.join(_argument(k, v, p.get('required', ())) for k, v in p.get('properties', {}).items())})"
+
 
 def tool_signatures(
-    some:list[dict], # OpenAI-style schemas
-    style:str='hermes' # of the example call
-) -> str: # for the end of a system prompt
+    some: list[dict],  # OpenAI-style schemas
+    style: str = "hermes",  # of the example call
+) -> str:  # for the end of a system prompt
     "Tools and the form of a call, in short"
-    form = call_text(ToolCall('NAME', {'ARGUMENT': 'VALUE'}), style)
-    return '\n'.join(['# Tools', *map(tool_signature, some), 'A call is written like this:', form])
+    form = call_text(ToolCall("NAME", {"ARGUMENT": "VALUE"}), style)
+    return "\n".join(["# Tools", *map(tool_signature, some), "A call is written like this:", form])
 
 # %% ../../nbs/lib/loop/01_prompts.ipynb #c0688cb8
 def first_user_text(
-    messages:list[Message] # a conversation
-) -> str: # empty before the user has spoken
+    messages: list[Message],  # a conversation
+) -> str:  # empty before the user has spoken
     "What the user said first"
-    return next((m.content for m in messages if m.role == 'user' and m.content), '')
+    return next((m.content for m in messages if m.role == "user" and m.content), "")
 
-_brief = 'You are a customer service agent. Follow the policy. In each turn either write a message or make a tool call.'
+
+_brief = (
+    "You are a customer service agent. Follow the policy. In each turn either write a "
+    "message or make a tool call."
+)
+
 
 def _intro(text, c):
     "A system prompt with the instructions that a context keeps"
-    if c.intro == 'whole': return text
-    return re.sub(r'(?s)<instructions>.*?</instructions>', f'<instructions>\n{_brief}\n</instructions>', text, count=1)
+    if c.intro == "whole":
+        return text
+    return re.sub(
+        r"(?s)<instructions>.*?</instructions>",
+        f"<instructions>\n{_brief}\n</instructions>",
+        text,
+        count=1,
+    )
 
+# %% ../../nbs/lib/loop/01_prompts.ipynb #cbd3f5e0
 def reduce_prompt(
-    task:Task, # its domain, and its ticket in solo mode
-    messages:list[Message], # the conversation as the agent sees it
-    c:PromptReduction=PromptReduction(), # what to keep
-    solo:bool=False # no user: the agent works from the ticket
-) -> tuple[list[Message], list[dict]|None]: # chat, and schemas to pass on
+    task: Task,  # its domain, and its ticket in solo mode
+    messages: list[Message],  # the conversation as the agent sees it
+    c: PromptReduction = PromptReduction(),  # what to keep
+    solo: bool = False,  # no user: the agent works from the ticket
+) -> tuple[list[Message], list[dict] | None]:  # chat, and schemas to pass on
     "A conversation with its system prompt, reduced"
-    query, whole = task.ticket if solo else first_user_text(messages), domain_policy(task.domain, solo=solo)
-    kept = reduce_tools(tools(task.domain, solo=solo)+([DONE_TOOL] if solo else []), c, query or '')
-    text = _intro(agent_prompt(task, solo), c).replace(whole, reduce_policy(whole, c, query or ''))
-    if c.schemas == 'json': return [Message('system', text), *messages], kept
-    return [Message('system', f'{text}\n\n{tool_signatures(kept, c.style)}'), *messages], None
+    query, whole = (
+        task.ticket if solo else first_user_text(messages),
+        domain_policy(task.domain, solo=solo),
+    )
+    kept = reduce_tools(
+        tools(task.domain, solo=solo) + ([DONE_TOOL] if solo else []), c, query or ""
+    )
+    text = _intro(agent_prompt(task, solo), c).replace(whole, reduce_policy(whole, c, query or ""))
+    if c.schemas == "json":
+        return [Message("system", text), *messages], kept
+    return [Message("system", f"{text}\n\n{tool_signatures(kept, c.style)}"), *messages], None
+
 
 def training_row(
-    traj:Trajectory, # to be learned from
-    c:PromptReduction=PromptReduction() # what the prompt keeps
-) -> dict: # messages, tools, id: what `as_row` takes
+    traj: Trajectory,  # to be learned from
+    c: PromptReduction = PromptReduction(),  # what the prompt keeps
+) -> dict:  # messages, tools, id: what `as_row` takes
     "A conversation as the agent would have read it, with the same reductions"
     ep = Episode(traj.task, traj.solo, messages=traj.messages)
-    chat, some = reduce_prompt(traj.task, ep.seen_by('assistant'), c, traj.solo)
-    return dict(messages=chat, tools=some, id=f'{traj.task.domain}/{traj.task.id}')
+    chat, some = reduce_prompt(traj.task, ep.seen_by("assistant"), c, traj.solo)
+    return dict(messages=chat, tools=some, id=f"{traj.task.domain}/{traj.task.id}")
 
 # %% ../../nbs/lib/loop/01_prompts.ipynb #08bc3f11
 class ReducedPromptAgent(LLMAgent):
     "A language model as the agent, its prompt reduced by a context"
-    def __init__(self,
-        llm:LLM, # any backend, or a durable queue over one
-        context:PromptReduction=PromptReduction(), # what the prompt keeps
-        temp:float=0., # temperature
-        maxtok:int=1024 # new tokens a turn, at most
+
+    def __init__(
+        self,
+        llm: LLM,  # any backend, or a durable queue over one
+        context: PromptReduction = PromptReduction(),  # what the prompt keeps
+        temp: float = 0.0,  # temperature
+        maxtok: int = 1024,  # new tokens a turn, at most
     ):
         super().__init__(llm, temp, maxtok)
         self.context = context
 
     @property
-    def name(self): return self.llm.name+('' if self.context == PromptReduction() else f' ({self.context.name})')
+    def name(self):
+        return self.llm.name + (
+            "" if self.context == PromptReduction() else f" ({self.context.name})"
+        )
 
-    def _framed(self, ep): return reduce_prompt(ep.task, ep.seen_by('assistant'), self.context, ep.solo)
-    def _chat(self, ep): return self._framed(ep)[0]
-    def _tools(self, ep): return self._framed(ep)[1] or []
+    def _framed(self, ep):
+        return reduce_prompt(ep.task, ep.seen_by("assistant"), self.context, ep.solo)
+
+    def _chat(self, ep):
+        return self._framed(ep)[0]
+
+    def _tools(self, ep):
+        return self._framed(ep)[1] or []
 
     def _turn(self, ep, reply):
-        if not reply.error and not reply.calls and '<tool_call>' in reply.text:
+        if not reply.error and not reply.calls and "<tool_call>" in reply.text:
             again = parse_reply(reply.text, self.context.style)
             reply.text, reply.calls = again.text, again.calls
         return super()._turn(ep, reply)
@@ -179,38 +258,66 @@ class ReducedPromptAgent(LLMAgent):
 @lru_cache(maxsize=4)
 def _reader(model):
     from transformers import AutoConfig, AutoTokenizer
+
     with quiet_transformers():
-        tok, config = AutoTokenizer.from_pretrained(model_dir(model)), AutoConfig.from_pretrained(model_dir(model))
+        tok, config = (
+            AutoTokenizer.from_pretrained(model_dir(model)),
+            AutoConfig.from_pretrained(model_dir(model)),
+        )
     return Prompter(tok), config.max_position_embeddings
+
 
 @lru_cache(maxsize=8)
 def _talks(domain, n):
     some = tasks(domain)
-    return rollout(some[::max(1, len(some)//n)][:n], OracleAgent(), ScriptedUser())
+    return rollout(some[:: max(1, len(some) // n)][:n], OracleAgent(), ScriptedUser())
+
 
 def _possible(traj, c):
     "Are the gold actions of the agent among the tools that are left?"
     kept = reduce_tools(tools(traj.task.domain), c, first_user_text(traj.messages))
-    wanted = {a['name'] for a in traj.task.gold or [] if a.get('requestor', 'assistant') == 'assistant'}
-    return wanted <= {t['function']['name'] for t in kept}
+    wanted = {
+        a["name"] for a in traj.task.gold or [] if a.get("requestor", "assistant") == "assistant"
+    }
+    return wanted <= {t["function"]["name"] for t in kept}
 
+# %% ../../nbs/lib/loop/01_prompts.ipynb #3023580c
 def prompt_length_rows(
-    model:str='smollm2', # as for a backend; only its tokenizer and its settings are read
-    domains:tuple=('mock', 'airline', 'retail', 'telecom'), # τ² domain names
-    contexts:tuple=(PromptReduction(),), # reductions to compare
-    n:int=12 # tasks of each domain, evenly drawn from the benchmark's; all when there are fewer
-) -> list[dict]: # domain, context, prompt, talk_p50, talk_max, fits, tools_kept (value, lo, hi)
+    model: str = "smollm2",  # as for a backend; only its tokenizer and its settings are read
+    domains: tuple = ("mock", "airline", "retail", "telecom"),  # τ² domain names
+    contexts: tuple = (PromptReduction(),),  # reductions to compare
+    # tasks of each domain, evenly drawn from the benchmark's; all when there are fewer
+    n: int = 12,
+) -> list[dict]:  # domain, context, prompt, talk_p50, talk_max, fits, tools_kept (value, lo, hi)
     "Prompt lengths in a model's tokens, by domain and reduction"
     import numpy as np
+
     prompter, room = _reader(model)
-    def size(t, c, messages): return len(prompter.ids(*reduce_prompt(t.task, messages, c)))
+
+    def size(t, c, messages):
+        return len(prompter.ids(*reduce_prompt(t.task, messages, c)))
+
     out = []
     for d in domains:
         ts = _talks(d, n)
         for c in contexts:
             first = [size(t, c, t.messages[:2]) for t in ts]
-            whole = [size(t, c, Episode(t.task, messages=t.messages).seen_by('assistant')) for t in ts]
+            whole = [
+                size(t, c, Episode(t.task, messages=t.messages).seen_by("assistant")) for t in ts
+            ]
             left = wilson(sum(_possible(t, c) for t in ts), len(ts))
-            out.append(dict(domain=d, context=c.name, tasks=len(ts), prompt=int(np.median(first)), talk_p50=int(np.median(whole)),
-                talk_max=max(whole), fits=sum(w < room for w in whole)/len(ts), tools_kept=left.value, lo=left.lo, hi=left.hi))
+            out.append(
+                dict(
+                    domain=d,
+                    context=c.name,
+                    tasks=len(ts),
+                    prompt=int(np.median(first)),
+                    talk_p50=int(np.median(whole)),
+                    talk_max=max(whole),
+                    fits=sum(w < room for w in whole) / len(ts),
+                    tools_kept=left.value,
+                    lo=left.lo,
+                    hi=left.hi,
+                )
+            )
     return out

@@ -11,9 +11,17 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from ..budget.schedules import AdaptivePolicy, BudgetPolicy, CONSTANT, LINEAR
+from ..budget.schedules import CONSTANT, LINEAR, AdaptivePolicy, BudgetPolicy
 from ..core.stats import wilson
-from ..core.types import Trajectory, Usage, content_key, from_dict, read_jsonl, to_dict, write_jsonl
+from synthlab.core.types import (
+    Trajectory,
+    Usage,
+    content_key,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    write_jsonl,
+)
 from ..failures.outcomes import task_success
 from ..generate.mock_tasks import check_disjoint, mock_tasks
 from .distill import simulate_pool
@@ -23,231 +31,344 @@ from ..models.hub import quiet_transformers
 from ..models.local import HF, VLLM
 from ..select.base import make_item
 from ..select.evaluation import fine_tune_adapter
-from ..train.recipe import Recipe, dtype_of, gather_target_logits, has_gpu, load_for_training, make_recipe, merge_adapter
+from synthlab.train.recipe import (
+    Recipe,
+    dtype_of,
+    gather_target_logits,
+    has_gpu,
+    load_for_training,
+    make_recipe,
+    merge_adapter,
+)
 from ..train.tokenize import encode_rows
 
 # %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #3fbd3628
 @lru_cache(maxsize=1)
-def _engine(model, rank, length): return VLLM(model, lora=rank, dtype='bfloat16', max_model_len=length)
+def _engine(model, rank, length):
+    return VLLM(model, lora=rank, dtype="bfloat16", max_model_len=length)
 
+# %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #40e2a20a
 class AdapterLearner:
     "A model with an adapter: asked, trained, saved and read"
-    def __init__(self,
-        r:Recipe, # model, adapter, and how it is trained
-        context:PromptReduction=PromptReduction(), # what prompts keep
-        engine:str='hf', # who answers: `hf`, transformers on the network itself; `vllm`, its engine
-        length:int=2048 # tokens of a conversation, for vLLM
+
+    def __init__(
+        self,
+        r: Recipe,  # model, adapter, and how it is trained
+        context: PromptReduction = PromptReduction(),  # what prompts keep
+        # who answers: `hf`, transformers on the network itself; `vllm`, its engine
+        engine: str = "hf",
+        length: int = 2048,  # tokens of a conversation, for vLLM
     ):
-        if engine not in ('hf', 'vllm'): raise ValueError(f"engine is 'hf' or 'vllm', not {engine!r}")
+        if engine not in ("hf", "vllm"):
+            raise ValueError(f"engine is 'hf' or 'vllm', not {engine!r}")
         self.r, self.context, self.engine, self.length = r, context, engine, length
         self._now = None
         self.net, _ = load_for_training(r)
         self.hf = HF(r.model, dtype=dtype_of(r))
         self.net = self.net.to(self.hf.device).eval()
-        self.hf._shared['net'] = self.net
+        self.hf._shared["net"] = self.net
 
-    def llm(self): # a backend
-        """The model as it is now; one that was given before may be closed by this. On a CPU vLLM is ten times as slow with an
-        adapter (48 prompts): there each state of the weights gets an engine of its own, merged"""
-        if self.engine == 'hf': return self.hf
-        if self._now and self._now[0] == self.mark: return self._now[1]
+    def llm(self):  # a backend
+        """The model as it is now; one that was given before may be closed by this.
+
+        On a CPU vLLM is ten times as slow with an
+
+        adapter (48 prompts): there each state of the weights gets an engine of its own, merged
+        """
+        if self.engine == "hf":
+            return self.hf
+        if self._now and self._now[0] == self.mark:
+            return self._now[1]
         import tempfile
-        at = tempfile.TemporaryDirectory() # for as long as its engine is asked
-        with quiet_transformers(): self.net.save_pretrained(at.name)
-        if has_gpu(): llm = _engine(self.r.model, self.r.rank, self.length).tuned(at.name)
+
+        at = tempfile.TemporaryDirectory()  # for as long as its engine is asked
+        with quiet_transformers():
+            self.net.save_pretrained(at.name)
+        if has_gpu():
+            llm = _engine(self.r.model, self.r.rank, self.length).tuned(at.name)
         else:
-            if self._now: self._now[1].close()
-            llm = VLLM(str(merge_adapter(at.name, f'{at.name}/merged', self.r.model)), dtype='bfloat16', max_model_len=self.length)
+            if self._now:
+                self._now[1].close()
+            llm = VLLM(
+                str(merge_adapter(at.name, f"{at.name}/merged", self.r.model)),
+                dtype="bfloat16",
+                max_model_len=self.length,
+            )
         self._now = self.mark, llm, at
         return llm
 
-    def agent(self,
-        temp:float=0., # temperature
-        maxtok:int=120 # new tokens a turn
-    ) -> ReducedPromptAgent: # policy for a rollout
+    def agent(
+        self,
+        temp: float = 0.0,  # temperature
+        maxtok: int = 120,  # new tokens a turn
+    ) -> ReducedPromptAgent:  # policy for a rollout
         "The model as it is now, as an agent"
         return ReducedPromptAgent(self.llm(), self.context, temp, maxtok)
 
-    def learn(self,
-        trajs:list[Trajectory], # every turn of the agent is learned
-        epochs:float=1., # over them
-        seed:int=0, # of their order
-        lr:float|None=None # learning rate; None: the recipe's
-    ) -> Usage: # tokens and seconds
+    def learn(
+        self,
+        trajs: list[Trajectory],  # every turn of the agent is learned
+        epochs: float = 1.0,  # over them
+        seed: int = 0,  # of their order
+        lr: float | None = None,  # learning rate; None: the recipe's
+    ) -> Usage:  # tokens and seconds
         "Train on conversations"
         import time
-        start, base = time.perf_counter(), self.net.get_base_model()
-        rows = encode_rows([training_row(t, self.context) for t in trajs], self.hf.prompter, self.r.cutoff).rows
-        if not has_gpu(): gather_target_logits(base)
-        r = replace(self.r, epochs=epochs, seed=seed, lr=self.r.lr if lr is None else lr)
-        try: fine_tune_adapter(self.net.train(), [make_item(e) for e in rows], r)
-        finally: base.__dict__.pop('forward', None); self.net.eval()
-        return Usage(inp=round(epochs)*sum(len(e.input_ids) for e in rows), seconds=time.perf_counter()-start)
 
-    def fresh(self,
-        seed:int # of its first weights
+        start, base = time.perf_counter(), self.net.get_base_model()
+        rows = encode_rows(
+            [training_row(t, self.context) for t in trajs], self.hf.prompter, self.r.cutoff
+        ).rows
+        if not has_gpu():
+            gather_target_logits(base)
+        r = replace(self.r, epochs=epochs, seed=seed, lr=self.r.lr if lr is None else lr)
+        try:
+            fine_tune_adapter(self.net.train(), [make_item(e) for e in rows], r)
+        finally:
+            base.__dict__.pop("forward", None)
+            self.net.eval()
+        return Usage(
+            inp=round(epochs) * sum(len(e.input_ids) for e in rows),
+            seconds=time.perf_counter() - start,
+        )
+
+    def fresh(
+        self,
+        seed: int,  # of its first weights
     ):
         "Make the adapter new"
         import torch
+
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for m in self.net.modules():
-                if hasattr(m, 'reset_lora_parameters'): m.reset_lora_parameters('default', True)
+                if hasattr(m, "reset_lora_parameters"):
+                    m.reset_lora_parameters("default", True)
 
     @property
     def weights(self):
         "A copy of the adapter's weights by name"
         from peft import get_peft_model_state_dict
-        return {k: v.detach().cpu().clone().contiguous() for k,v in get_peft_model_state_dict(self.net).items()}
+
+        return {
+            k: v.detach().cpu().clone().contiguous()
+            for k, v in get_peft_model_state_dict(self.net).items()
+        }
+
     @weights.setter
     def weights(self, new):
         from peft import set_peft_model_state_dict
+
         set_peft_model_state_dict(self.net, new)
+
     @property
     def mark(self):
         "A name for the adapter's weights"
         import hashlib
-        return hashlib.sha256(b''.join(v.float().numpy().tobytes() for _,v in sorted(self.weights.items()))).hexdigest()[:24]
 
-    def save(self,
-        folder:Path # to write to
+        return hashlib.sha256(
+            b"".join(v.float().numpy().tobytes() for _, v in sorted(self.weights.items()))
+        ).hexdigest()[:24]
+
+    def save(
+        self,
+        folder: Path,  # to write to
     ):
         "Write the adapter"
         from safetensors.torch import save_file
-        save_file(self.weights, Path(folder)/'adapter.safetensors')
 
-    def load(self,
-        folder:Path # that was saved to
+        save_file(self.weights, Path(folder) / "adapter.safetensors")
+
+    def load(
+        self,
+        folder: Path,  # that was saved to
     ):
         "Read the adapter"
         from safetensors.torch import load_file
-        self.weights = load_file(Path(folder)/'adapter.safetensors')
+
+        self.weights = load_file(Path(folder) / "adapter.safetensors")
 
 # %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #89dfbc63
-_house = dict(rank=16, lora_alpha=32, lr=1e-3, warmup=.1, batch=2, cutoff=1024, dtype='bfloat16')
+_house = dict(rank=16, lora_alpha=32, lr=1e-3, warmup=0.1, batch=2, cutoff=1024, dtype="bfloat16")
+
 
 @lru_cache(maxsize=1)
 def _learner(key):
     d = json.loads(key)
-    return AdapterLearner(make_recipe(**d['recipe']), PromptReduction(**d['context']), d['engine'])
+    return AdapterLearner(make_recipe(**d["recipe"]), PromptReduction(**d["context"]), d["engine"])
 
-_begun, _played = {}, {} # in this process: first models, and what models were seen to do
 
+_begun, _played = {}, {}  # in this process: first models, and what models were seen to do
+
+# %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #e65a8149
 @dataclass
 class MockTaskWorld:
-    "τ²'s mock domain as something to learn: errands, a scripted user, and the environment's reward as the verifier"
-    model:str='smollm2' # `smollm2`, a folder, or a hub id
-    context:dict = field(default_factory=lambda: dict(schemas='signatures', intro='short')) # what prompts keep
-    training:dict = field(default_factory=dict) # of the recipe, over this module's own
-    warm:int=24 # verified rows of a scripted clerk that the first model is warmed up on
-    warm_epochs:int=3 # over them
-    shows:dict = field(default_factory=dict) # how the clerk of the warm-up talks and slips, as in `simulate_conversations`
-    epochs:int=1 # over what a round accepts
-    lr:float|None=None # learning rate of a round; None: the warm-up's
-    tests:int=40 # errands for evaluation, in words and names of the other half
-    temp:float=1. # of what is drawn
-    maxtok:int=100 # new tokens a turn
-    play:dict = field(default_factory=lambda: dict(max_steps=24, slots=32)) # of `rollout`
-    engine:str='hf' # who answers: `hf` or `vllm`
-    seed:int=0 # of the first model, its rows and the test errands
+    """τ²'s mock domain as something to learn: errands, a scripted user, and the environment's
+    reward as the verifier
+    """
+
+    model: str = "smollm2"  # `smollm2`, a folder, or a hub id
+    context: dict = field(
+        default_factory=lambda: dict(schemas="signatures", intro="short")
+    )  # what prompts keep
+    training: dict = field(default_factory=dict)  # of the recipe, over this module's own
+    warm: int = 24  # verified rows of a scripted clerk that the first model is warmed up on
+    warm_epochs: int = 3  # over them
+    shows: dict = field(
+        default_factory=dict
+    )  # how the clerk of the warm-up talks and slips, as in `simulate_conversations`
+    epochs: int = 1  # over what a round accepts
+    lr: float | None = None  # learning rate of a round; None: the warm-up's
+    tests: int = 40  # errands for evaluation, in words and names of the other half
+    temp: float = 1.0  # of what is drawn
+    maxtok: int = 100  # new tokens a turn
+    play: dict = field(default_factory=lambda: dict(max_steps=24, slots=32))  # of `rollout`
+    engine: str = "hf"  # who answers: `hf` or `vllm`
+    seed: int = 0  # of the first model, its rows and the test errands
 
     @property
-    def recipe(self): return make_recipe(**_house | dict(model=self.model, seed=self.seed) | self.training)
+    def recipe(self):
+        return make_recipe(**_house | dict(model=self.model, seed=self.seed) | self.training)
+
     @property
-    def asked(self): return [b.task() for b in mock_tasks(self.tests, 'test', self.seed)]
+    def asked(self):
+        return [b.task() for b in mock_tasks(self.tests, "test", self.seed)]
+
     @property
     def shown(self):
         "The rows of the warm-up"
-        if not self.warm: return []
-        return simulate_pool(mock_tasks(2*self.warm, 'train', self.seed), seed=self.seed, **self.shows).kept[:self.warm]
+        if not self.warm:
+            return []
+        return simulate_pool(
+            mock_tasks(2 * self.warm, "train", self.seed), seed=self.seed, **self.shows
+        ).kept[: self.warm]
 
     @property
     def learner(self):
-        how = {k: v for k,v in to_dict(self.recipe).items() if k != 'seed'}
+        how = {k: v for k, v in to_dict(self.recipe).items() if k != "seed"}
         return _learner(json.dumps(dict(recipe=how, context=self.context, engine=self.engine)))
 
     def start(self):
         "Make the first model: warmed up, once in a process"
         if (key := content_key(to_dict(self), 16)) not in _begun:
             self.learner.fresh(self.seed)
-            if self.warm: self.learner.learn(self._apart(self.shown), self.warm_epochs, self.seed)
+            if self.warm:
+                self.learner.learn(self._apart(self.shown), self.warm_epochs, self.seed)
             _begun[key] = self.learner.weights
         self.learner.weights = _begun[key]
 
-    def _apart(self, trajs): check_disjoint([t.task for t in trajs], self.asked); return trajs
+    def _apart(self, trajs):
+        check_disjoint([t.task for t in trajs], self.asked)
+        return trajs
 
-    def generate(self, n, seed): # n samples from a seed
+    def generate(self, n, seed):  # n samples from a seed
         "Play n errands of the training half"
-        tasks = [b.task() for b in mock_tasks(n, 'train', seed)]
+        tasks = [b.task() for b in mock_tasks(n, "train", seed)]
         ts = evaluate(tasks, self.learner.agent(self.temp, self.maxtok), seed=seed, **self.play)
         return [to_dict(t) for t in ts], sum((t.usage for t in ts), Usage())
-    def verify(self, samples, seed): # samples, and a seed that is not needed
+
+    def verify(self, samples, seed):  # samples, and a seed that is not needed
         "Which episodes the environment rewards"
         return [task_success(from_dict(Trajectory, s)) == 1 for s in samples]
-    def update(self, samples, seed): # accepted samples, and a seed for their order
+
+    def update(self, samples, seed):  # accepted samples, and a seed for their order
         "Train on accepted episodes. Raises ValueError when a test errand is among them"
-        return self.learner.learn(self._apart([from_dict(Trajectory, s) for s in samples]), self.epochs, seed, self.lr)
+        return self.learner.learn(
+            self._apart([from_dict(Trajectory, s) for s in samples]), self.epochs, seed, self.lr
+        )
 
     def evaluate(self):
         "pass^1 on the test errands, greedily"
         key = content_key([to_dict(self), self.learner.mark], 24)
         if key not in _played:
-            _played[key] = evaluate(self.asked, self.learner.agent(0., self.maxtok), seed=self.seed, **self.play)
+            _played[key] = evaluate(
+                self.asked, self.learner.agent(0.0, self.maxtok), seed=self.seed, **self.play
+            )
         self.episodes = _played[key]
-        return dict(pass1=sum(map(task_success, self.episodes))/len(self.episodes))
+        return dict(pass1=sum(map(task_success, self.episodes)) / len(self.episodes))
 
-    def begun(self) -> list[Trajectory]: # episodes of the examination
+    def begun(self) -> list[Trajectory]:  # episodes of the examination
         "Start, and examine the first model"
-        self.start(); self.evaluate()
+        self.start()
+        self.evaluate()
         return self.episodes
 
-    def save(self, folder): # folder, empty
+    def save(self, folder):  # folder, empty
         "Write the adapter, and the episodes that it was judged by"
-        self.learner.save(folder); write_jsonl(self.episodes, folder/'episodes.jsonl')
-    def load(self, folder): # folder that was saved to
+        self.learner.save(folder)
+        write_jsonl(self.episodes, folder / "episodes.jsonl")
+
+    def load(self, folder):  # folder that was saved to
         "Read the adapter"
-        self.learner.load(folder); self.episodes = list(read_jsonl(folder/'episodes.jsonl', Trajectory))
+        self.learner.load(folder)
+        self.episodes = list(read_jsonl(folder / "episodes.jsonl", Trajectory))
 
 # %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #c1f59c71
 def make_schedule(
-    name:str, # `constant`, `linear`, `exponential` or `planned`
-    growth:float=.5, # from a round to the next, for the last two
-    c_t:float=2. # cost of training on a sample, in draws
-): # `BudgetPolicy` or `AdaptivePolicy`
+    name: str,  # `constant`, `linear`, `exponential` or `planned`
+    growth: float = 0.5,  # from a round to the next, for the last two
+    c_t: float = 2.0,  # cost of training on a sample, in draws
+):  # `BudgetPolicy` or `AdaptivePolicy`
     "A policy by its name. Raises ValueError on another name"
-    known = dict(constant=CONSTANT, linear=LINEAR, exponential=BudgetPolicy(rate=growth), planned=AdaptivePolicy(1., c_t, growth, 'planned'))
-    if name not in known: raise ValueError(f'no policy {name!r}; there are {", ".join(known)}')
+    known = dict(
+        constant=CONSTANT,
+        linear=LINEAR,
+        exponential=BudgetPolicy(rate=growth),
+        planned=AdaptivePolicy(1.0, c_t, growth, "planned"),
+    )
+    if name not in known:
+        raise ValueError(f"no policy {name!r}; there are {', '.join(known)}")
     return known[name]
 
+# %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #baeb41a5
 def round_rows(
-    rows:list[dict], # of `compare_policies` over errands
-    tests:int # errands in each evaluation
-) -> list[dict]: # policy, round, spent, drawn, accepted, trained, seconds (means over seeds), value, lo, hi, n
+    rows: list[dict],  # of `compare_policies` over errands
+    tests: int,  # errands in each evaluation
+) -> list[
+    dict
+]:  # policy, round, spent, drawn, accepted, trained, seconds (means over seeds), value, lo, hi, n
     "pass^1 after each round, Wilson interval over all test errands of all seeds"
     groups = {}
-    for r in rows: groups.setdefault((r['policy'], r['round']), []).append(r)
-    def mean(rs, k): return sum(r[k] for r in rs)/len(rs)
-    kept = ('spent', 'drawn', 'accepted', 'trained', 'seconds')
-    return [dict(policy=p, round=t, **{k: mean(rs, k) for k in kept},
-        **wilson(round(sum(r['score'] for r in rs)*tests), len(rs)*tests).row()) for (p,t),rs in groups.items()]
+    for r in rows:
+        groups.setdefault((r["policy"], r["round"]), []).append(r)
 
+    def mean(rs, k):
+        return sum(r[k] for r in rs) / len(rs)
+
+    kept = ("spent", "drawn", "accepted", "trained", "seconds")
+    return [
+        dict(
+            policy=p,
+            round=t,
+            **{k: mean(rs, k) for k in kept},
+            **wilson(round(sum(r["score"] for r in rs) * tests), len(rs) * tests).row(),
+        )
+        for (p, t), rs in groups.items()
+    ]
+
+# %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #8296f5ea
 def final_episodes(
-    folder:str|Path # that `compare_policies` kept its runs in
-) -> dict[str,list[Trajectory]]: # policy -> evaluation episodes of the last model of each seed, by seed
+    folder: str | Path,  # that `compare_policies` kept its runs in
+) -> dict[
+    str, list[Trajectory]
+]:  # policy -> evaluation episodes of the last model of each seed, by seed
     "What the final models did"
     out = {}
-    for at in Path(folder).glob('*/run.json'):
-        asked = json.loads(at.read_text('utf8'))
-        kind, known = asked['policy']
-        name = (AdaptivePolicy if kind == 'Adaptive' else BudgetPolicy)(**known).name
-        last = at.parent/f'model-{asked["rounds"]}'
-        out.setdefault(name, {})[asked['seed']] = list(read_jsonl(last/'episodes.jsonl', Trajectory))
-    return {p: [t for _,ts in sorted(by.items()) for t in ts] for p,by in out.items()}
+    for at in Path(folder).glob("*/run.json"):
+        asked = json.loads(at.read_text("utf8"))
+        kind, known = asked["policy"]
+        name = (AdaptivePolicy if kind == "Adaptive" else BudgetPolicy)(**known).name
+        last = at.parent / f"model-{asked['rounds']}"
+        out.setdefault(name, {})[asked["seed"]] = list(
+            read_jsonl(last / "episodes.jsonl", Trajectory)
+        )
+    return {p: [t for _, ts in sorted(by.items()) for t in ts] for p, by in out.items()}
+
 
 def same_task_episodes(
-    some:list[Trajectory], # episodes
-    others:list[Trajectory] # of fewer tasks
-) -> list[Trajectory]: # those of the same tasks
+    some: list[Trajectory],  # episodes
+    others: list[Trajectory],  # of fewer tasks
+) -> list[Trajectory]:  # those of the same tasks
     "Episodes of the tasks that others have too"
     ids = {t.task.id for t in others}
     return [t for t in some if t.task.id in ids]

@@ -27,206 +27,327 @@ from ..tau2.rollout import rollout
 
 # %% ../../nbs/lib/loop/05_simulated_env.ipynb #70df78f5
 class ScriptedSimulator:
-    "The environment's own answers, misreported at a known rate: a script in the place of a simulating model"
-    def __init__(self,
-        wrong:float=.1, # share of answers
-        seed:int=0 # of which ones
-    ): self.wrong, self.seed, self.name, self.usage = wrong, seed, f'scripted:simulator-{wrong:g}', Usage()
+    """The environment's own answers, misreported at a known rate: a script in the place of a
+    simulating model
+    """
 
-    def __call__(self,
-        asked:list # (episode, call) pairs; each episode's environment is a `CannedEnv`
-    ) -> list[Message]: # an answer each
+    def __init__(
+        self,
+        wrong: float = 0.1,  # share of answers
+        seed: int = 0,  # of which ones
+    ):
+        self.wrong, self.seed, self.name, self.usage = (
+            wrong,
+            seed,
+            f"scripted:simulator-{wrong:g}",
+            Usage(),
+        )
+
+    def __call__(
+        self,
+        asked: list,  # (episode, call) pairs; each episode's environment is a `CannedEnv`
+    ) -> list[Message]:  # an answer each
         "Answer calls"
-        return [self._one(ep, call) for ep,call in asked]
+        return [self._one(ep, call) for ep, call in asked]
 
     def _one(self, ep, call):
         real = ep.env.real.step(call)
-        rng = random.Random(f'{self.seed}/{ep.seed}/{len(ep.messages)}')
-        return replace(real, content=misreport_answer(real.content, rng)) if rng.random() < self.wrong else real
+        rng = random.Random(f"{self.seed}/{ep.seed}/{len(ep.messages)}")
+        return (
+            replace(real, content=misreport_answer(real.content, rng))
+            if rng.random() < self.wrong
+            else real
+        )
 
-_plays = ('You are the environment behind a customer service system. An agent makes a tool call; you answer exactly as the tool '
-    'would, and write nothing else: JSON where the tool gives JSON, one line that begins with "Error" where the call cannot be '
-    'carried out. Stay true to the records and to what was answered before.')
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #fa0b8518
+_plays = (
+    "You are the environment behind a customer service system. An agent makes a tool call; you "
+    "answer exactly as the tool "
+    "would, and write nothing else: JSON where the tool gives JSON, one line that begins with "
+    '"Error" where the call cannot be '
+    "carried out. Stay true to the records and to what was answered before."
+)
 
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #3586fca7
 class LLMSimulator:
     "A language model in the place of the environment"
-    def __init__(self,
-        llm:LLM, # any backend
-        maxtok:int=300 # new tokens of an answer
-    ): self.llm, self.maxtok, self.name, self.usage = llm, maxtok, llm.name, Usage()
 
-    def __call__(self,
-        asked:list # (episode, call) pairs
-    ) -> list[Message]: # an answer each
+    def __init__(
+        self,
+        llm: LLM,  # any backend
+        maxtok: int = 300,  # new tokens of an answer
+    ):
+        self.llm, self.maxtok, self.name, self.usage = llm, maxtok, llm.name, Usage()
+
+    def __call__(
+        self,
+        asked: list,  # (episode, call) pairs
+    ) -> list[Message]:  # an answer each
         "Answer calls"
-        if not asked: return []
-        seeds = [sample_seed(ep.seed, len(ep.messages)) for ep,_ in asked]
-        replies = [r[0] for r in self.llm([self._chat(*a) for a in asked], maxtok=self.maxtok, seed=seeds)]
+        if not asked:
+            return []
+        seeds = [sample_seed(ep.seed, len(ep.messages)) for ep, _ in asked]
+        replies = [
+            r[0] for r in self.llm([self._chat(*a) for a in asked], maxtok=self.maxtok, seed=seeds)
+        ]
         self.usage = sum((r.usage for r in replies), self.usage)
-        texts = [f'Error: {r.error}' if r.error else r.text.strip() for r in replies]
-        return [Message('tool', t, call_id=c.id, error=t.startswith('Error'), by=c.by) for t,(_,c) in zip(texts, asked)]
+        texts = [f"Error: {r.error}" if r.error else r.text.strip() for r in replies]
+        return [
+            Message("tool", t, call_id=c.id, error=t.startswith("Error"), by=c.by)
+            for t, (_, c) in zip(texts, asked)
+        ]
 
     def _chat(self, ep, call):
-        d, init = ep.task.domain, (ep.task.init or {}).get('initialization_data') or {}
-        parts = dict(Tools=tools(d), Records=init.get('agent_data') or {})
-        told = [f'# {k}\n{json.dumps(v, ensure_ascii=False)}' for k,v in parts.items()]
-        past = [f'{c} -> {a.content if a else ""}' for _,c,a in match_call_results(ep.messages)[0]]
-        return [Message('system', '\n\n'.join([_plays, f'# Policy\n{domain_policy(d)}', *told])),
-            Message('user', '\n'.join(['So far:', *past, 'Now answer:', str(call)]))]
+        d, init = ep.task.domain, (ep.task.init or {}).get("initialization_data") or {}
+        parts = dict(Tools=tools(d), Records=init.get("agent_data") or {})
+        told = [f"# {k}\n{json.dumps(v, ensure_ascii=False)}" for k, v in parts.items()]
+        past = [
+            f"{c} -> {a.content if a else ''}" for _, c, a in match_call_results(ep.messages)[0]
+        ]
+        return [
+            Message("system", "\n\n".join([_plays, f"# Policy\n{domain_policy(d)}", *told])),
+            Message("user", "\n".join(["So far:", *past, "Now answer:", str(call)])),
+        ]
 
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #f72f2bb8
 class CannedEnv:
     "What stands in the place of an episode's environment: answers that were made beforehand"
-    def __init__(self, real): self.real, self.ready = real, []
-    def step(self,
-        call # a tool call; the answers come in the order of the calls
-    ) -> Message: # the next answer
+
+    def __init__(self, real):
+        self.real, self.ready = real, []
+
+    def step(
+        self,
+        call,  # a tool call; the answers come in the order of the calls
+    ) -> Message:  # the next answer
         "Give an answer. Raises ValueError when nobody made one"
-        if not self.ready: raise ValueError(f'no answer to {call}: only calls of the agent are simulated')
+        if not self.ready:
+            raise ValueError(f"no answer to {call}: only calls of the agent are simulated")
         return replace(self.ready.pop(0), call_id=call.id)
 
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #9b0bca16
 class SimulatedEnvAgent:
-    "An agent in a simulated environment: its calls are answered by a simulator, all episodes at once"
-    def __init__(self,
-        agent, # policy
-        simulator # `ScriptedSimulator`, `LLMSimulator`, or anything called alike
-    ): self.agent, self.simulator, self.name = agent, simulator, f'{agent.name} in {simulator.name}'
+    """An agent in a simulated environment: its calls are answered by a simulator, all episodes at
+    once
+    """
 
-    def __call__(self,
-        eps:list # live, the agent to speak
-    ) -> list: # a message or an exception for each
+    def __init__(
+        self,
+        agent,  # policy
+        simulator,  # `ScriptedSimulator`, `LLMSimulator`, or anything called alike
+    ):
+        self.agent, self.simulator, self.name = (
+            agent,
+            simulator,
+            f"{agent.name} in {simulator.name}",
+        )
+
+    def __call__(
+        self,
+        eps: list,  # live, the agent to speak
+    ) -> list:  # a message or an exception for each
         "The next turn of each episode; the answers to its calls are made here"
         for e in eps:
-            if not isinstance(e.env, CannedEnv): e.env = CannedEnv(e.env)
+            if not isinstance(e.env, CannedEnv):
+                e.env = CannedEnv(e.env)
         said = list(self.agent(eps))
-        asked = [(e, c) for e,m in zip(eps, said) if isinstance(m, Message) for c in m.calls]
-        for (e,_),a in zip(asked, self.simulator(asked)): e.env.ready.append(a)
+        asked = [(e, c) for e, m in zip(eps, said) if isinstance(m, Message) for c in m.calls]
+        for (e, _), a in zip(asked, self.simulator(asked)):
+            e.env.ready.append(a)
         return said
 
 # %% ../../nbs/lib/loop/05_simulated_env.ipynb #95f57370
 def replay_in_real_env(
-    traj:Trajectory # from a simulated environment
-) -> Trajectory: # graded
+    traj: Trajectory,  # from a simulated environment
+) -> Trajectory:  # graded
     "The same words and calls, with what the real environment answers"
-    env, out, by = Env(traj.task, traj.solo, history=False), [], {id(a): c for _,c,a in match_call_results(traj.messages)[0] if a}
-    for m in traj.messages: out.append(env.step(by[id(m)]) if id(m) in by else m)
+    env, out, by = (
+        Env(traj.task, traj.solo, history=False),
+        [],
+        {id(a): c for _, c, a in match_call_results(traj.messages)[0] if a},
+    )
+    for m in traj.messages:
+        out.append(env.step(by[id(m)]) if id(m) in by else m)
     return grade(replace(traj, messages=out, scores={}))
 
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #6e80fa48
 class ScriptedJudge:
     "The real grade with errors at known rates: a script in the place of a judging model"
-    def __init__(self,
-        accepts:float=.2, # share of failed episodes that it rewards
-        rejects:float=.1, # share of passed episodes that it does not
-        seed:int=0 # of which ones
+
+    def __init__(
+        self,
+        accepts: float = 0.2,  # share of failed episodes that it rewards
+        rejects: float = 0.1,  # share of passed episodes that it does not
+        seed: int = 0,  # of which ones
     ):
         self.accepts, self.rejects, self.seed, self.usage = accepts, rejects, seed, Usage()
-        self.name = f'scripted:judge-{accepts:g}-{rejects:g}'
+        self.name = f"scripted:judge-{accepts:g}-{rejects:g}"
 
-    def __call__(self,
-        trajs:list[Trajectory] # each with its grade in `scores['grade']`
-    ) -> list[Score]: # 1 or 0
+    def __call__(
+        self,
+        trajs: list[Trajectory],  # each with its grade in `scores['grade']`
+    ) -> list[Score]:  # 1 or 0
         "Judge transcripts"
         return [Score(self._one(t), by=self.name) for t in trajs]
 
     def _one(self, t):
-        good = t.scores['grade'].value == 1
-        return float(good != (random.Random(f'{self.seed}/{t.seed}/judge').random() < (self.rejects if good else self.accepts)))
+        good = t.scores["grade"].value == 1
+        return float(
+            good
+            != (
+                random.Random(f"{self.seed}/{t.seed}/judge").random()
+                < (self.rejects if good else self.accepts)
+            )
+        )
 
-_asks = dict(solved='Did the assistant do everything that the customer asked for and the policy allows, nothing else, '
-    'and refuse or transfer where the policy says so?')
 
+_asks = dict(
+    solved="Did the assistant do everything that the customer asked for and the policy allows, nothing else, "
+    "and refuse or transfer where the policy says so?"
+)
+
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #d12982e4
 class LLMJudge:
     "A language model that says whether an episode deserves a reward"
-    def __init__(self,
-        llm:LLM, # any backend
-        maxtok:int=200 # new tokens of a verdict
-    ): self.llm, self.maxtok, self.name, self.usage = llm, maxtok, llm.name, Usage()
 
-    def __call__(self,
-        trajs:list[Trajectory] # transcripts
-    ) -> list[Score]: # 1, 0, or NaN when the verdict cannot be read
+    def __init__(
+        self,
+        llm: LLM,  # any backend
+        maxtok: int = 200,  # new tokens of a verdict
+    ):
+        self.llm, self.maxtok, self.name, self.usage = llm, maxtok, llm.name, Usage()
+
+    def __call__(
+        self,
+        trajs: list[Trajectory],  # transcripts
+    ) -> list[Score]:  # 1, 0, or NaN when the verdict cannot be read
         "Judge transcripts"
         said, usage = poll_models([self.llm], [self._text(t) for t in trajs], _asks, self.maxtok)
         self.usage += usage
-        return [s['solved'] for s in said]
+        return [s["solved"] for s in said]
 
     def _text(self, t):
-        gold = [[a['name'], a['arguments']] for a in t.task.gold or []]
-        told = {'Policy': domain_policy(t.task.domain), 'The customer': json.dumps(t.task.goal, ensure_ascii=False),
-            'Calls that solve it': json.dumps(gold, ensure_ascii=False), 'Conversation': to_md(t)}
-        return '\n\n'.join(f'# {k}\n{v}' for k,v in told.items())
+        gold = [[a["name"], a["arguments"]] for a in t.task.gold or []]
+        told = {
+            "Policy": domain_policy(t.task.domain),
+            "The customer": json.dumps(t.task.goal, ensure_ascii=False),
+            "Calls that solve it": json.dumps(gold, ensure_ascii=False),
+            "Conversation": to_md(t),
+        }
+        return "\n\n".join(f"# {k}\n{v}" for k, v in told.items())
 
 # %% ../../nbs/lib/loop/05_simulated_env.ipynb #f8dd833e
 @dataclass
 class RewardSource:
     "Who answers the calls of a rollout, and whose reward is trained on"
-    name:str='real' # for tables
-    simulator:object=None # who answers; None: the environment
-    judge:object=None # asked about each transcript, where there is one
-    by_judge:bool=False # its verdict is the reward; otherwise the grade is
 
-REWARD_SOURCES = ('real', 'simulated', 'judged')
+    name: str = "real"  # for tables
+    simulator: object = None  # who answers; None: the environment
+    judge: object = None  # asked about each transcript, where there is one
+    by_judge: bool = False  # its verdict is the reward; otherwise the grade is
+
+
+REWARD_SOURCES = ("real", "simulated", "judged")
+
 
 def reward_source(
-    name:str, # one of `REWARD_SOURCES`
-    simulator:str='scripted', # `scripted`, or a model as `make_llm` takes it
-    judge:str='scripted' # likewise
+    name: str,  # one of `REWARD_SOURCES`
+    simulator: str = "scripted",  # `scripted`, or a model as `make_llm` takes it
+    judge: str = "scripted",  # likewise
 ) -> RewardSource:
     "An arm by its name. Raises ValueError on another name"
-    if name not in REWARD_SOURCES: raise ValueError(f'no arm {name!r}; there are {", ".join(REWARD_SOURCES)}')
-    if name == 'real': return RewardSource()
-    s = ScriptedSimulator() if simulator == 'scripted' else LLMSimulator(make_llm(simulator))
-    j = ScriptedJudge() if judge == 'scripted' else LLMJudge(make_llm(judge))
-    return RewardSource(name, s, j, name == 'judged')
+    if name not in REWARD_SOURCES:
+        raise ValueError(f"no arm {name!r}; there are {', '.join(REWARD_SOURCES)}")
+    if name == "real":
+        return RewardSource()
+    s = ScriptedSimulator() if simulator == "scripted" else LLMSimulator(make_llm(simulator))
+    j = ScriptedJudge() if judge == "scripted" else LLMJudge(make_llm(judge))
+    return RewardSource(name, s, j, name == "judged")
 
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #f9bddea5
 def rollout_with(
-    a:RewardSource, # who answers and rewards
-    tasks:list[Task], # to be played
-    agent, # policy
-    **kw # as in `rollout`
-) -> list[Trajectory]: # scores: `grade`, `judge` where there is one, and `reward`: what is trained on
+    a: RewardSource,  # who answers and rewards
+    tasks: list[Task],  # to be played
+    agent,  # policy
+    **kw,  # as in `rollout`
+) -> list[
+    Trajectory
+]:  # scores: `grade`, `judge` where there is one, and `reward`: what is trained on
     "Play tasks in an arm's world, and reward"
-    ts = rollout(tasks, SimulatedEnvAgent(agent, a.simulator) if a.simulator else agent, ScriptedUser(), **kw)
-    for t in ts: t.scores['grade'] = (replay_in_real_env(t) if a.simulator else grade(t)).scores['reward']
-    for t,s in zip(ts, a.judge(ts) if a.judge else []): t.scores['judge'] = s
-    for t in ts: t.scores['reward'] = t.scores['judge' if a.by_judge else 'grade']
+    ts = rollout(
+        tasks, SimulatedEnvAgent(agent, a.simulator) if a.simulator else agent, ScriptedUser(), **kw
+    )
+    for t in ts:
+        t.scores["grade"] = (replay_in_real_env(t) if a.simulator else grade(t)).scores["reward"]
+    for t, s in zip(ts, a.judge(ts) if a.judge else []):
+        t.scores["judge"] = s
+    for t in ts:
+        t.scores["reward"] = t.scores["judge" if a.by_judge else "grade"]
     return ts
 
 # %% ../../nbs/lib/loop/05_simulated_env.ipynb #77604dfa
 def judge_agreement_rows(
-    trajs:list[Trajectory], # with `grade` and `judge` among their scores
-    name:str='judge' # for the table
-) -> list[dict]: # judge, measure, value, lo, hi, n; kappa is NaN where chance explains everything
-    "How a judge's reward agrees with the real grade: Wilson 95 % intervals; what could not be read is counted and left out"
-    pairs = [(t.scores['judge'].value, t.scores['grade'].value) for t in trajs if 'judge' in t.scores]
-    read = [(j == 1, g == 1) for j,g in pairs if not math.isnan(j) and not math.isnan(g)]
-    found = {'agreement': rate([j == g for j,g in read]), 'kappa': kappa(*map(list, zip(*read))) if read else rate([]),
-        'passes rewarded': rate([j for j,g in read if g]), 'failures rewarded': rate([j for j,g in read if not g]),
-        'verdicts read': rate([not math.isnan(j) for j,_ in pairs])}
-    return [dict(judge=name, measure=k, **e.row()) for k,e in found.items()]
+    trajs: list[Trajectory],  # with `grade` and `judge` among their scores
+    name: str = "judge",  # for the table
+) -> list[dict]:  # judge, measure, value, lo, hi, n; kappa is NaN where chance explains everything
+    """How a judge's reward agrees with the real grade: Wilson 95 % intervals; what could not be
+    read is counted and left out
+    """
+    pairs = [
+        (t.scores["judge"].value, t.scores["grade"].value) for t in trajs if "judge" in t.scores
+    ]
+    read = [(j == 1, g == 1) for j, g in pairs if not math.isnan(j) and not math.isnan(g)]
+    found = {
+        "agreement": rate([j == g for j, g in read]),
+        "kappa": kappa(*map(list, zip(*read))) if read else rate([]),
+        "passes rewarded": rate([j for j, g in read if g]),
+        "failures rewarded": rate([j for j, g in read if not g]),
+        "verdicts read": rate([not math.isnan(j) for j, _ in pairs]),
+    }
+    return [dict(judge=name, measure=k, **e.row()) for k, e in found.items()]
+
 
 def simulator_accuracy(
-    trajs:list[Trajectory] # from a simulated environment
-): # Estimate; each answer counts
+    trajs: list[Trajectory],  # from a simulated environment
+):  # Estimate; each answer counts
     "The share of a simulator's answers that are the environment's"
-    def same(t): return [m.content == n.content for m,n in zip(t.messages, replay_in_real_env(t).messages) if m.role == 'tool']
+
+    def same(t):
+        return [
+            m.content == n.content
+            for m, n in zip(t.messages, replay_in_real_env(t).messages)
+            if m.role == "tool"
+        ]
+
     return rate([s for t in trajs for s in same(t)])
 
+# %% ../../nbs/lib/loop/05_simulated_env.ipynb #055455e8
 def compare_judges(
-    trajs:list[Trajectory], # with their grade
-    judges:list[str] # `scripted`, or models as `make_llm` takes them
-) -> list[dict]: # of `judge_agreement_rows`, by judge
+    trajs: list[Trajectory],  # with their grade
+    judges: list[str],  # `scripted`, or models as `make_llm` takes them
+) -> list[dict]:  # of `judge_agreement_rows`, by judge
     "Several judges on the same transcripts; who was asked before is not asked again"
     out = []
     for spec in judges if trajs else []:
-        j = ScriptedJudge() if spec == 'scripted' else LLMJudge(make_llm(spec))
-        known = {id(t): s for t in trajs if (s := t.scores.get('judge')) and s.by == j.name}
+        j = ScriptedJudge() if spec == "scripted" else LLMJudge(make_llm(spec))
+        known = {id(t): s for t in trajs if (s := t.scores.get("judge")) and s.by == j.name}
         todo = [t for t in trajs if id(t) not in known]
-        known |= {id(t): s for t,s in zip(todo, j(todo))}
-        out += judge_agreement_rows([replace(t, scores=t.scores | dict(judge=known[id(t)])) for t in trajs], j.name)
+        known |= {id(t): s for t, s in zip(todo, j(todo))}
+        out += judge_agreement_rows(
+            [replace(t, scores=t.scores | dict(judge=known[id(t)])) for t in trajs], j.name
+        )
     return out
 
+
 def disputed_transcript(
-    trajs:list[Trajectory] # with `grade` and `judge` among their scores
-) -> Trajectory|None: # None when there is none
+    trajs: list[Trajectory],  # with `grade` and `judge` among their scores
+) -> Trajectory | None:  # None when there is none
     "A transcript on which judge and grade disagree"
-    return next((t for t in trajs if t.scores['judge'].given and t.scores['judge'].value != t.scores['grade'].value), None)
+    return next(
+        (
+            t
+            for t in trajs
+            if t.scores["judge"].given and t.scores["judge"].value != t.scores["grade"].value
+        ),
+        None,
+    )

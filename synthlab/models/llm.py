@@ -20,73 +20,110 @@ from importlib import import_module
 
 from ..core.settings import SecretScrubber, settings
 from ..core.types import ToolCall, Usage
-from .chat import Backend, LLM, Reply, from_openai, parse_reply, render_chat
+from .chat import LLM, Backend, Reply, from_openai, parse_reply, render_chat
 from .local import HF, VLLM
 
 # %% ../../nbs/lib/models/06_llm.ipynb #2194194a
 class ScriptedLLM(Backend):
     "A function as a model; deterministic when the function is"
-    def __init__(self,
-        fn, # (chat, seed=, schema=, tools=) -> str or Reply
-        name:str='' # as records show it; '': the function's own
-    ): self.fn, self.name = fn, name or f'scripted:{fn.__name__}'
 
-    def _run(self, rows, temp, maxtok, schema): return [self._one(r, schema) for r in rows]
+    def __init__(
+        self,
+        fn,  # (chat, seed=, schema=, tools=) -> str or Reply
+        name: str = "",  # as records show it; '': the function's own
+    ):
+        self.fn, self.name = fn, name or f"scripted:{fn.__name__}"
+
+    def _run(self, rows, temp, maxtok, schema):
+        return [self._one(r, schema) for r in rows]
 
     def _one(self, r, schema):
-        try: out = self.fn(r.chat, seed=r.seed, schema=schema, tools=r.tools)
-        except Exception as e: return Reply(error=f'{type(e).__name__}: {e}')
-        if isinstance(out, Reply): return out
-        return Reply(out, finish='stop', usage=Usage(sum(len(m.content.split()) for m in r.chat), len(out.split())))
+        try:
+            out = self.fn(r.chat, seed=r.seed, schema=schema, tools=r.tools)
+        except Exception as e:
+            return Reply(error=f"{type(e).__name__}: {e}")
+        if isinstance(out, Reply):
+            return out
+        return Reply(
+            out,
+            finish="stop",
+            usage=Usage(sum(len(m.content.split()) for m in r.chat), len(out.split())),
+        )
 
 # %% ../../nbs/lib/models/06_llm.ipynb #ee2de59f
 def echo(
-    chat:list, # messages
-    **_ # seed, schema, tools: not looked at
-) -> str: # text
+    chat: list,  # messages
+    **_,  # seed, schema, tools: not looked at
+) -> str:  # text
     "The last turn's words"
     return chat[-1].content
 
+# %% ../../nbs/lib/models/06_llm.ipynb #f9c08fef
 def minimal_instance(
-    schema:dict, # JSON schema
-    root:dict|None=None # where `$ref`s point; None: the schema itself
-): # a value
-    "A small JSON value that fits a schema of the usual parts: types, enum, const, required, items, anyOf, $ref, bounds"
+    schema: dict,  # JSON schema
+    root: dict | None = None,  # where `$ref`s point; None: the schema itself
+):  # a value
+    """A small JSON value that fits a schema of the usual parts: types, enum, const, required,
+    items, anyOf, $ref, bounds
+    """
     root = schema if root is None else root
-    for k in ('const', 'default'):
-        if k in schema: return schema[k]
-    if 'enum' in schema: return schema['enum'][0]
-    for k in ('anyOf', 'oneOf', 'allOf'):
-        if k in schema: return minimal_instance(schema[k][0], root)
-    if '$ref' in schema: return minimal_instance(reduce(lambda d, k: d[k], schema['$ref'][2:].split('/'), root), root)
-    t = schema.get('type', 'object'); t = t[0] if isinstance(t, list) else t
-    if t == 'object':
-        return {k: minimal_instance(schema.get('properties', {}).get(k, {}), root) for k in schema.get('required', [])}
-    if t == 'array': return [minimal_instance(schema.get('items', {}), root)]*schema.get('minItems', 0)
-    if t == 'string': return 'x'*schema.get('minLength', 0)
-    return {'boolean': False, 'null': None}.get(t, schema.get('minimum', 0))
+    for k in ("const", "default"):
+        if k in schema:
+            return schema[k]
+    if "enum" in schema:
+        return schema["enum"][0]
+    for k in ("anyOf", "oneOf", "allOf"):
+        if k in schema:
+            return minimal_instance(schema[k][0], root)
+    if "$ref" in schema:
+        return minimal_instance(
+            reduce(lambda d, k: d[k], schema["$ref"][2:].split("/"), root), root
+        )
+    t = schema.get("type", "object")
+    t = t[0] if isinstance(t, list) else t
+    if t == "object":
+        return {
+            k: minimal_instance(schema.get("properties", {}).get(k, {}), root)
+            for k in schema.get("required", [])
+        }
+    if t == "array":
+        return [minimal_instance(schema.get("items", {}), root)] * schema.get("minItems", 0)
+    if t == "string":
+        return "x" * schema.get("minLength", 0)
+    return {"boolean": False, "null": None}.get(t, schema.get("minimum", 0))
 
+# %% ../../nbs/lib/models/06_llm.ipynb #a17a4340
 def fill(
-    chat:list, # messages: not looked at
-    schema:dict|None=None, # JSON schema to obey
-    tools:list[dict]|None=None, # OpenAI-style schemas
-    **_ # seed: not looked at
-) -> str|Reply: # text, or a call
-    "The smallest text that obeys the schema, or the smallest call of the first tool; without either, nothing"
-    if schema: return json.dumps(minimal_instance(schema))
-    if not tools: return ''
-    f = tools[0]['function']
-    return Reply(calls=[ToolCall(f['name'], minimal_instance(f.get('parameters', {})))], finish='tool_calls')
+    chat: list,  # messages: not looked at
+    schema: dict | None = None,  # JSON schema to obey
+    tools: list[dict] | None = None,  # OpenAI-style schemas
+    **_,  # seed: not looked at
+) -> str | Reply:  # text, or a call
+    """The smallest text that obeys the schema, or the smallest call of the first tool; without
+    either, nothing
+    """
+    if schema:
+        return json.dumps(minimal_instance(schema))
+    if not tools:
+        return ""
+    f = tools[0]["function"]
+    return Reply(
+        calls=[ToolCall(f["name"], minimal_instance(f.get("parameters", {})))], finish="tool_calls"
+    )
+
 
 SCRIPTED_LLMS = dict(echo=echo, fill=fill)
 
 # %% ../../nbs/lib/models/06_llm.ipynb #810a2177
 class CallError(Exception):
     "A request that a server did not answer; its text holds no key"
-    def __init__(self,
-        why:str, # one line
-        status:int|None=None, # HTTP status; None: no answer at all, or one that makes no sense
-        retry_after:float|None=None # seconds that the server asked to wait
+
+    def __init__(
+        self,
+        why: str,  # one line
+        status: int
+        | None = None,  # HTTP status; None: no answer at all, or one that makes no sense
+        retry_after: float | None = None,  # seconds that the server asked to wait
     ):
         super().__init__(why)
         self.status, self.retry_after = status, retry_after
@@ -94,119 +131,187 @@ class CallError(Exception):
     @property
     def fatal(self):
         "Whether asking again cannot help"
-        return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 409, 425, 429)
+        return (
+            self.status is not None
+            and 400 <= self.status < 500
+            and self.status not in (408, 409, 425, 429)
+        )
+
 
 def _retry_after(headers):
     "Seconds from a Retry-After header: a number or a date"
     try:
-        if ms := headers.get('retry-after-ms'): return float(ms)/1000
-        v = headers.get('retry-after') or ''
-        if v.replace('.', '', 1).isdigit(): return float(v)
-        return max(0., parsedate_to_datetime(v).timestamp()-time.time())
-    except (ValueError, TypeError): return None
+        if ms := headers.get("retry-after-ms"):
+            return float(ms) / 1000
+        v = headers.get("retry-after") or ""
+        if v.replace(".", "", 1).isdigit():
+            return float(v)
+        return max(0.0, parsedate_to_datetime(v).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
 
+# %% ../../nbs/lib/models/06_llm.ipynb #cc3d5506
 def _call_error(e, scrub):
     "What a client library raised, as a CallError without secrets"
-    cause = e.__cause__ if type(e).__name__ == 'APIConnectionError' else None
-    text = scrub(' '.join(f'{type(e).__name__}: {e} {cause or ""}'.split()))
-    headers = getattr(getattr(e, 'response', None), 'headers', {})
-    return CallError(text[:400], getattr(e, 'status_code', None), _retry_after(headers))
+    cause = e.__cause__ if type(e).__name__ == "APIConnectionError" else None
+    text = scrub(" ".join(f"{type(e).__name__}: {e} {cause or ''}".split()))
+    headers = getattr(getattr(e, "response", None), "headers", {})
+    return CallError(text[:400], getattr(e, "status_code", None), _retry_after(headers))
 
 # %% ../../nbs/lib/models/06_llm.ipynb #80bfc8ef
 def request_body(
-    model:str, # as the server calls it
-    chat:list, # messages
-    temp:float=0., # temperature
-    maxtok:int=1024, # new tokens at most
-    seed:int=0, # of this sample
-    schema:dict|None=None, # JSON schema that the text must obey
-    tools:list[dict]|None=None, # OpenAI-style schemas
-    style:str='openai', # `hermes` or `llama3`: write tool calls as text, for a server that does not know them
-    extra:dict|None=None # further fields; None as a value takes one out
-) -> dict: # JSON values
+    model: str,  # as the server calls it
+    chat: list,  # messages
+    temp: float = 0.0,  # temperature
+    maxtok: int = 1024,  # new tokens at most
+    seed: int = 0,  # of this sample
+    schema: dict | None = None,  # JSON schema that the text must obey
+    tools: list[dict] | None = None,  # OpenAI-style schemas
+    # `hermes` or `llama3`: write tool calls as text, for a server that does not know them
+    style: str = "openai",
+    extra: dict | None = None,  # further fields; None as a value takes one out
+) -> dict:  # JSON values
     "A request as `POST /chat/completions` takes it"
-    own = tools if style == 'openai' else None
-    form = dict(type='json_schema', json_schema=dict(name='reply', schema=schema, strict=True)) if schema else None
-    d = dict(model=model, messages=render_chat(chat, tools, style), temperature=temp, max_tokens=maxtok, seed=seed,
-             response_format=form, tools=own)
-    return {k: v for k,v in {**d, **(extra or {})}.items() if v is not None}
+    own = tools if style == "openai" else None
+    form = (
+        dict(type="json_schema", json_schema=dict(name="reply", schema=schema, strict=True))
+        if schema
+        else None
+    )
+    d = dict(
+        model=model,
+        messages=render_chat(chat, tools, style),
+        temperature=temp,
+        max_tokens=maxtok,
+        seed=seed,
+        response_format=form,
+        tools=own,
+    )
+    return {k: v for k, v in {**d, **(extra or {})}.items() if v is not None}
 
+# %% ../../nbs/lib/models/06_llm.ipynb #b1eedaff
 def read_completion(
-    d:dict, # body of the response
-    style:str='openai' # `hermes` or `llama3`: read tool calls in the text
-) -> Reply: # text, calls, finish, tokens
+    d: dict,  # body of the response
+    style: str = "openai",  # `hermes` or `llama3`: read tool calls in the text
+) -> Reply:  # text, calls, finish, tokens
     "A reply from a chat completion. Raises ValueError when it is none"
-    if not isinstance(d, dict) or not d.get('choices'):
-        raise ValueError(f'not a chat completion: {str(d.get("error") or d if isinstance(d, dict) else d)[:200]!r}')
-    c, u = d['choices'][0], d.get('usage') or {}
-    m = from_openai([dict(c['message'], role='assistant')])[0]
+    if not isinstance(d, dict) or not d.get("choices"):
+        raise ValueError(
+            "not a chat completion: "
+            f"{str(d.get('error') or d if isinstance(d, dict) else d)[:200]!r}"
+        )
+    c, u = d["choices"][0], d.get("usage") or {}
+    m = from_openai([dict(c["message"], role="assistant")])[0]
     out = parse_reply(m.content, style) if not m.calls else Reply(m.content, m.calls)
-    out.text = out.text or c['message'].get('refusal') or ''
-    out.finish = 'tool_calls' if out.calls and c['finish_reason'] == 'stop' else c['finish_reason'] or ''
-    cached = (u.get('prompt_tokens_details') or {}).get('cached_tokens') or 0
-    out.usage = Usage(u.get('prompt_tokens') or 0, u.get('completion_tokens') or 0, cached)
+    out.text = out.text or c["message"].get("refusal") or ""
+    out.finish = (
+        "tool_calls" if out.calls and c["finish_reason"] == "stop" else c["finish_reason"] or ""
+    )
+    cached = (u.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    out.usage = Usage(u.get("prompt_tokens") or 0, u.get("completion_tokens") or 0, cached)
     return out
 
 # %% ../../nbs/lib/models/06_llm.ipynb #9a7cc21e
 _bg = {}
 
+
 def _wait(coro):
-    "Run a coroutine on a background thread's event loop: works inside a notebook too, which runs a loop of its own"
-    if _bg.get('pid') != os.getpid():
+    """Run a coroutine on a background thread's event loop: works inside a notebook too, which runs
+    a loop of its own
+    """
+    if _bg.get("pid") != os.getpid():
         _bg.update(pid=os.getpid(), loop=asyncio.new_event_loop())
-        threading.Thread(target=_bg['loop'].run_forever, daemon=True, name='synthlab-http').start()
-    f = asyncio.run_coroutine_threadsafe(coro, _bg['loop'])
-    try: return f.result()
-    except BaseException: f.cancel(); raise
+        threading.Thread(target=_bg["loop"].run_forever, daemon=True, name="synthlab-http").start()
+    f = asyncio.run_coroutine_threadsafe(coro, _bg["loop"])
+    try:
+        return f.result()
+    except BaseException:
+        f.cancel()
+        raise
+
 
 def _key_for(url, key_env):
-    "A key goes only to the server it was meant for: named by `key_env`, the one in the settings, or OpenAI's own"
-    if key_env: return os.environ.get(key_env) or _no_key(key_env)
-    try: s = settings()
-    except FileNotFoundError: s = None
-    if s and s.api_key and s.api_base.rstrip('/') == url: return s.api_key
-    return os.environ.get('OPENAI_API_KEY', '') if urllib.parse.urlsplit(url).hostname == 'api.openai.com' else ''
+    """A key goes only to the server it was meant for: named by `key_env`, the one in the settings,
+    or OpenAI's own
+    """
+    if key_env:
+        return os.environ.get(key_env) or _no_key(key_env)
+    try:
+        s = settings()
+    except FileNotFoundError:
+        s = None
+    if s and s.api_key and s.api_base.rstrip("/") == url:
+        return s.api_key
+    return (
+        os.environ.get("OPENAI_API_KEY", "")
+        if urllib.parse.urlsplit(url).hostname == "api.openai.com"
+        else ""
+    )
 
-def _no_key(env): raise ValueError(f'environment variable {env} is not set: it was named as the one that holds the key')
+# %% ../../nbs/lib/models/06_llm.ipynb #843fdda7
+def _no_key(env):
+    raise ValueError(
+        f"environment variable {env} is not set: it was named as the one that holds the key"
+    )
 
 # %% ../../nbs/lib/models/06_llm.ipynb #26c7ba90
 class HTTP(Backend):
-    "A model behind OpenAI-compatible servers: the one with the fewest in flight is asked, and the others where it fails"
-    def __init__(self,
-        urls:str|list[str], # such as `http://host:8000/v1`, one or several
-        model:str, # as the servers call it
-        key:str='', # API key; '': the one named by `key_env`, or the setting `api_key` for the server `api_base`
-        key_env:str='', # environment variable that holds the key
-        slots:int=64, # requests in flight at once
-        timeout:float=600., # seconds for one request
-        retries:int=2, # of a batch's failed requests, as the client library does them; `ask` itself does none
-        style:str='openai', # `hermes` or `llama3`: write and read tool calls here, for a server that does not
-        **extra # further fields of each request; None takes one out: `max_tokens=None, max_completion_tokens=512`
+    """A model behind OpenAI-compatible servers: the one with the fewest in flight is asked, and the
+    others where it fails
+    """
+
+    def __init__(
+        self,
+        urls: str | list[str],  # such as `http://host:8000/v1`, one or several
+        model: str,  # as the servers call it
+        # API key; '': the one named by `key_env`, or the setting `api_key` for the server
+        # `api_base`
+        key: str = "",
+        key_env: str = "",  # environment variable that holds the key
+        slots: int = 64,  # requests in flight at once
+        timeout: float = 600.0,  # seconds for one request
+        # of a batch's failed requests, as the client library does them; `ask` itself does none
+        retries: int = 2,
+        # `hermes` or `llama3`: write and read tool calls here, for a server that does not
+        style: str = "openai",
+        # further fields of each request; None takes one out: `max_tokens=None,
+        # max_completion_tokens=512`
+        **extra,
     ):
-        self.urls = [u.strip().rstrip('/') for u in ([urls] if isinstance(urls, str) else urls)]
+        self.urls = [u.strip().rstrip("/") for u in ([urls] if isinstance(urls, str) else urls)]
         self.name = self.model = model
         keys = {u: key or _key_for(u, key_env) for u in self.urls}
         hidden = [*keys.values(), *(urllib.parse.urlsplit(u).password for u in self.urls)]
-        self._key, self._scrub = keys.get, SecretScrubber(dict(key=[k for k in hidden if k]), env=False)
+        self._key, self._scrub = (
+            keys.get,
+            SecretScrubber(dict(key=[k for k in hidden if k]), env=False),
+        )
         self.slots = self.chunk = slots
         self.timeout, self.retries, self.style, self.extra = timeout, retries, style, extra
         self._busy, self._clients, self._rest = Counter(), {}, {}
 
     def ready(self):
         "Load the client library: slow the first time, so better not inside a call's timeout"
-        import_module('openai.resources.chat')
+        import_module("openai.resources.chat")
 
     def _client(self, url):
         "The client for a server on the running event loop; its connections carry one request each"
-        import httpx, openai
+        import httpx
+        import openai
+
         loop = asyncio.get_running_loop()
-        self._clients = {k: c for k,c in self._clients.items() if not k[0].is_closed()}
+        self._clients = {k: c for k, c in self._clients.items() if not k[0].is_closed()}
         if (loop, url) not in self._clients:
-            local = urllib.parse.urlsplit(url).hostname in ('localhost', '127.0.0.1', '::1')
+            local = urllib.parse.urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
             once = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             web = openai.DefaultAsyncHttpxClient(limits=once, trust_env=not local)
-            self._clients[loop, url] = openai.AsyncOpenAI(base_url=url, api_key=self._key(url) or 'none', max_retries=0,
-                                                          timeout=self.timeout, http_client=web)
+            self._clients[loop, url] = openai.AsyncOpenAI(
+                base_url=url,
+                api_key=self._key(url) or "none",
+                max_retries=0,
+                timeout=self.timeout,
+                http_client=web,
+            )
         return self._clients[loop, url]
 
     def _order(self):
@@ -216,72 +321,114 @@ class HTTP(Backend):
 
     def _failed(self, url):
         "Leave a server alone, longer with every failure in a row"
-        k = self._rest.get(url, (0, 0))[1]+1
-        self._rest[url] = time.monotonic()+min(60., .25*2**k), k
+        k = self._rest.get(url, (0, 0))[1] + 1
+        self._rest[url] = time.monotonic() + min(60.0, 0.25 * 2**k), k
 
     async def _one(self, url, request, retries):
         client = self._client(url).with_options(max_retries=retries)
         start, d = time.perf_counter(), dict(request)
         self._busy[url] += 1
         try:
-            r = await client.chat.completions.create(model=d.pop('model'), messages=d.pop('messages'), extra_body=d)
-            out = read_completion(r.model_dump() if hasattr(r, 'model_dump') else r, self.style)
-        except Exception as e: raise _call_error(e, self._scrub) from None
-        finally: self._busy[url] -= 1
-        self._rest.pop(url, None); out.usage.seconds = time.perf_counter()-start
+            r = await client.chat.completions.create(
+                model=d.pop("model"), messages=d.pop("messages"), extra_body=d
+            )
+            out = read_completion(r.model_dump() if hasattr(r, "model_dump") else r, self.style)
+        except Exception as e:
+            raise _call_error(e, self._scrub) from None
+        finally:
+            self._busy[url] -= 1
+        self._rest.pop(url, None)
+        out.usage.seconds = time.perf_counter() - start
         return out
 
-    async def ask(self,
-        chat:list, # messages
-        temp:float=0., # temperature
-        maxtok:int=1024, # new tokens at most
-        seed:int=0, # of this sample
-        schema:dict|None=None, # JSON schema that the text must obey
-        tools:list[dict]|None=None, # OpenAI-style schemas
-        retries:int=0 # by the client library; a queue that retries by itself asks for none
-    ) -> Reply: # an answer
-        "One request; what one server fails at, the others are asked. Raises CallError, which tells whether to ask again"
-        try: request = request_body(self.model, chat, temp, maxtok, seed, schema, tools, self.style, self.extra)
-        except Exception as e: raise _call_error(e, self._scrub) from None
+    async def ask(
+        self,
+        chat: list,  # messages
+        temp: float = 0.0,  # temperature
+        maxtok: int = 1024,  # new tokens at most
+        seed: int = 0,  # of this sample
+        schema: dict | None = None,  # JSON schema that the text must obey
+        tools: list[dict] | None = None,  # OpenAI-style schemas
+        retries: int = 0,  # by the client library; a queue that retries by itself asks for none
+    ) -> Reply:  # an answer
+        """One request; what one server fails at, the others are asked.
+
+        Raises CallError, which tells whether to ask again
+        """
+        try:
+            request = request_body(
+                self.model, chat, temp, maxtok, seed, schema, tools, self.style, self.extra
+            )
+        except Exception as e:
+            raise _call_error(e, self._scrub) from None
         for url in (order := self._order()):
-            try: return await self._one(url, request, retries*(url == order[-1]))
+            try:
+                return await self._one(url, request, retries * (url == order[-1]))
             except CallError as e:
-                if e.fatal or e.status == 429 or len(order) == 1: raise
-                self._failed(url); last = e
+                if e.fatal or e.status == 429 or len(order) == 1:
+                    raise
+                self._failed(url)
+                last = e
         raise last
 
     async def _all(self, rows, *o):
         gate = asyncio.Semaphore(self.slots)
+
         async def one(r):
             async with gate:
-                try: return await self.ask(r.chat, *o[:2], r.seed, o[2], r.tools, retries=self.retries)
-                except CallError as e: return Reply(error=str(e))
+                try:
+                    return await self.ask(
+                        r.chat, *o[:2], r.seed, o[2], r.tools, retries=self.retries
+                    )
+                except CallError as e:
+                    return Reply(error=str(e))
+
         return await asyncio.gather(*map(one, rows))
 
-    def _run(self, rows, temp, maxtok, schema): return _wait(self._all(rows, temp, maxtok, schema))
+    def _run(self, rows, temp, maxtok, schema):
+        return _wait(self._all(rows, temp, maxtok, schema))
 
     def __repr__(self):
-        return f'HTTP({self.model!r}, {", ".join(urllib.parse.urlsplit(u).netloc.split("@")[-1] for u in self.urls)})'
+        return (
+            f"HTTP({self.model!r}, "
+            f"{', '.join(urllib.parse.urlsplit(u).netloc.split('@')[-1] for u in self.urls)})"
+        )
 
 # %% ../../nbs/lib/models/06_llm.ipynb #2f7ea28d
-_forms = ('hf:smollm2, hf:FOLDER+ADAPTER, vllm:owner/name, http://host:8000/v1#model (several URLs with commas), '
-          'scripted:echo')
+_forms = (
+    "hf:smollm2, hf:FOLDER+ADAPTER, vllm:owner/name, http://host:8000/v1#model (several URLs "
+    "with commas), "
+    "scripted:echo"
+)
+
 
 def _local(cls, rest, o):
-    model, plus, adapter = (rest, '', '') if os.path.isdir(os.path.expanduser(rest)) else rest.partition('+')
-    return cls(model, **({'adapter': adapter} if plus else {}), **o)
+    model, plus, adapter = (
+        (rest, "", "") if os.path.isdir(os.path.expanduser(rest)) else rest.partition("+")
+    )
+    return cls(model, **({"adapter": adapter} if plus else {}), **o)
+
 
 def make_llm(
-    spec:str, # `hf:`, `vllm:`, `http(s)://…#model` or `scripted:`
-    **o # options of the backend: see `HF`, `VLLM` and `HTTP`
-) -> LLM: # ready to be called
-    "A model from one string. Raises ValueError with the known forms when the string is none of them"
-    kind, _, rest = spec.partition(':')
-    if kind in ('http', 'https'):
-        urls, _, model = spec.partition('#')
-        if not model: raise ValueError(f'{SecretScrubber()(spec)}: name the model after a #, as in http://host:8000/v1#model')
-        return HTTP(urls.split(','), model, **o)
-    if kind == 'scripted' and rest in SCRIPTED_LLMS: return ScriptedLLM(SCRIPTED_LLMS[rest], spec, **o)
-    if kind in ('hf', 'vllm') and rest: return _local(dict(hf=HF, vllm=VLLM)[kind], rest, o)
-    names = f'; scripted models: {", ".join(SCRIPTED_LLMS)}' if kind == 'scripted' else ''
-    raise ValueError(f'{spec!r} names no model: it takes the form of {_forms}{names}')
+    spec: str,  # `hf:`, `vllm:`, `http(s)://…#model` or `scripted:`
+    **o,  # options of the backend: see `HF`, `VLLM` and `HTTP`
+) -> LLM:  # ready to be called
+    """A model from one string.
+
+    Raises ValueError with the known forms when the string is none of them
+    """
+    kind, _, rest = spec.partition(":")
+    if kind in ("http", "https"):
+        urls, _, model = spec.partition("#")
+        if not model:
+            raise ValueError(
+                f"{SecretScrubber()(spec)}: name the model after a #, as in "
+                "http://host:8000/v1#model"
+            )
+        return HTTP(urls.split(","), model, **o)
+    if kind == "scripted" and rest in SCRIPTED_LLMS:
+        return ScriptedLLM(SCRIPTED_LLMS[rest], spec, **o)
+    if kind in ("hf", "vllm") and rest:
+        return _local(dict(hf=HF, vllm=VLLM)[kind], rest, o)
+    names = f"; scripted models: {', '.join(SCRIPTED_LLMS)}" if kind == "scripted" else ""
+    raise ValueError(f"{spec!r} names no model: it takes the form of {_forms}{names}")

@@ -19,105 +19,164 @@ from weakref import WeakSet
 
 from ..core.types import Usage
 from .chat import Backend, Reply, parse_reply
-from .hub import Prompter, adapter_dir, limit_openmp_spin, lora_rank, model_dir, model_name, quiet_transformers, short_hub_errors, vllm_env
+from synthlab.models.hub import (
+    Prompter,
+    adapter_dir,
+    limit_openmp_spin,
+    lora_rank,
+    model_dir,
+    model_name,
+    quiet_transformers,
+    short_hub_errors,
+    vllm_env,
+)
 
 # %% ../../nbs/lib/models/04_local.ipynb #1d57830d
 class LocalBackend(Backend):
     "Token ids in, token ids out: what remains is `_generate`"
+
     def _load(self, model, adapter, style, template):
         "The tokenizer's side of a model; gives where its weights are"
         from transformers import AutoConfig, AutoTokenizer
+
         self.dir, self.adapter = model_dir(model), adapter and adapter_dir(adapter)
         self.base = model_name(model)
         with short_hub_errors(self.dir), quiet_transformers():
-            self.tok, self.config = AutoTokenizer.from_pretrained(self.dir), AutoConfig.from_pretrained(self.dir)
-        self.prompter, self.ctx = Prompter(self.tok, style, template), self.config.max_position_embeddings
+            self.tok, self.config = (
+                AutoTokenizer.from_pretrained(self.dir),
+                AutoConfig.from_pretrained(self.dir),
+            )
+        self.prompter, self.ctx = (
+            Prompter(self.tok, style, template),
+            self.config.max_position_embeddings,
+        )
         self.stops, self._compiler = _stops(self.dir, self.tok), None
 
     @property
-    def name(self): return f'{self.base}+{Path(self.adapter).name}' if self.adapter else self.base
+    def name(self):
+        return f"{self.base}+{Path(self.adapter).name}" if self.adapter else self.base
 
-    def tuned(self,
-        adapter:str|Path|None # folder of a LoRA adapter; None: the model without one
-    ): # a view of this backend that shares its weights
-        "The same model with another LoRA adapter. Raises FileNotFoundError when the folder holds none"
-        new = copy.copy(self); new.adapter = adapter and adapter_dir(adapter)
+    def tuned(
+        self,
+        adapter: str | Path | None,  # folder of a LoRA adapter; None: the model without one
+    ):  # a view of this backend that shares its weights
+        """The same model with another LoRA adapter.
+
+        Raises FileNotFoundError when the folder holds none
+        """
+        new = copy.copy(self)
+        new.adapter = adapter and adapter_dir(adapter)
         return new
 
-    def _generate(self, prompts, seeds, rooms, temp, schema): raise NotImplementedError
+    def _generate(self, prompts, seeds, rooms, temp, schema):
+        raise NotImplementedError
 
     def _grammar(self, schema):
-        "A JSON schema compiled for the model's vocabulary: compact JSON, since a model may fill any space it is left"
+        """A JSON schema compiled for the model's vocabulary: compact JSON, since a model may fill
+        any space it is left
+        """
         import xgrammar as xgr
+
         if not self._compiler:
             n = self.config.vocab_size
-            info = xgr.TokenizerInfo.from_huggingface(self.tok, vocab_size=n, stop_token_ids=self.stops)
+            info = xgr.TokenizerInfo.from_huggingface(
+                self.tok, vocab_size=n, stop_token_ids=self.stops
+            )
             self._compiler = xgr.GrammarCompiler(info)
-        try: return self._compiler.compile_json_schema(json.dumps(schema), any_whitespace=False, separators=(',', ':'))
-        except RuntimeError as e: raise ValueError(f'schema: {str(e).splitlines()[0].split("] ", 1)[-1]}') from None
+        try:
+            return self._compiler.compile_json_schema(
+                json.dumps(schema), any_whitespace=False, separators=(",", ":")
+            )
+        except RuntimeError as e:
+            raise ValueError(f"schema: {str(e).splitlines()[0].split('] ', 1)[-1]}") from None
 
     def _prompt(self, r):
         ids = self.prompter.ids(r.chat, r.tools)
-        if len(ids) < self.ctx: return ids
-        raise ValueError(f'a prompt of {len(ids):,} tokens leaves no room in a context of {self.ctx:,}')
+        if len(ids) < self.ctx:
+            return ids
+        raise ValueError(
+            f"a prompt of {len(ids):,} tokens leaves no room in a context of {self.ctx:,}"
+        )
 
     def _reply(self, prompt, new, finish, seconds):
         r = parse_reply(self.tok.decode(new, skip_special_tokens=True), self.prompter.style)
-        r.finish = 'tool_calls' if r.calls and finish == 'stop' else finish
+        r.finish = "tool_calls" if r.calls and finish == "stop" else finish
         r.usage = Usage(len(prompt), len(new), seconds=seconds)
         return r
 
     def _run(self, rows, temp, maxtok, schema):
-        out, live, seen, start = [None]*len(rows), {}, {}, time.perf_counter()
-        for i,r in enumerate(rows):
+        out, live, seen, start = [None] * len(rows), {}, {}, time.perf_counter()
+        for i, r in enumerate(rows):
             k = id(r.chat), id(r.tools)
-            try: live[i] = seen[k] = seen.get(k) or self._prompt(r)
-            except Exception as e: out[i] = Reply(error=f'{type(e).__name__}: {e}')
+            try:
+                live[i] = seen[k] = seen.get(k) or self._prompt(r)
+            except Exception as e:
+                out[i] = Reply(error=f"{type(e).__name__}: {e}")
         schema = schema and (schema, self._grammar(schema))
-        rooms, seeds = [min(maxtok, self.ctx-len(p)) for p in live.values()], [rows[i].seed for i in live]
+        rooms, seeds = (
+            [min(maxtok, self.ctx - len(p)) for p in live.values()],
+            [rows[i].seed for i in live],
+        )
         said = self._generate(list(live.values()), seeds, rooms, temp, schema) if live else []
-        share = (time.perf_counter()-start)/len(rows)
-        for i,s in zip(live, said): out[i] = s if isinstance(s, Reply) else self._reply(live[i], *s, share)
+        share = (time.perf_counter() - start) / len(rows)
+        for i, s in zip(live, said):
+            out[i] = s if isinstance(s, Reply) else self._reply(live[i], *s, share)
         return out
 
 # %% ../../nbs/lib/models/04_local.ipynb #443b7cee
 def _stops(where, tok):
-    "Every token that ends a reply: the tokenizer's and those of the model's own generation settings"
+    """Every token that ends a reply: the tokenizer's and those of the model's own generation
+    settings
+    """
     from transformers import GenerationConfig
-    try: eos = GenerationConfig.from_pretrained(where).eos_token_id
-    except OSError: eos = None
-    return sorted({tok.eos_token_id, *(eos if isinstance(eos, list) else [eos])}-{None})
+
+    try:
+        eos = GenerationConfig.from_pretrained(where).eos_token_id
+    except OSError:
+        eos = None
+    return sorted({tok.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None})
 
 # %% ../../nbs/lib/models/04_local.ipynb #1fad55fc
 def gumbel_max_processor(seeds, temp, device):
-    "A logits processor after which the largest score is a sample, drawn for each row from its own seed"
+    """A logits processor after which the largest score is a sample, drawn for each row from its own
+    seed
+    """
     import torch
+
     gens = [torch.Generator(device).manual_seed(s % 2**63) for s in seeds]
+
     def process(ids, scores):
         noise = torch.empty_like(scores, dtype=torch.float32)
-        for row,g in zip(noise, gens): row.exponential_(generator=g)
-        return scores.float()/temp - noise.clamp_min(1e-30).log()
+        for row, g in zip(noise, gens):
+            row.exponential_(generator=g)
+        return scores.float() / temp - noise.clamp_min(1e-30).log()
+
     return process
 
 # %% ../../nbs/lib/models/04_local.ipynb #03fae3f7
 class HF(LocalBackend):
     "A transformers model in this process"
-    def __init__(self,
-        model:str='smollm2', # `smollm2`, a folder, or a hub id
-        adapter:str|Path|None=None, # folder of a LoRA adapter
-        dtype:str='', # such as `float32` or `bfloat16`; '': bfloat16 on a GPU, float32 elsewhere
-        device:str='', # such as `cuda:1`; '': a GPU when there is one
-        batch:int=32, # rows generated together; a batch that does not fit is halved
-        style:str='', # write tools as text in this style; '': as the chat template has it
-        template:dict|None=None # further arguments of the chat template
+
+    def __init__(
+        self,
+        model: str = "smollm2",  # `smollm2`, a folder, or a hub id
+        adapter: str | Path | None = None,  # folder of a LoRA adapter
+        # such as `float32` or `bfloat16`; '': bfloat16 on a GPU, float32 elsewhere
+        dtype: str = "",
+        device: str = "",  # such as `cuda:1`; '': a GPU when there is one
+        batch: int = 32,  # rows generated together; a batch that does not fit is halved
+        style: str = "",  # write tools as text in this style; '': as the chat template has it
+        template: dict | None = None,  # further arguments of the chat template
     ):
         limit_openmp_spin()
         import torch
         from transformers import AutoModelForCausalLM, GenerationConfig
+
         self._load(model, adapter, style, template)
-        self.chunk, self.device = batch, device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        dtype = getattr(torch, dtype or ('float32' if self.device == 'cpu' else 'bfloat16'))
-        with short_hub_errors(self.dir), quiet_transformers(): net = AutoModelForCausalLM.from_pretrained(self.dir, dtype=dtype)
+        self.chunk, self.device = batch, device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = getattr(torch, dtype or ("float32" if self.device == "cpu" else "bfloat16"))
+        with short_hub_errors(self.dir), quiet_transformers():
+            net = AutoModelForCausalLM.from_pretrained(self.dir, dtype=dtype)
         self.pad = self.tok.pad_token_id if self.tok.pad_token_id is not None else self.stops[0]
         net.generation_config = GenerationConfig(eos_token_id=self.stops, pad_token_id=self.pad)
         self._shared = dict(net=net.to(self.device).eval(), names={})
@@ -126,94 +185,151 @@ class HF(LocalBackend):
     def _net(self):
         "The model with this view's adapter switched on"
         s = self._shared
-        if self.adapter and self.adapter not in s['names']: self._attach(s)
-        if not s['names']: yield s['net']; return
-        if self.adapter: s['net'].set_adapter(s['names'][self.adapter]); yield s['net']; return
-        with s['net'].disable_adapter(): yield s['net']
+        if self.adapter and self.adapter not in s["names"]:
+            self._attach(s)
+        if not s["names"]:
+            yield s["net"]
+            return
+        if self.adapter:
+            s["net"].set_adapter(s["names"][self.adapter])
+            yield s["net"]
+            return
+        with s["net"].disable_adapter():
+            yield s["net"]
 
     def _attach(self, s):
         from peft import PeftModel
-        name = f'a{len(s["names"])}'
-        if s['names']: s['net'].load_adapter(self.adapter, name)
-        else: s['net'] = PeftModel.from_pretrained(s['net'], self.adapter, adapter_name=name)
-        s['net'].eval(); s['names'][self.adapter] = name
+
+        name = f"a{len(s['names'])}"
+        if s["names"]:
+            s["net"].load_adapter(self.adapter, name)
+        else:
+            s["net"] = PeftModel.from_pretrained(s["net"], self.adapter, adapter_name=name)
+        s["net"].eval()
+        s["names"][self.adapter] = name
 
     def _generate(self, prompts, seeds, rooms, temp, schema):
-        out = [None]*len(prompts)
+        out = [None] * len(prompts)
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         with self._net() as net:
-            todo = [order[i:i+self.chunk] for i in range(0, len(order), self.chunk)][::-1]
+            todo = [order[i : i + self.chunk] for i in range(0, len(order), self.chunk)][::-1]
             while todo:
                 b = todo.pop()
                 own = [[x[i] for i in b] for x in (prompts, seeds, rooms)]
-                try: said = self._batch(net, *own, temp, schema)
+                try:
+                    said = self._batch(net, *own, temp, schema)
                 except Exception as e:
-                    if len(b) > 1: todo += [b[len(b)//2:], b[:len(b)//2]]; continue
-                    said = [Reply(error=f'{type(e).__name__}: {e}')]
-                for i,s in zip(b, said): out[i] = s
+                    if len(b) > 1:
+                        todo += [b[len(b) // 2 :], b[: len(b) // 2]]
+                        continue
+                    said = [Reply(error=f"{type(e).__name__}: {e}")]
+                for i, s in zip(b, said):
+                    out[i] = s
         return out
 
     def _batch(self, net, prompts, seeds, rooms, temp, schema):
         import torch
+
         width = max(map(len, prompts))
-        def left(fill, f): return torch.tensor([[fill]*(width-len(p))+f(p) for p in prompts], device=self.device)
+
+        def left(fill, f):
+            return torch.tensor(
+                [[fill] * (width - len(p)) + f(p) for p in prompts], device=self.device
+            )
+
         procs = []
-        if schema: from xgrammar.contrib.hf import LogitsProcessor; procs.append(LogitsProcessor(schema[1]))
-        if temp: procs.append(gumbel_max_processor(seeds, temp, self.device))
+        if schema:
+            from xgrammar.contrib.hf import LogitsProcessor
+
+            procs.append(LogitsProcessor(schema[1]))
+        if temp:
+            procs.append(gumbel_max_processor(seeds, temp, self.device))
         with torch.inference_mode():
-            ids = net.generate(input_ids=left(self.pad, list), attention_mask=left(0, lambda p: [1]*len(p)),
-                               max_new_tokens=max(rooms), do_sample=False, logits_processor=procs)
-        return [self._cut(row[width:].tolist(), room) for row,room in zip(ids, rooms)]
+            ids = net.generate(
+                input_ids=left(self.pad, list),
+                attention_mask=left(0, lambda p: [1] * len(p)),
+                max_new_tokens=max(rooms),
+                do_sample=False,
+                logits_processor=procs,
+            )
+        return [self._cut(row[width:].tolist(), room) for row, room in zip(ids, rooms)]
 
     def _cut(self, new, room):
         "The reply's tokens and why they end"
-        end = next((i for i,t in enumerate(new) if t in self.stops), len(new))
-        return (new[:end], 'stop') if end < min(len(new), room) else (new[:room], 'length')
+        end = next((i for i, t in enumerate(new) if t in self.stops), len(new))
+        return (new[:end], "stop") if end < min(len(new), room) else (new[:room], "length")
 
 # %% ../../nbs/lib/models/04_local.ipynb #5ce61735
-_json = dict(backend='xgrammar', disable_any_whitespace=True)
-_plain = dict(generation_config='vllm', seed=0, structured_outputs_config=_json)
+_json = dict(backend="xgrammar", disable_any_whitespace=True)
+_plain = dict(generation_config="vllm", seed=0, structured_outputs_config=_json)
+
 
 @contextmanager
 def _random_state():
     "vLLM seeds the whole process as it starts; here the process keeps its own random numbers"
-    import numpy, random, torch
+    import random
+
+    import numpy
+    import torch
+
     state = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
-    try: yield
-    finally: random.setstate(state[0]); numpy.random.set_state(state[1]); torch.set_rng_state(state[2])
+    try:
+        yield
+    finally:
+        random.setstate(state[0])
+        numpy.random.set_state(state[1])
+        torch.set_rng_state(state[2])
+
 
 @contextmanager
 def _no_engine_noise():
     "Keep vLLM's start from warning of what cannot be helped; what it raises says what is wrong"
-    if os.environ['VLLM_LOGGING_LEVEL'] != 'ERROR': yield; return
+    if os.environ["VLLM_LOGGING_LEVEL"] != "ERROR":
+        yield
+        return
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(action='ignore'), redirect_stderr(io.StringIO()): yield
-    finally: logging.disable(level)
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)
+
 
 _engines, _ended = WeakSet(), []
 
+# %% ../../nbs/lib/models/04_local.ipynb #6d39eb43
 class VLLM(LocalBackend):
     "vLLM's offline engine in this process"
+
     chunk = 256
-    def __init__(self,
-        model:str='smollm2', # `smollm2`, a folder, or a hub id
-        adapter:str|Path|None=None, # folder of a LoRA adapter
-        lora:int=0, # allow adapters up to this rank, for `tuned`; 0: the rank of `adapter`, or none
-        style:str='', # write tools as text in this style; '': as the chat template has it
-        template:dict|None=None, # further arguments of the chat template
-        **engine # for `vllm.LLM`, such as `dtype`, `max_model_len`, `tensor_parallel_size`, `gpu_memory_utilization`
+
+    def __init__(
+        self,
+        model: str = "smollm2",  # `smollm2`, a folder, or a hub id
+        adapter: str | Path | None = None,  # folder of a LoRA adapter
+        # allow adapters up to this rank, for `tuned`; 0: the rank of `adapter`, or none
+        lora: int = 0,
+        style: str = "",  # write tools as text in this style; '': as the chat template has it
+        template: dict | None = None,  # further arguments of the chat template
+        # for `vllm.LLM`, such as `dtype`, `max_model_len`, `tensor_parallel_size`,
+        # `gpu_memory_utilization`
+        **engine,
     ):
-        os.environ.setdefault('VLLM_ENABLE_V1_MULTIPROCESSING', '0'); vllm_env()
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        vllm_env()
         import torch
+
         self._load(model, adapter, style, template)
         rank = lora or (lora_rank([adapter]) if adapter else 0)
         more = dict(enable_lora=True, max_lora_rank=rank) if rank else {}
-        if not torch.cuda.is_available(): more |= dict(enforce_eager=True, kv_cache_memory_bytes=2**31,
-            enable_chunked_prefill=False) # vLLM rewinds a seed where it cuts a prompt, which no generator of a CPU can
+        if not torch.cuda.is_available():
+            more |= dict(
+                enforce_eager=True, kv_cache_memory_bytes=2**31, enable_chunked_prefill=False
+            )  # vLLM rewinds a seed where it cuts a prompt, which no generator of a CPU can
         with short_hub_errors(self.dir), quiet_transformers(), _no_engine_noise(), _random_state():
             import vllm
+
             self.engine = vllm.LLM(self.dir, **{**_plain, **more, **engine})
         _engines.add(self.engine)
         self.ctx, self._lora_ids = self.engine.llm_engine.model_config.max_model_len, {}
@@ -221,37 +337,64 @@ class VLLM(LocalBackend):
     def _sampling(self, seed, room, temp, schema):
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
-        return SamplingParams(temperature=temp, max_tokens=room, seed=seed if temp else None, stop_token_ids=self.stops,
-            structured_outputs=StructuredOutputsParams(json=schema[0]) if schema else None)
+
+        return SamplingParams(
+            temperature=temp,
+            max_tokens=room,
+            seed=seed if temp else None,
+            stop_token_ids=self.stops,
+            structured_outputs=StructuredOutputsParams(json=schema[0]) if schema else None,
+        )
 
     def _lora(self):
         from vllm.lora.request import LoRARequest
-        k = self._lora_ids.setdefault(self.adapter, len(self._lora_ids)+1)
-        return LoRARequest(f'a{k}', k, self.adapter)
+
+        k = self._lora_ids.setdefault(self.adapter, len(self._lora_ids) + 1)
+        return LoRARequest(f"a{k}", k, self.adapter)
 
     def _generate(self, prompts, seeds, rooms, temp, schema):
-        params = [self._sampling(s, r, temp, schema) for s,r in zip(seeds, rooms)]
-        try: outs = self.engine.generate([dict(prompt_token_ids=p) for p in prompts], params, use_tqdm=False,
-                                         lora_request=self._lora() if self.adapter else None)
-        except Exception as e: outs = [Reply(error=f'{type(e).__name__}: {e}')]*len(prompts)
-        finally: self._abort()
+        params = [self._sampling(s, r, temp, schema) for s, r in zip(seeds, rooms)]
+        try:
+            outs = self.engine.generate(
+                [dict(prompt_token_ids=p) for p in prompts],
+                params,
+                use_tqdm=False,
+                lora_request=self._lora() if self.adapter else None,
+            )
+        except Exception as e:
+            outs = [Reply(error=f"{type(e).__name__}: {e}")] * len(prompts)
+        finally:
+            self._abort()
         return [o if isinstance(o, Reply) else self._said(o.outputs[0]) for o in outs]
 
     def _abort(self):
-        "Take out what an interrupted batch has left in the engine: the next batch would be given its answers"
+        """Take out what an interrupted batch has left in the engine: the next batch would be given
+        its answers
+        """
         e = self.engine.llm_engine
-        if left := list(e.output_processor.request_states): e.abort_request(left, internal=True)
+        if left := list(e.output_processor.request_states):
+            e.abort_request(left, internal=True)
 
     def _said(self, o):
         ids = list(o.token_ids)
-        return (ids[:-1] if ids and ids[-1] in self.stops else ids), o.finish_reason or 'stop'
+        return (ids[:-1] if ids and ids[-1] in self.stops else ids), o.finish_reason or "stop"
 
     def close(self):
-        "End the engine and give its memory back; while others are open, with the last of them: vLLM's share their state"
+        """End the engine and give its memory back; while others are open, with the last of them:
+        vLLM's share their state
+        """
         import gc
+
         from vllm.distributed import cleanup_dist_env_and_memory
+
         _engines.discard(self.engine)
-        _ended.append(self.engine); self.engine = None
-        if _engines: return
-        for e in _ended: e.llm_engine.engine_core.shutdown()
-        _ended.clear(); e = None; gc.collect(); cleanup_dist_env_and_memory()
+        _ended.append(self.engine)
+        self.engine = None
+        if _engines:
+            return
+        for e in _ended:
+            e.llm_engine.engine_core.shutdown()
+        _ended.clear()
+        e = None
+        gc.collect()
+        cleanup_dist_env_and_memory()

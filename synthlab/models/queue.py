@@ -26,264 +26,378 @@ from .journal import Call, Journal
 @dataclass
 class CallFailure:
     "Why a call has no answer: one line, without secrets"
-    why: str # in words
-    status: int|None = None # HTTP status; None when there was no answer at all
-    wait: float = 0. # seconds that the server asked to wait
+
+    why: str  # in words
+    status: int | None = None  # HTTP status; None when there was no answer at all
+    wait: float = 0.0  # seconds that the server asked to wait
 
     @property
     def fatal(self):
         "Whether asking again cannot help"
-        return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 409, 425, 429)
+        return (
+            self.status is not None
+            and 400 <= self.status < 500
+            and self.status not in (408, 409, 425, 429)
+        )
+
     @property
     def keep(self):
-        "The share of calls at once to go on with: half when the server says that it is too much, most when it stumbles"
-        return 1. if self.fatal else .5 if self.status in (429, 503, 529) else .8
+        """The share of calls at once to go on with: half when the server says that it is too much,
+        most when it stumbles
+        """
+        return 1.0 if self.fatal else 0.5 if self.status in (429, 503, 529) else 0.8
+
 
 _bearer = re.compile(r'(?i)bearer\s+[^\s\'"]+|\bsk-[\w-]{12,}')
-_mistakes = NameError, TypeError, AttributeError, LookupError, AssertionError, ImportError, NotImplementedError
+_mistakes = (
+    NameError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    ImportError,
+    NotImplementedError,
+)
 
+# %% ../../nbs/lib/models/08_queue.ipynb #07dbf924
 def call_failure(
-    e:Exception, # what a call raised; `status` and `retry_after` are read where it has them
-    scrub:SecretScrubber|None=None # removes secrets; None: those of the environment
-) -> CallFailure: # fit to be written down
+    e: Exception,  # what a call raised; `status` and `retry_after` are read where it has them
+    scrub: SecretScrubber | None = None,  # removes secrets; None: those of the environment
+) -> CallFailure:  # fit to be written down
     "What an exception means for its call"
-    why = str(e) if hasattr(e, 'retry_after') else f'{type(e).__name__}: {e}'
-    status = getattr(e, 'status', None) or getattr(e, 'status_code', None)
-    if isinstance(e, _mistakes) or 'insufficient_quota' in why: status = 400
-    why = _bearer.sub('[hidden]', (scrub or SecretScrubber())(' '.join(why.split())))[:500]
-    return CallFailure(why, status, getattr(e, 'retry_after', None) or 0.)
+    why = str(e) if hasattr(e, "retry_after") else f"{type(e).__name__}: {e}"
+    status = getattr(e, "status", None) or getattr(e, "status_code", None)
+    if isinstance(e, _mistakes) or "insufficient_quota" in why:
+        status = 400
+    why = _bearer.sub("[hidden]", (scrub or SecretScrubber())(" ".join(why.split())))[:500]
+    return CallFailure(why, status, getattr(e, "retry_after", None) or 0.0)
 
 # %% ../../nbs/lib/models/08_queue.ipynb #f62bf4c1
 class ConcurrencyLimit:
     "How many calls may be under way, learnt from how they end"
-    def __init__(self,
-        most:int=256 # never more than this
+
+    def __init__(
+        self,
+        most: int = 256,  # never more than this
     ):
         self.most, self.limit, self.live, self.slow = most, float(min(most, 16)), 0, True
-        self.cut = self.until = 0.; self.rounds, self.well, self.queues = 0, time.monotonic(), set()
+        self.cut = self.until = 0.0
+        self.rounds, self.well, self.queues = 0, time.monotonic(), set()
 
-    def free(self,
-        now:float # monotonic seconds
-    ) -> bool: # whether one more may start
+    def free(
+        self,
+        now: float,  # monotonic seconds
+    ) -> bool:  # whether one more may start
         "Whether there is room"
         return self.live < int(self.limit) and now >= self.until
 
     def ok(self):
         "A call was answered"
         self.rounds, self.well = 0, time.monotonic()
-        if self.live+1 >= int(self.limit):
-            self.limit = min(self.most, self.limit + (1 if self.slow else max(1, self.most/16)/self.limit))
+        if self.live + 1 >= int(self.limit):
+            self.limit = min(
+                self.most, self.limit + (1 if self.slow else max(1, self.most / 16) / self.limit)
+            )
 
-    def bad(self,
-        began:float, # when that call began, monotonic seconds
-        wait:float=0., # seconds the server asked for
-        keep:float=.5 # share of the limit to go on with
+    def bad(
+        self,
+        began: float,  # when that call began, monotonic seconds
+        wait: float = 0.0,  # seconds the server asked for
+        keep: float = 0.5,  # share of the limit to go on with
     ):
         "A call met a server in trouble"
-        if began < self.cut: return
-        self.limit, self.cut, self.slow, self.rounds = max(1., self.limit*keep), time.monotonic(), False, self.rounds+1
-        if self.rounds >= 3: self.until = max(self.until, self.cut+max(wait, min(30, .5*2**(self.rounds-3))))
+        if began < self.cut:
+            return
+        self.limit, self.cut, self.slow, self.rounds = (
+            max(1.0, self.limit * keep),
+            time.monotonic(),
+            False,
+            self.rounds + 1,
+        )
+        if self.rounds >= 3:
+            self.until = max(
+                self.until, self.cut + max(wait, min(30, 0.5 * 2 ** (self.rounds - 3)))
+            )
 
     def leave(self):
         "A call ended: everyone who waits may look again"
         self.live -= 1
-        for q in self.queues: q.wake.set()
+        for q in self.queues:
+            q.wake.set()
 
 # %% ../../nbs/lib/models/08_queue.ipynb #a91c47c3
 class BatchProgress:
     "Counts of one batch, and the line that shows them"
-    def __init__(self,
-        n:int=0, # calls in the batch
-        had:int=0, # of these, answered before
-        price=None # function Usage -> USD or None
+
+    def __init__(
+        self,
+        n: int = 0,  # calls in the batch
+        had: int = 0,  # of these, answered before
+        price=None,  # function Usage -> USD or None
     ):
         self.n, self.had, self.price, self.done, self.failed, self.live = n, had, price, 0, 0, 0
-        self.usage, self.bar, self.refused, self.trouble = Usage(), None, 0, ''
+        self.usage, self.bar, self.refused, self.trouble = Usage(), None, 0, ""
         self.began = self.logged = time.monotonic()
 
-    def answered(self,
-        usage:Usage # of a reply
+    def answered(
+        self,
+        usage: Usage,  # of a reply
     ):
         "A call was answered"
-        self.done += 1; self.usage += usage; self.refused, self.trouble = 0, ''
+        self.done += 1
+        self.usage += usage
+        self.refused, self.trouble = 0, ""
 
-    def set_aside(self,
-        refused:bool # it was the server's last word
+    def set_aside(
+        self,
+        refused: bool,  # it was the server's last word
     ):
         "A call will not be answered"
-        self.failed += 1; self.refused += refused
+        self.failed += 1
+        self.refused += refused
 
-    def money(self) -> str: # in words
+    def money(self) -> str:  # in words
         "Spent, and projected over the whole batch"
         usd = self.price and self.price(self.usage)
-        if usd is None: return 'price unknown'
-        return f'${usd:.2f} of about ${usd*(self.n-self.had)/max(self.done, 1):.2f}'
+        if usd is None:
+            return "price unknown"
+        return f"${usd:.2f} of about ${usd * (self.n - self.had) / max(self.done, 1):.2f}"
 
-    def line(self) -> str: # without newline
+    def line(self) -> str:  # without newline
         "Failed, in flight, tokens a second, money; and what it waits for when nothing comes"
-        speed = self.usage.out/max(time.monotonic()-self.began, 1e-9)
-        wait = f', waiting after {self.trouble:.80}' if self.trouble else ''
-        return f'{self.failed} failed, {self.live} in flight, {speed:,.0f} tokens/s, {self.money()}{wait}'
+        speed = self.usage.out / max(time.monotonic() - self.began, 1e-9)
+        wait = f", waiting after {self.trouble:.80}" if self.trouble else ""
+        return (
+            f"{self.failed} failed, {self.live} in flight, {speed:,.0f} tokens/s, "
+            f"{self.money()}{wait}"
+        )
 
     def show(self):
         "A bar for a person, a line every half minute for the log of a run"
         if is_interactive():
             self.bar = self.bar or self._bar()
-            self.bar.n = self.had+self.done
+            self.bar.n = self.had + self.done
             self.bar.set_postfix_str(self.line())
-        elif time.monotonic()-self.logged > 30:
-            self.logged = time.monotonic(); log(f'{self.had+self.done} of {self.n} done, {self.line()}')
+        elif time.monotonic() - self.logged > 30:
+            self.logged = time.monotonic()
+            log(f"{self.had + self.done} of {self.n} done, {self.line()}")
 
     def _bar(self):
         from tqdm.auto import tqdm
-        form = '{n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}' # fits 80 columns, money included
+
+        form = (
+            "{n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"  # fits 80 columns, money included
+        )
         bar = tqdm(total=self.n, initial=self.had, leave=False, bar_format=form)
-        bar.start_t -= time.monotonic()-self.began
+        bar.start_t -= time.monotonic() - self.began
         return bar
 
     async def tick(self):
         "Show it twice a second, beginning after two seconds"
         await asyncio.sleep(1.5)
-        while not await asyncio.sleep(.5): self.show()
+        while not await asyncio.sleep(0.5):
+            self.show()
 
     def close(self):
         "Remove the bar"
-        if self.bar: self.bar.close()
+        if self.bar:
+            self.bar.close()
 
 # %% ../../nbs/lib/models/08_queue.ipynb #9ef9defa
 @dataclass
 class RetryPolicy:
     "How long to insist"
-    role: str = '' # for whom the calls are
-    tries: int = 6 # attempts at a call before it is set aside
-    timeout: float = 600. # seconds for one attempt
-    patience: float = 900. # seconds without any answer before giving up; the longest Retry-After that is waited for
-    refusals: int = 20 # in a row, before giving up
-    scrub: SecretScrubber = field(default_factory=SecretScrubber) # removes secrets from reasons
+
+    role: str = ""  # for whom the calls are
+    tries: int = 6  # attempts at a call before it is set aside
+    timeout: float = 600.0  # seconds for one attempt
+    # seconds without any answer before giving up; the longest Retry-After that is waited for
+    patience: float = 900.0
+    refusals: int = 20  # in a row, before giving up
+    scrub: SecretScrubber = field(default_factory=SecretScrubber)  # removes secrets from reasons
 
     @property
-    def stale(self): return self.timeout+self.patience+60
+    def stale(self):
+        return self.timeout + self.patience + 60
 
+# %% ../../nbs/lib/models/08_queue.ipynb #6518093d
 class CallQueue:
     "The calls of one batch on their way"
-    def __init__(self,
-        ask, # async function of a `Call`, gives a Reply
-        todo:list[Call], # to be asked
-        journal:Journal, # keeps the answers
-        me:str, # owner of the claims
-        gate:ConcurrencyLimit|None=None, # shared by all queues to one server
-        meter:BatchProgress|None=None, # counts them
-        rules:RetryPolicy|None=None # how long to insist
+
+    def __init__(
+        self,
+        ask,  # async function of a `Call`, gives a Reply
+        todo: list[Call],  # to be asked
+        journal: Journal,  # keeps the answers
+        me: str,  # owner of the claims
+        gate: ConcurrencyLimit | None = None,  # shared by all queues to one server
+        meter: BatchProgress | None = None,  # counts them
+        rules: RetryPolicy | None = None,  # how long to insist
     ):
         self.ask, self.journal, self.me, self.rules = ask, journal, me, rules or RetryPolicy()
         self.gate, self.meter = gate or ConcurrencyLimit(), meter or BatchProgress(len(todo))
         self.fresh, self.later, self.live, self.order = deque(todo), [], set(), count()
-        self.wake, self.why, self.broken = asyncio.Event(), '', None
+        self.wake, self.why, self.broken = asyncio.Event(), "", None
 
-    async def run(self) -> str: # why it stopped early, or ''
+    async def run(self) -> str:  # why it stopped early, or ''
         "Until every call has its answer or its reason. Raises what the journal raised"
-        self.gate.queues.add(self); self.gate.well = time.monotonic()
+        self.gate.queues.add(self)
+        self.gate.well = time.monotonic()
         beside = [asyncio.create_task(c) for c in (self.meter.tick(), self._sync())]
         try:
             while self.fresh or self.later or self.live:
                 self.wake.clear()
-                try: await asyncio.wait_for(self.wake.wait(), self._start())
-                except TimeoutError: pass
+                try:
+                    await asyncio.wait_for(self.wake.wait(), self._start())
+                except TimeoutError:
+                    pass
         finally:
             self.gate.queues.discard(self)
-            for t in (ends := [*beside, *self.live]): t.cancel()
+            for t in (ends := [*beside, *self.live]):
+                t.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
-        if self.broken: raise self.broken
+        if self.broken:
+            raise self.broken
         return self.why
 
-    def stop(self,
-        why:str # in words
+    def stop(
+        self,
+        why: str,  # in words
     ):
         "Start nothing more; what is under way may end"
         self.why = self.why or why
-        self.fresh.clear(); self.later.clear(); self.wake.set()
+        self.fresh.clear()
+        self.later.clear()
+        self.wake.set()
 
     async def _sync(self):
-        while not await asyncio.sleep(1): await asyncio.to_thread(self.journal.sync)
+        while not await asyncio.sleep(1):
+            await asyncio.to_thread(self.journal.sync)
 
     def _start(self):
-        "Start what there is room for; gives the seconds until there may be more to do, None: when a call ends"
+        """Start what there is room for; gives the seconds until there may be more to do, None: when
+        a call ends
+        """
         now = time.monotonic()
         while (self.fresh or self.later) and self.gate.free(now):
-            if self.later and self.later[0][0] <= now: _,_,call,tries = heappop(self.later)
-            elif self.fresh: call, tries = self.fresh.popleft(), 0
-            else: break
+            if self.later and self.later[0][0] <= now:
+                _, _, call, tries = heappop(self.later)
+            elif self.fresh:
+                call, tries = self.fresh.popleft(), 0
+            else:
+                break
             state = self.journal.claim([call], self.me, self.rules.role, self.rules.stale)[call.key]
-            if state == 'mine': self._send(call, tries)
-            elif state == 'done': self.meter.had += 1
-            else: self._put(call, tries, .5)
-        if not (self.fresh or self.later or self.live): return 0
-        return min((d-now for d in [self.gate.until, *(l[0] for l in self.later[:1])] if d > now), default=None)
+            if state == "mine":
+                self._send(call, tries)
+            elif state == "done":
+                self.meter.had += 1
+            else:
+                self._put(call, tries, 0.5)
+        if not (self.fresh or self.later or self.live):
+            return 0
+        return min(
+            (d - now for d in [self.gate.until, *(l[0] for l in self.later[:1])] if d > now),
+            default=None,
+        )
 
-    def _put(self, call, tries, wait): heappush(self.later, (time.monotonic()+wait, next(self.order), call, tries))
+    def _put(self, call, tries, wait):
+        heappush(self.later, (time.monotonic() + wait, next(self.order), call, tries))
 
     def _send(self, call, tries):
-        self.gate.live += 1; self.meter.live += 1
-        t = asyncio.create_task(self._attempt(call, tries+1, time.monotonic()))
-        self.live.add(t); t.add_done_callback(self._ended)
+        self.gate.live += 1
+        self.meter.live += 1
+        t = asyncio.create_task(self._attempt(call, tries + 1, time.monotonic()))
+        self.live.add(t)
+        t.add_done_callback(self._ended)
 
     def _ended(self, t):
         "A slot is free again"
-        self.live.discard(t); self.meter.live -= 1; self.gate.leave()
-        if not t.cancelled() and t.exception(): self.broken = t.exception(); self.stop('the journal failed')
+        self.live.discard(t)
+        self.meter.live -= 1
+        self.gate.leave()
+        if not t.cancelled() and t.exception():
+            self.broken = t.exception()
+            self.stop("the journal failed")
 
     async def _attempt(self, call, tries, began):
         try:
-            async with asyncio.timeout(self.rules.timeout): r = await self.ask(call)
-        except Exception as e: return self._missed(call, tries, call_failure(e, self.rules.scrub), began)
-        if r.error: return self._missed(call, tries, CallFailure(r.error), began)
-        r.usage.seconds = r.usage.seconds or time.monotonic()-began
+            async with asyncio.timeout(self.rules.timeout):
+                r = await self.ask(call)
+        except Exception as e:
+            return self._missed(call, tries, call_failure(e, self.rules.scrub), began)
+        if r.error:
+            return self._missed(call, tries, CallFailure(r.error), began)
+        r.usage.seconds = r.usage.seconds or time.monotonic() - began
         self.journal.done({call.key: r}, tries)
-        self.gate.ok(); self.meter.answered(r.usage)
+        self.gate.ok()
+        self.meter.answered(r.usage)
 
     def _missed(self, call, tries, m, began):
         "Try again later, or set aside"
-        if not m.fatal: self.gate.bad(began, m.wait, m.keep)
-        if self.gate.until > began: self.meter.trouble = m.why
-        silent = self.gate.rounds and time.monotonic()-self.gate.well > self.rules.patience
-        last = m.fatal or tries >= self.rules.tries or m.wait > self.rules.patience or silent or self.why
+        if not m.fatal:
+            self.gate.bad(began, m.wait, m.keep)
+        if self.gate.until > began:
+            self.meter.trouble = m.why
+        silent = self.gate.rounds and time.monotonic() - self.gate.well > self.rules.patience
+        last = (
+            m.fatal
+            or tries >= self.rules.tries
+            or m.wait > self.rules.patience
+            or silent
+            or self.why
+        )
         if not last:
-            pause = m.wait*random.uniform(1, 1.1) or random.uniform(.5, 1)*min(30, .5*2**tries)
+            pause = m.wait * random.uniform(1, 1.1) or random.uniform(0.5, 1) * min(
+                30, 0.5 * 2**tries
+            )
             return self._put(call, tries, pause)
-        self.journal.fail(call.key, m.why, tries); self.meter.set_aside(m.fatal)
-        if m.status == 401 or self.meter.refused >= self.rules.refusals or silent: self.stop(m.why)
+        self.journal.fail(call.key, m.why, tries)
+        self.meter.set_aside(m.fatal)
+        if m.status == 401 or self.meter.refused >= self.rules.refusals or silent:
+            self.stop(m.why)
 
 # %% ../../nbs/lib/models/08_queue.ipynb #0ab65e04
 class EventLoopThread:
     "An event loop in a thread"
-    def __init__(self): self.pid, self.lock = None, threading.Lock()
+
+    def __init__(self):
+        self.pid, self.lock = None, threading.Lock()
 
     def get(self):
         "The running loop of this process"
         with self.lock:
             if self.pid != os.getpid():
                 self.loop, self.pid = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=self._serve, args=[self.loop], name='calls', daemon=True).start()
+                threading.Thread(
+                    target=self._serve, args=[self.loop], name="calls", daemon=True
+                ).start()
             return self.loop
 
     def _serve(self, loop):
-        try: loop.run_forever()
-        finally: loop.close()
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
 
-    def run(self,
-        queue:CallQueue, # to work off
-        grace:float=5. # seconds for calls under way after Ctrl-C
-    ) -> str: # why it stopped early, or ''
+    def run(
+        self,
+        queue: CallQueue,  # to work off
+        grace: float = 5.0,  # seconds for calls under way after Ctrl-C
+    ) -> str:  # why it stopped early, or ''
         "Work off a queue. Raises KeyboardInterrupt after a clean stop"
         f = asyncio.run_coroutine_threadsafe(queue.run(), self.get())
-        try: return f.result()
+        try:
+            return f.result()
         except KeyboardInterrupt:
-            self.loop.call_soon_threadsafe(queue.stop, 'interrupted')
-            try: f.result(grace)
-            except (TimeoutError, KeyboardInterrupt): f.cancel()
+            self.loop.call_soon_threadsafe(queue.stop, "interrupted")
+            try:
+                f.result(grace)
+            except (TimeoutError, KeyboardInterrupt):
+                f.cancel()
             raise
 
     def close(self):
         "End the thread"
-        if self.pid == os.getpid(): self.loop.call_soon_threadsafe(self.loop.stop)
+        if self.pid == os.getpid():
+            self.loop.call_soon_threadsafe(self.loop.stop)
         self.pid = None

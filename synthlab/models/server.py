@@ -26,201 +26,328 @@ from .hub import lora_rank, model_dir, model_name, tool_style, vllm_env
 # %% ../../nbs/lib/models/05_server.ipynb #ff31ee45
 def _prctl(option, arg):
     "Ask Linux for a process property; elsewhere do without"
-    if sys.platform == 'linux': ctypes.CDLL(None).prctl(option, arg, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, arg, 0, 0, 0)
 
-def _die_with_parent(): _prctl(1, signal.SIGTERM)
-def _adopt_orphans(): _prctl(36, 1)
+
+def _die_with_parent():
+    _prctl(1, signal.SIGTERM)
+
+
+def _adopt_orphans():
+    _prctl(36, 1)
+
 
 def _children(pid):
-    try: return [int(p) for p in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
-    except OSError: return []
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
-def _below(pid): return [q for c in _children(pid) for q in (c, *_below(c))]
+
+def _below(pid):
+    return [q for c in _children(pid) for q in (c, *_below(c))]
+
 
 def _kill(pids, sig):
     for p in pids:
-        try: os.kill(p, sig)
-        except ProcessLookupError: pass
+        try:
+            os.kill(p, sig)
+        except ProcessLookupError:
+            pass
 
+# %% ../../nbs/lib/models/05_server.ipynb #8b7199cd
 def _reap():
     "Collect ended children; whether any are left"
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]: pass
-    except ChildProcessError: return False
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
     return True
+
 
 def _end_all(child, polite):
     "End every descendant: a signal that lets them clean up, then one that does not"
-    for sig,secs in ((signal.SIGTERM, polite), (signal.SIGKILL, 5)):
+    for sig, secs in ((signal.SIGTERM, polite), (signal.SIGKILL, 5)):
         _kill({child, *_below(os.getpid())}, sig)
-        try: os.killpg(child, sig)
-        except (ProcessLookupError, PermissionError): pass
-        until = time.monotonic()+secs
-        while (left := _reap()) and time.monotonic() < until: time.sleep(.05)
-        if not left: return
+        try:
+            os.killpg(child, sig)
+        except (ProcessLookupError, PermissionError):
+            pass
+        until = time.monotonic() + secs
+        while (left := _reap()) and time.monotonic() < until:
+            time.sleep(0.05)
+        if not left:
+            return
 
 # %% ../../nbs/lib/models/05_server.ipynb #0681e5fd
 def _guard(parent, polite, scratch, *cmd):
-    "Run a command until it ends, or the process that asked for it does; then nobody needs its scratch folder"
+    """Run a command until it ends, or the process that asked for it does; then nobody needs its
+    scratch folder
+    """
     import select
-    for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(s, lambda *_: sys.exit(143))
+
+    for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(s, lambda *_: sys.exit(143))
     _adopt_orphans()
-    p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
+    p = subprocess.Popen(
+        cmd, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+    )
     gone = False
     try:
         while p.poll() is None and not gone:
-            gone = os.getppid() != int(parent) or bool(select.select([0], [], [], .1)[0])
+            gone = os.getppid() != int(parent) or bool(select.select([0], [], [], 0.1)[0])
     finally:
         _end_all(p.pid, float(polite))
-        if gone: _remove(scratch)
+        if gone:
+            _remove(scratch)
     sys.exit(p.returncode or 0)
+
 
 def _remove(scratch):
     "Remove a scratch folder unless somebody asked to keep it"
-    if scratch and not (Path(scratch)/'keep').exists(): shutil.rmtree(scratch, ignore_errors=True)
+    if scratch and not (Path(scratch) / "keep").exists():
+        shutil.rmtree(scratch, ignore_errors=True)
 
+# %% ../../nbs/lib/models/05_server.ipynb #d50e0097
 class GuardedProcess:
     "A command that cannot outlive this process"
-    def __init__(self,
-        cmd:list[str], # to run
-        log:str|Path='', # file for what it says; '': a temporary one, removed at the end
-        env:dict|None=None, # None: this process's environment
-        polite:float=10. # seconds between asking it to end and ending it
+
+    def __init__(
+        self,
+        cmd: list[str],  # to run
+        log: str | Path = "",  # file for what it says; '': a temporary one, removed at the end
+        env: dict | None = None,  # None: this process's environment
+        polite: float = 10.0,  # seconds between asking it to end and ending it
     ):
-        code = 'import sys; from synthlab.models.server import _guard; _guard(*sys.argv[1:])'
-        self._scratch = '' if log else tempfile.mkdtemp(prefix='synthlab-')
-        self.log = Path(log or f'{self._scratch}/log')
-        with open(self.log, 'ab') as f:
-            args = [sys.executable, '-c', code, str(os.getpid()), str(polite), self._scratch, *map(str, cmd)]
-            self._p = subprocess.Popen(args, env=env, stdin=subprocess.PIPE, stdout=f, stderr=subprocess.STDOUT,
-                                       start_new_session=True)
-        self.patience = polite+10
+        code = "import sys; from synthlab.models.server import _guard; _guard(*sys.argv[1:])"
+        self._scratch = "" if log else tempfile.mkdtemp(prefix="synthlab-")
+        self.log = Path(log or f"{self._scratch}/log")
+        with open(self.log, "ab") as f:
+            args = [
+                sys.executable,
+                "-c",
+                code,
+                str(os.getpid()),
+                str(polite),
+                self._scratch,
+                *map(str, cmd),
+            ]
+            self._p = subprocess.Popen(
+                args,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=f,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.patience = polite + 10
 
     @property
-    def running(self): return self._p.poll() is None
+    def running(self):
+        return self._p.poll() is None
 
     def keep_log(self):
         "Let a temporary log stay, for somebody to read"
-        if self._scratch: (Path(self._scratch)/'keep').touch()
+        if self._scratch:
+            (Path(self._scratch) / "keep").touch()
 
     def close(self):
         "End the command and wait until it has ended"
         self._p.stdin.close()
-        try: self._p.wait(self.patience)
-        except subprocess.TimeoutExpired: self._p.kill(); self._p.wait()
+        try:
+            self._p.wait(self.patience)
+        except subprocess.TimeoutExpired:
+            self._p.kill()
+            self._p.wait()
         _remove(self._scratch)
 
-    def __enter__(self): return self
-    def __exit__(self, *_): self.close()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def __del__(self):
-        if hasattr(self, '_p'): self._p.stdin.close()
+        if hasattr(self, "_p"):
+            self._p.stdin.close()
 
 # %% ../../nbs/lib/models/05_server.ipynb #91620fa9
-class ServerError(RuntimeError): "A server that did not come up, with its last lines"
+class ServerError(RuntimeError):
+    "A server that did not come up, with its last lines"
 
-def free_port() -> int: # on loopback
+
+def free_port() -> int:  # on loopback
     "A port that nobody listens on now"
-    with socket.socket() as s: s.bind(('127.0.0.1', 0)); return s.getsockname()[1]
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
 
 def _check_port(port):
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: s.bind(('127.0.0.1', port))
+        try:
+            s.bind(("127.0.0.1", port))
         except OSError as e:
-            raise ServerError(f'port {port} cannot be used: {e.strerror}. Give another one, or none') from None
+            raise ServerError(
+                f"port {port} cannot be used: {e.strerror}. Give another one, or none"
+            ) from None
+
 
 def tail_log(
-    log:str|Path, # file
-    n:int=15 # lines
-) -> str: # without secrets of the environment
+    log: str | Path,  # file
+    n: int = 15,  # lines
+) -> str:  # without secrets of the environment
     "The end of a log"
-    with open(log, 'rb') as f:
-        f.seek(max(0, f.seek(0, 2)-16384))
-        return SecretScrubber()('\n'.join(f.read().decode('utf8', 'replace').splitlines()[-n:]))
+    with open(log, "rb") as f:
+        f.seek(max(0, f.seek(0, 2) - 16384))
+        return SecretScrubber()("\n".join(f.read().decode("utf8", "replace").splitlines()[-n:]))
 
+# %% ../../nbs/lib/models/05_server.ipynb #3879399b
 def _healthy(url):
-    try: return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).status == 200
-    except OSError: return False
+    try:
+        return (
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).status
+            == 200
+        )
+    except OSError:
+        return False
 
 # %% ../../nbs/lib/models/05_server.ipynb #44af0b08
 def _template(where):
     "The chat template in a model's folder, or '' when it cannot be seen from here"
     path = Path(where)
-    if (path/'chat_template.jinja').exists(): return (path/'chat_template.jinja').read_text()
-    if not (path/'tokenizer_config.json').exists(): return ''
-    t = json.loads((path/'tokenizer_config.json').read_text()).get('chat_template') or ''
-    return t if isinstance(t, str) else next((x['template'] for x in t if x['name'] == 'tool_use'), t[0]['template'])
+    if (path / "chat_template.jinja").exists():
+        return (path / "chat_template.jinja").read_text()
+    if not (path / "tokenizer_config.json").exists():
+        return ""
+    t = json.loads((path / "tokenizer_config.json").read_text()).get("chat_template") or ""
+    return (
+        t
+        if isinstance(t, str)
+        else next((x["template"] for x in t if x["name"] == "tool_use"), t[0]["template"])
+    )
+
 
 def _flags(o):
-    "Keyword arguments as command line flags: `max_model_len=4096` is `--max-model-len 4096`, False is `--no-…`"
+    """Keyword arguments as command line flags: `max_model_len=4096` is `--max-model-len 4096`,
+    False is `--no-…`
+    """
     out = []
-    for k,v in o.items():
-        name = k.replace('_', '-')
-        out += [f'--no-{name}'] if v is False else [f'--{name}'] if v is True else [f'--{name}', str(v)]
+    for k, v in o.items():
+        name = k.replace("_", "-")
+        out += (
+            [f"--no-{name}"]
+            if v is False
+            else [f"--{name}"]
+            if v is True
+            else [f"--{name}", str(v)]
+        )
     return out
 
+# %% ../../nbs/lib/models/05_server.ipynb #fa1b1bf1
 class VLLMServer(GuardedProcess):
     "A vLLM server that speaks the OpenAI API and ends with this process"
-    def __init__(self,
-        cmd:list[str], # that starts it
-        port:int, # that it listens on
-        names:list[str], # of the model and of each adapter, as requests name them
-        style:str='openai', # how backends should write tool calls for it
-        wait:float=900., # seconds until it has to be healthy
-        log:str|Path='', # file for what it says; '': a temporary one, which stays only when the start fails
-        env:dict|None=None # None: this process's environment
+
+    def __init__(
+        self,
+        cmd: list[str],  # that starts it
+        port: int,  # that it listens on
+        names: list[str],  # of the model and of each adapter, as requests name them
+        style: str = "openai",  # how backends should write tool calls for it
+        wait: float = 900.0,  # seconds until it has to be healthy
+        log: str
+        # file for what it says; '': a temporary one, which stays only when the start fails
+        | Path = "",
+        env: dict | None = None,  # None: this process's environment
     ):
         _check_port(port)
-        self.url, self.names, self.style = f'http://127.0.0.1:{port}/v1', names, style
+        self.url, self.names, self.style = f"http://127.0.0.1:{port}/v1", names, style
         super().__init__(cmd, log, env)
-        try: self._wait(f'http://127.0.0.1:{port}/health', wait)
-        except BaseException: self.close(); raise
+        try:
+            self._wait(f"http://127.0.0.1:{port}/health", wait)
+        except BaseException:
+            self.close()
+            raise
 
     def _wait(self, health, wait):
-        until = time.monotonic()+wait
+        until = time.monotonic() + wait
         while not _healthy(health):
-            if not self.running: self._fail('the server ended while starting')
-            if time.monotonic() > until: self._fail(f'no health after {wait:g} s')
-            time.sleep(.2)
-        if not self.running: self._fail(f'another server answers at {self.url}; ours ended')
+            if not self.running:
+                self._fail("the server ended while starting")
+            if time.monotonic() > until:
+                self._fail(f"no health after {wait:g} s")
+            time.sleep(0.2)
+        if not self.running:
+            self._fail(f"another server answers at {self.url}; ours ended")
 
     def _fail(self, why):
         self.keep_log()
-        raise ServerError(f'{why}. Its last lines, from {self.log}:\n{tail_log(self.log)}')
+        raise ServerError(f"{why}. Its last lines, from {self.log}:\n{tail_log(self.log)}")
 
-    def spec(self,
-        name:str='' # of an adapter; '': the model itself
-    ) -> str: # for `make_llm`
+    def spec(
+        self,
+        name: str = "",  # of an adapter; '': the model itself
+    ) -> str:  # for `make_llm`
         "The model, or an adapter, as one string. Raises ValueError on a name that is not served"
         if name and name not in self.names:
-            raise ValueError(f'{name!r} is not served: there are {", ".join(self.names)}')
-        return f'{self.url}#{name or self.names[0]}'
+            raise ValueError(f"{name!r} is not served: there are {', '.join(self.names)}")
+        return f"{self.url}#{name or self.names[0]}"
 
-    def __repr__(self): return f'Server({self.url!r}, {self.names}, {"running" if self.running else "ended"})'
+    def __repr__(self):
+        return f"Server({self.url!r}, {self.names}, {'running' if self.running else 'ended'})"
 
 # %% ../../nbs/lib/models/05_server.ipynb #87e6abc9
 def serve(
-    model:str='smollm2', # `smollm2`, a folder, or a hub id
-    adapters:dict|None=None, # name -> folder of a LoRA adapter
-    port:int=0, # on loopback; 0: a free one
-    wait:float=900., # seconds until it has to be healthy
-    log:str|Path='', # file for what the server says; '': a temporary one, which stays only when the start fails
-    **flags # of vLLM's server, such as `max_model_len=8192`, `enforce_eager=True`, `tensor_parallel_size=2`
-) -> VLLMServer: # healthy; use it in a `with` statement
-    "Start a vLLM server. Raises ServerError when it does not come up, FileNotFoundError when there is no such model"
+    model: str = "smollm2",  # `smollm2`, a folder, or a hub id
+    adapters: dict | None = None,  # name -> folder of a LoRA adapter
+    port: int = 0,  # on loopback; 0: a free one
+    wait: float = 900.0,  # seconds until it has to be healthy
+    log: str
+    # file for what the server says; '': a temporary one, which stays only when the start fails
+    | Path = "",
+    # of vLLM's server, such as `max_model_len=8192`, `enforce_eager=True`, `tensor_parallel_size=2`
+    **flags,
+) -> VLLMServer:  # healthy; use it in a `with` statement
+    """Start a vLLM server.
+
+    Raises ServerError when it does not come up, FileNotFoundError when there is no such model
+    """
     import torch
+
     where, name, port = model_dir(model), model_name(model), port or free_port()
     _check_port(port)
     rank = lora_rank(adapters.values()) if adapters else 0
     style, native = tool_style(_template(where))
-    more = dict(model=where, served_model_name=name, host='127.0.0.1', port=port, generation_config='vllm',
-        structured_outputs_config='{"backend": "xgrammar", "disable_any_whitespace": true}')
-    parser = dict(llama3='llama3_json').get(style, style)
-    if native: more |= dict(enable_auto_tool_choice=True, tool_call_parser=parser)
-    lora = ['--lora-modules', *(f'{k}={v}' for k,v in adapters.items())] if adapters else []
-    if rank: more |= dict(enable_lora=True, max_lora_rank=rank)
-    if not torch.cuda.is_available(): more |= dict(enable_chunked_prefill=False) # as in `VLLM`
+    more = dict(
+        model=where,
+        served_model_name=name,
+        host="127.0.0.1",
+        port=port,
+        generation_config="vllm",
+        structured_outputs_config='{"backend": "xgrammar", "disable_any_whitespace": true}',
+    )
+    parser = dict(llama3="llama3_json").get(style, style)
+    if native:
+        more |= dict(enable_auto_tool_choice=True, tool_call_parser=parser)
+    lora = ["--lora-modules", *(f"{k}={v}" for k, v in adapters.items())] if adapters else []
+    if rank:
+        more |= dict(enable_lora=True, max_lora_rank=rank)
+    if not torch.cuda.is_available():
+        more |= dict(enable_chunked_prefill=False)  # as in `VLLM`
     vllm_env()
-    cmd = [sys.executable, '-m', 'vllm.entrypoints.openai.api_server', *_flags(more | flags), *lora]
-    env = None if 'kv_cache_memory_bytes' in flags else dict(VLLM_CPU_KVCACHE_SPACE='2') | os.environ # GB, on a CPU
-    return VLLMServer(cmd, port, [name, *(adapters or {})], 'openai' if native else style or 'openai', wait, log, env)
+    cmd = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_flags(more | flags), *lora]
+    env = (
+        None if "kv_cache_memory_bytes" in flags else dict(VLLM_CPU_KVCACHE_SPACE="2") | os.environ
+    )  # GB, on a CPU
+    return VLLMServer(
+        cmd,
+        port,
+        [name, *(adapters or {})],
+        "openai" if native else style or "openai",
+        wait,
+        log,
+        env,
+    )

@@ -16,85 +16,124 @@ from .chat import LLM
 
 # %% ../../nbs/lib/models/02_structured.ipynb #bcc0de9d
 def parse_json(
-    text:str # a model's reply
-) -> dict|None: # None when there is no JSON object in it
+    text: str,  # a model's reply
+) -> dict | None:  # None when there is no JSON object in it
     "The first JSON object in a text"
-    at = text.find('{')
-    if at < 0: return None
-    try: d = json.JSONDecoder().raw_decode(text[at:])[0]
-    except (ValueError, RecursionError): return None
+    at = text.find("{")
+    if at < 0:
+        return None
+    try:
+        d = json.JSONDecoder().raw_decode(text[at:])[0]
+    except (ValueError, RecursionError):
+        return None
     return d if isinstance(d, dict) else None
 
-def ask_json(
-    llm:LLM, # the model
-    prompts:list[str], # one question each
-    schema:dict, # JSON schema of an answer
-    temp:float=.7, # temperature
-    maxtok:int=900, # new tokens of an answer
-    seed:int=0 # of the first question; the others count on
-) -> tuple[list[dict|None], Usage]: # answers that could be read, and what they cost
-    "Put questions to a model that it answers in JSON"
-    if not prompts: return [], Usage()
-    chats = [[Message('user', p)] for p in prompts]
-    rs = [r[0] for r in llm(chats, temp=temp, maxtok=maxtok, seed=[seed+i for i in range(len(chats))], schema=schema)]
-    return [None if r.error else parse_json(r.text) for r in rs], sum((r.usage for r in rs), Usage())
 
-def object_schema(**props): return dict(type='object', properties=props, required=list(props), additionalProperties=False)
+def ask_json(
+    llm: LLM,  # the model
+    prompts: list[str],  # one question each
+    schema: dict,  # JSON schema of an answer
+    temp: float = 0.7,  # temperature
+    maxtok: int = 900,  # new tokens of an answer
+    seed: int = 0,  # of the first question; the others count on
+) -> tuple[list[dict | None], Usage]:  # answers that could be read, and what they cost
+    "Put questions to a model that it answers in JSON"
+    if not prompts:
+        return [], Usage()
+    chats = [[Message("user", p)] for p in prompts]
+    rs = [
+        r[0]
+        for r in llm(
+            chats,
+            temp=temp,
+            maxtok=maxtok,
+            seed=[seed + i for i in range(len(chats))],
+            schema=schema,
+        )
+    ]
+    return [None if r.error else parse_json(r.text) for r in rs], sum(
+        (r.usage for r in rs), Usage()
+    )
+
+# %% ../../nbs/lib/models/02_structured.ipynb #2904acec
+def object_schema(**props):
+    return dict(type="object", properties=props, required=list(props), additionalProperties=False)
 
 # %% ../../nbs/lib/models/02_structured.ipynb #66278d46
 def ballot_schema(
-    questions:dict[str,str] # name -> question
-) -> dict: # JSON schema
+    questions: dict[str, str],  # name -> question
+) -> dict:  # JSON schema
     "What a panel member has to fill in"
-    props = {q: dict(type='boolean') for q in questions} | dict(comment=dict(type='string'))
-    return dict(type='object', properties=props, required=list(props), additionalProperties=False)
+    props = {q: dict(type="boolean") for q in questions} | dict(comment=dict(type="string"))
+    return dict(type="object", properties=props, required=list(props), additionalProperties=False)
+
 
 def parse_ballot(
-    text:str, # a model's reply
-    questions:dict[str,str] # name -> question
-) -> dict: # name -> 1, 0, or NaN when the ballot does not say; `comment`
+    text: str,  # a model's reply
+    questions: dict[str, str],  # name -> question
+) -> dict:  # name -> 1, 0, or NaN when the ballot does not say; `comment`
     "Read a ballot; text around the JSON object does not matter"
-    m = re.search(r'\{.*\}', text, re.S)
-    try: d = json.loads(m.group()) if m else {}
-    except json.JSONDecodeError: d = {}
+    m = re.search(r"\{.*\}", text, re.S)
+    try:
+        d = json.loads(m.group()) if m else {}
+    except json.JSONDecodeError:
+        d = {}
     d = d if isinstance(d, dict) else {}
     said = {q: float(d[q]) if isinstance(d.get(q), bool) else math.nan for q in questions}
-    return said | dict(comment=str(d.get('comment') or ''))
+    return said | dict(comment=str(d.get("comment") or ""))
+
 
 def majority_vote(
-    each:list[float] # votes: 1, 0 or NaN
-) -> float: # NaN for a tie or no votes
+    each: list[float],  # votes: 1, 0 or NaN
+) -> float:  # NaN for a tie or no votes
     "What more than half of those who voted say"
     yes, no = sum(v == 1 for v in each), sum(v == 0 for v in each)
     return math.nan if yes == no else float(yes > no)
 
 # %% ../../nbs/lib/models/02_structured.ipynb #fbd4bc57
-_form = ('{text}\n\nAnswer each question with true or false, and add one sentence as a comment.\n{questions}\n\n'
-         'Reply with a JSON object only: {shape}')
+_form = (
+    "{text}\n\nAnswer each question with true or false, and add one sentence as a "
+    "comment.\n{questions}\n\n"
+    "Reply with a JSON object only: {shape}"
+)
+
 
 def poll_models(
-    llms:list[LLM], # the panel
-    texts:list[str], # what is to be judged, each in its own words
-    questions:dict[str,str], # name -> question that yes or no answers
-    maxtok:int=300, # tokens of a ballot
-    seed:int=0 # for models that sample
-) -> tuple[list[dict], Usage]: # for each text: name -> Score by majority; and what it cost
-    "Put questions to a panel. `why` counts the votes and quotes those who said no. Raises ValueError without a model"
-    if not llms: raise ValueError('a panel needs at least one model')
-    shape = json.dumps({q: True for q in questions} | dict(comment='…'), ensure_ascii=False)
-    ask = '\n'.join(f'- {k}: {v}' for k,v in questions.items())
-    chats = [[Message('user', _form.format(text=t, questions=ask, shape=shape))] for t in texts]
-    if not chats: return [], Usage()
-    replies = [[r[0] for r in llm(chats, maxtok=maxtok, seed=seed, schema=ballot_schema(questions))] for llm in llms]
-    cast = [[parse_ballot('' if r.error else r.text, questions) for r in row] for row in zip(*replies)]
+    llms: list[LLM],  # the panel
+    texts: list[str],  # what is to be judged, each in its own words
+    questions: dict[str, str],  # name -> question that yes or no answers
+    maxtok: int = 300,  # tokens of a ballot
+    seed: int = 0,  # for models that sample
+) -> tuple[list[dict], Usage]:  # for each text: name -> Score by majority; and what it cost
+    """Put questions to a panel. `why` counts the votes and quotes those who said no.
+
+    Raises ValueError without a model
+    """
+    if not llms:
+        raise ValueError("a panel needs at least one model")
+    shape = json.dumps(dict.fromkeys(questions, True) | dict(comment="…"), ensure_ascii=False)
+    ask = "\n".join(f"- {k}: {v}" for k, v in questions.items())
+    chats = [[Message("user", _form.format(text=t, questions=ask, shape=shape))] for t in texts]
+    if not chats:
+        return [], Usage()
+    replies = [
+        [r[0] for r in llm(chats, maxtok=maxtok, seed=seed, schema=ballot_schema(questions))]
+        for llm in llms
+    ]
+    cast = [
+        [parse_ballot("" if r.error else r.text, questions) for r in row] for row in zip(*replies)
+    ]
     usage = sum((r.usage for row in replies for r in row), Usage())
     return [{q: _verdict(q, b, llms) for q in questions} for b in cast], usage
 
+# %% ../../nbs/lib/models/02_structured.ipynb #721754ef
 def _verdict(q, ballots, llms):
     each = [b[q] for b in ballots]
     yes, no = sum(v == 1 for v in each), sum(v == 0 for v in each)
-    why = f'{yes} yes, {no} no, {len(each)-yes-no} unread'
-    against = ' | '.join(b['comment'] for b in ballots if b[q] == 0 and b['comment'])
-    return Score(majority_vote(each), f'{why}: {against}' if against else why, model_names(llms))
+    why = f"{yes} yes, {no} no, {len(each) - yes - no} unread"
+    against = " | ".join(b["comment"] for b in ballots if b[q] == 0 and b["comment"])
+    return Score(majority_vote(each), f"{why}: {against}" if against else why, model_names(llms))
 
-def model_names(llms): return ', '.join(m.name for m in llms)
+
+def model_names(llms):
+    return ", ".join(m.name for m in llms)

@@ -19,207 +19,320 @@ from ..core.settings import is_secret, package_dir, redact, repo_root
 from ..core.types import content_key
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #b51a5a1e
-_plain = dict(int=int, float=(int, float), str=str, bool=bool, list=(list, tuple), tuple=(list, tuple), dict=dict)
+_plain = dict(
+    int=int,
+    float=(int, float),
+    str=str,
+    bool=bool,
+    list=(list, tuple),
+    tuple=(list, tuple),
+    dict=dict,
+)
+
 
 def _fits_args(v, base, args):
-    if base == 'Literal': return v in [a.value for a in args]
-    if base in ('Optional', 'Union'): return (v is None and base == 'Optional') or any(matches_type(v, a) for a in args)
-    if base == 'dict': return isinstance(v, dict) and all(matches_type(k, args[0]) and matches_type(o, args[1]) for k,o in v.items())
+    if base == "Literal":
+        return v in [a.value for a in args]
+    if base in ("Optional", "Union"):
+        return (v is None and base == "Optional") or any(matches_type(v, a) for a in args)
+    if base == "dict":
+        return isinstance(v, dict) and all(
+            matches_type(k, args[0]) and matches_type(o, args[1]) for k, o in v.items()
+        )
     return isinstance(v, (list, tuple)) and all(matches_type(o, args[0]) for o in v)
 
+# %% ../../nbs/lib/runs/01_parameters.ipynb #4c717095
 def matches_type(
-    v, # value
-    ann:ast.expr|str # annotation, such as `list[str]|None`
-) -> bool: # whether it is one
-    "Whether a value is of the annotated type. Raises ValueError on an annotation no parameter can have"
-    a = ast.parse(ann, mode='eval').body if isinstance(ann, str) else ann
-    if isinstance(a, ast.Constant) and isinstance(a.value, str): return matches_type(v, a.value)
-    if isinstance(a, ast.Constant): return v is a.value
-    if isinstance(a, ast.BinOp): return matches_type(v, a.left) or matches_type(v, a.right)
+    v,  # value
+    ann: ast.expr | str,  # annotation, such as `list[str]|None`
+) -> bool:  # whether it is one
+    """Whether a value is of the annotated type.
+
+    Raises ValueError on an annotation no parameter can have
+    """
+    a = ast.parse(ann, mode="eval").body if isinstance(ann, str) else ann
+    if isinstance(a, ast.Constant) and isinstance(a.value, str):
+        return matches_type(v, a.value)
+    if isinstance(a, ast.Constant):
+        return v is a.value
+    if isinstance(a, ast.BinOp):
+        return matches_type(v, a.left) or matches_type(v, a.right)
     if isinstance(a, ast.Subscript):
-        return _fits_args(v, ast.unparse(a.value), a.slice.elts if isinstance(a.slice, ast.Tuple) else [a.slice])
+        return _fits_args(
+            v, ast.unparse(a.value), a.slice.elts if isinstance(a.slice, ast.Tuple) else [a.slice]
+        )
     name = ast.unparse(a)
-    if name == 'Any': return True
-    if name not in _plain: raise ValueError(f'{name!r} is not a type of parameters; those are {", ".join(_plain)}, Any')
-    return name == 'bool' if isinstance(v, bool) else isinstance(v, _plain[name])
+    if name == "Any":
+        return True
+    if name not in _plain:
+        raise ValueError(
+            f"{name!r} is not a type of parameters; those are {', '.join(_plain)}, Any"
+        )
+    return name == "bool" if isinstance(v, bool) else isinstance(v, _plain[name])
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #c64d015d
 @dataclass
 class Param:
     "One parameter of a study"
-    name: str # as in the tagged cell
-    default: Any # literal
-    ann: str = '' # its annotation, or the type of its default
-    help: str = '' # the comment behind it
+
+    name: str  # as in the tagged cell
+    default: Any  # literal
+    ann: str = ""  # its annotation, or the type of its default
+    help: str = ""  # the comment behind it
+
     def __str__(self):
-        said = f'{self.name}: {self.ann or "Any"} = {redact(self.default, self.name)!r}'
-        return f'{said} — {self.help}' if self.help else said
+        said = f"{self.name}: {self.ann or 'Any'} = {redact(self.default, self.name)!r}"
+        return f"{said} — {self.help}" if self.help else said
+
 
 def _comments(src):
-    return {t.start[0]: t.string.lstrip('#').strip() for t in tokenize.generate_tokens(io.StringIO(src).readline)
-        if t.type == tokenize.COMMENT}
+    return {
+        t.start[0]: t.string.lstrip("#").strip()
+        for t in tokenize.generate_tokens(io.StringIO(src).readline)
+        if t.type == tokenize.COMMENT
+    }
 
+# %% ../../nbs/lib/runs/01_parameters.ipynb #202cc828
 def _param(node, helps, where):
-    target = getattr(node, 'target', None) or getattr(node, 'targets', [None])[0]
-    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or node.value is None:
-        raise ValueError(f'{where}: the parameters cell may hold only lines like `name: type = literal # help`, '
-            f'not {ast.unparse(node).splitlines()[0]!r}')
-    try: default = ast.literal_eval(node.value)
-    except ValueError: raise ValueError(f'{where}: the default of parameter {target.id} must be a literal') from None
-    kind = '' if default is None else type(default).__name__
+    target = getattr(node, "target", None) or getattr(node, "targets", [None])[0]
+    if (
+        not isinstance(node, (ast.Assign, ast.AnnAssign))
+        or not isinstance(target, ast.Name)
+        or node.value is None
+    ):
+        raise ValueError(
+            f"{where}: the parameters cell may hold only lines like `name: type = literal # help`, "
+            f"not {ast.unparse(node).splitlines()[0]!r}"
+        )
+    try:
+        default = ast.literal_eval(node.value)
+    except ValueError:
+        raise ValueError(
+            f"{where}: the default of parameter {target.id} must be a literal"
+        ) from None
+    kind = "" if default is None else type(default).__name__
     ann = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else kind
     if default is not None and not matches_type(default, ann):
-        raise ValueError(f'{where}: parameter {target.id} is {ann} but its default is {default!r}')
-    return Param(target.id, default, ann, helps.get(node.end_lineno, ''))
+        raise ValueError(f"{where}: parameter {target.id} is {ann} but its default is {default!r}")
+    return Param(target.id, default, ann, helps.get(node.end_lineno, ""))
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #bf540fd3
 def read_params(
-    src:str, # source of the tagged cell
-    where:str='parameters cell' # named in errors
-) -> dict[str,Param]: # in order
-    "The parameters that a tagged cell declares. Raises ValueError when a line is not a plain assignment"
-    try: body, helps = ast.parse(src).body, _comments(src)
-    except SyntaxError as e: raise ValueError(f'{where}: the parameters cell: {e.msg}, line {e.lineno}') from None
-    docs = lambda n: isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
+    src: str,  # source of the tagged cell
+    where: str = "parameters cell",  # named in errors
+) -> dict[str, Param]:  # in order
+    """The parameters that a tagged cell declares.
+
+    Raises ValueError when a line is not a plain assignment
+    """
+    try:
+        body, helps = ast.parse(src).body, _comments(src)
+    except SyntaxError as e:
+        raise ValueError(f"{where}: the parameters cell: {e.msg}, line {e.lineno}") from None
+
+    def docs(n):
+        return isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
+
     return {p.name: p for n in body if not docs(n) for p in [_param(n, helps, where)]}
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #262d6bc5
 @dataclass
 class Study:
     "A study notebook: its name, what it takes, and its code"
-    path: Path # notebook file
-    nb: dict # as JSON
-    params: dict[str,Param] # what it takes
+
+    path: Path  # notebook file
+    nb: dict  # as JSON
+    params: dict[str, Param]  # what it takes
 
     @property
-    def name(self): return self.path.stem
-    @property
-    def code(self): return [''.join(c['source']) for c in self.nb['cells'] if c['cell_type'] == 'code']
-    def takes(self): return '; '.join(map(str, self.params.values())) or 'nothing'
+    def name(self):
+        return self.path.stem
 
-def _tagged(nb): return [c for c in nb['cells'] if 'parameters' in c.get('metadata', {}).get('tags', [])]
+    @property
+    def code(self):
+        return ["".join(c["source"]) for c in self.nb["cells"] if c["cell_type"] == "code"]
+
+    def takes(self):
+        return "; ".join(map(str, self.params.values())) or "nothing"
+
+
+def _tagged(nb):
+    return [c for c in nb["cells"] if "parameters" in c.get("metadata", {}).get("tags", [])]
+
 
 def list_studies(
-    root:Path|None=None # None: `repo_root()`
-) -> list[str]: # names, in order
+    root: Path | None = None,  # None: `repo_root()`
+) -> list[str]:  # names, in order
     "The studies of the repository"
-    return sorted(p.stem for p in ((root or repo_root())/'nbs'/'studies').glob('*.ipynb'))
+    return sorted(p.stem for p in ((root or repo_root()) / "nbs" / "studies").glob("*.ipynb"))
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #2f2e346a
 def read_study(
-    name:str, # such as `01_generate`, or what it begins with
-    root:Path|None=None # None: `repo_root()`
-) -> Study: # notebook and parameters
-    "Find and read a study. Raises ValueError when it is unknown, torn, or has not exactly one tagged cell"
-    root = root or repo_root(); names = list_studies(root)
+    name: str,  # such as `01_generate`, or what it begins with
+    root: Path | None = None,  # None: `repo_root()`
+) -> Study:  # notebook and parameters
+    """Find and read a study.
+
+    Raises ValueError when it is unknown, torn, or has not exactly one tagged cell
+    """
+    root = root or repo_root()
+    names = list_studies(root)
     found = [n for n in names if n == name] or [n for n in names if n.startswith(name)]
     if len(found) != 1:
-        some = ', '.join(found or names) or 'none'
-        raise ValueError(f'{"several studies begin with" if found else "no study"} {name!r}; there are {some}')
-    path = root/'nbs'/'studies'/f'{found[0]}.ipynb'
-    try: nb = json.loads(path.read_text('utf8')); cells = _tagged(nb)
-    except (ValueError, KeyError, TypeError): raise ValueError(f'{path.name} is not a notebook, or is torn') from None
-    if len(cells) != 1: raise ValueError(f'{path.name}: {len(cells)} cells are tagged `parameters`; a study has one')
-    return Study(path, nb, read_params(''.join(cells[0]['source']), found[0]))
+        some = ", ".join(found or names) or "none"
+        raise ValueError(
+            f"{'several studies begin with' if found else 'no study'} {name!r}; there are {some}"
+        )
+    path = root / "nbs" / "studies" / f"{found[0]}.ipynb"
+    try:
+        nb = json.loads(path.read_text("utf8"))
+        cells = _tagged(nb)
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path.name} is not a notebook, or is torn") from None
+    if len(cells) != 1:
+        raise ValueError(
+            f"{path.name}: {len(cells)} cells are tagged `parameters`; a study has one"
+        )
+    return Study(path, nb, read_params("".join(cells[0]["source"]), found[0]))
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #de14acae
 def parse_value(
-    s:str, # text from a command line
-    name:str='' # of the parameter; a secret's text is taken as it is
-): # the value it means
+    s: str,  # text from a command line
+    name: str = "",  # of the parameter; a secret's text is taken as it is
+):  # the value it means
     "A value as YAML reads it. Raises ValueError when it does not parse"
     import yaml
-    if is_secret(name): return s
-    try: return yaml.safe_load(s)
-    except yaml.YAMLError: raise ValueError(f'{name}={s}: not YAML; quote it') from None
+
+    if is_secret(name):
+        return s
+    try:
+        return yaml.safe_load(s)
+    except yaml.YAMLError:
+        raise ValueError(f"{name}={s}: not YAML; quote it") from None
+
 
 def check_params(
-    study:Study, # what is taken
-    params:dict # what was asked for
-) -> dict: # every parameter with the value it will have
-    "The resolved parameters. Raises ValueError listing what the study takes on an unknown name or a wrong type"
-    for k,v in params.items():
+    study: Study,  # what is taken
+    params: dict,  # what was asked for
+) -> dict:  # every parameter with the value it will have
+    """The resolved parameters.
+
+    Raises ValueError listing what the study takes on an unknown name or a wrong type
+    """
+    for k, v in params.items():
         p = study.params.get(k)
-        if p is None: raise ValueError(f'{study.name} has no parameter {k!r}; it takes {study.takes()}')
+        if p is None:
+            raise ValueError(f"{study.name} has no parameter {k!r}; it takes {study.takes()}")
         if p.ann and not matches_type(v, p.ann):
-            got = f'{type(v).__name__} {redact(v, k)!r}'
-            raise ValueError(f'{study.name}: parameter {k} is {p.ann}, got {got}; it takes {study.takes()}')
-    as_float = lambda k, v: float(v) if study.params[k].ann == 'float' and isinstance(v, int) else v
-    return {k: as_float(k, params.get(k, p.default)) for k,p in study.params.items()}
+            got = f"{type(v).__name__} {redact(v, k)!r}"
+            raise ValueError(
+                f"{study.name}: parameter {k} is {p.ann}, got {got}; it takes {study.takes()}"
+            )
+
+    def as_float(k, v):
+        return float(v) if study.params[k].ann == "float" and isinstance(v, int) else v
+
+    return {k: as_float(k, params.get(k, p.default)) for k, p in study.params.items()}
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #9f956c30
 _big = 64 * 2**20
 
-def _files(folder): return [p for p in sorted(folder.rglob('*')) if p.is_file()]
+
+def _files(folder):
+    return [p for p in sorted(folder.rglob("*")) if p.is_file()]
+
 
 def file_key(
-    path:Path # file, run folder or other folder
-) -> str|None: # None when there is no such path
+    path: Path,  # file, run folder or other folder
+) -> str | None:  # None when there is no such path
     "A name for what a path holds"
     import hashlib
-    if (path/'manifest.json').is_file(): path = path/'manifest.json'
-    if path.is_dir(): return content_key([[p.relative_to(path).as_posix(), p.stat().st_size] for p in _files(path)])
-    if not path.is_file(): return None
+
+    if (path / "manifest.json").is_file():
+        path = path / "manifest.json"
+    if path.is_dir():
+        return content_key(
+            [[p.relative_to(path).as_posix(), p.stat().st_size] for p in _files(path)]
+        )
+    if not path.is_file():
+        return None
     st = path.stat()
-    if st.st_size > _big: return content_key(['big', st.st_size, st.st_mtime_ns])
+    if st.st_size > _big:
+        return content_key(["big", st.st_size, st.st_mtime_ns])
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
+
 def files_in_params(
-    params:dict, # resolved
-    root:Path # relative paths are below it
-) -> dict[str,str]: # path as given -> content key
+    params: dict,  # resolved
+    root: Path,  # relative paths are below it
+) -> dict[str, str]:  # path as given -> content key
     "The files and folders that parameters name, with the keys of their content"
     values = [t for v in params.values() for t in (v if isinstance(v, (list, tuple)) else [v])]
     paths = [t for t in values if isinstance(t, str) and 1 < len(t) < 250 and t.isprintable()]
-    keys = {t: file_key(root/Path(t).expanduser()) for t in paths}
-    return {t: k for t,k in keys.items() if k}
+    keys = {t: file_key(root / Path(t).expanduser()) for t in paths}
+    return {t: k for t, k in keys.items() if k}
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #87e56005
 def library_key(
-    folder:Path|None=None # package folder; None: the installed synthlab
-) -> str: # of its source
+    folder: Path | None = None,  # package folder; None: the installed synthlab
+) -> str:  # of its source
     "A name for the library's source: every module but nbdev's index"
     folder = folder or package_dir()
-    files = sorted(p for p in folder.rglob('*.py') if p.name != '_modidx.py')
-    return content_key([[p.relative_to(folder).as_posix(), p.read_text('utf8')] for p in files])
+    files = sorted(p for p in folder.rglob("*.py") if p.name != "_modidx.py")
+    return content_key([[p.relative_to(folder).as_posix(), p.read_text("utf8")] for p in files])
+
 
 def _imported(path, package):
     "Dotted names of the package's modules that a file imports, anywhere in it"
-    parts = path.relative_to(package.parent).with_suffix('').parts
-    for n in ast.walk(ast.parse(path.read_text('utf8'))):
-        if not isinstance(n, ast.ImportFrom): continue
-        base = list(parts[:-n.level]) if n.level else []
-        name = '.'.join(base+([n.module] if n.module else []))
-        yield from (name, *(f'{name}.{a.name}' for a in n.names))
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    for n in ast.walk(ast.parse(path.read_text("utf8"))):
+        if not isinstance(n, ast.ImportFrom):
+            continue
+        base = list(parts[: -n.level]) if n.level else []
+        name = ".".join(base + ([n.module] if n.module else []))
+        yield from (name, *(f"{name}.{a.name}" for a in n.names))
+
 
 def import_closure(
-    module:str, # dotted name, such as `synthlab.generate.simia`
-    package:Path|None=None # package folder; None: the installed synthlab
-) -> list[str]: # dotted names, sorted, the module among them
+    module: str,  # dotted name, such as `synthlab.generate.simia`
+    package: Path | None = None,  # package folder; None: the installed synthlab
+) -> list[str]:  # dotted names, sorted, the module among them
     "The library's modules that a module imports, directly or through others"
     package = package or package_dir()
-    def file(name): return package.parent/(name.replace('.', '/')+'.py')
+
+    def file(name):
+        return package.parent / (name.replace(".", "/") + ".py")
+
     seen, todo = set(), [module]
     while todo:
         name = todo.pop()
-        if name in seen or not name.startswith(package.name+'.') or not file(name).is_file(): continue
+        if name in seen or not name.startswith(package.name + ".") or not file(name).is_file():
+            continue
         seen.add(name)
         todo += _imported(file(name), package)
     return sorted(seen)
 
+# %% ../../nbs/lib/runs/01_parameters.ipynb #f7c882f4
 def closure_key(
-    module:str # dotted name, such as `synthlab.generate.simia`
-) -> str: # 16 hex digits
+    module: str,  # dotted name, such as `synthlab.generate.simia`
+) -> str:  # 16 hex digits
     "A name for the source of a module and of all that it imports: another code, another key"
     package = package_dir()
-    files = [package.parent/(m.replace('.', '/')+'.py') for m in import_closure(module, package)]
-    return content_key([[f.relative_to(package).as_posix(), f.read_text('utf8')] for f in files], 16)
+    files = [
+        package.parent / (m.replace(".", "/") + ".py") for m in import_closure(module, package)
+    ]
+    return content_key(
+        [[f.relative_to(package).as_posix(), f.read_text("utf8")] for f in files], 16
+    )
+
 
 def run_key(
-    study:Study, # its code cells count
-    params:dict, # resolved
-    root:Path, # for files that parameters name
-    library:str|None=None # `library_key()`
-) -> str: # 16 hex digits
+    study: Study,  # its code cells count
+    params: dict,  # resolved
+    root: Path,  # for files that parameters name
+    library: str | None = None,  # `library_key()`
+) -> str:  # 16 hex digits
     "The name of a run: equal when it would compute the same"
-    return content_key([study.code, library or library_key(), redact(params), files_in_params(params, root)], 16)
+    return content_key(
+        [study.code, library or library_key(), redact(params), files_in_params(params, root)], 16
+    )

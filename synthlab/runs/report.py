@@ -21,73 +21,109 @@ from pathlib import Path
 # %% ../../nbs/lib/runs/02_report.ipynb #6b78bf78
 def _out(*cmd, cwd=None):
     "What a command prints, or None when it fails or is not there"
-    try: r = subprocess.run(cmd, cwd=cwd, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired): return None
+    try:
+        r = subprocess.run(cmd, cwd=cwd, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     return r.stdout.strip() if r.returncode == 0 else None
 
+
 def git_state(
-    root:Path # repository
-) -> dict: # commit, dirty; None when this is not a git checkout
+    root: Path,  # repository
+) -> dict:  # commit, dirty; None when this is not a git checkout
     "The commit that is checked out, and whether tracked files differ from it"
-    commit = _out('git', 'rev-parse', 'HEAD', cwd=root)
-    changed = _out('git', 'status', '--porcelain', '--untracked-files=no', cwd=root) if commit else None
+    commit = _out("git", "rev-parse", "HEAD", cwd=root)
+    changed = (
+        _out("git", "status", "--porcelain", "--untracked-files=no", cwd=root) if commit else None
+    )
     return dict(commit=commit, dirty=None if changed is None else bool(changed))
 
+# %% ../../nbs/lib/runs/02_report.ipynb #364e433f
 def package_versions(
-    of:str='synthlab' # installed distribution
-) -> dict[str,str]: # name -> version
-    "Versions of the installed packages that a distribution names as its requirements, extras included"
+    of: str = "synthlab",  # installed distribution
+) -> dict[str, str]:  # name -> version
+    """Versions of the installed packages that a distribution names as its requirements, extras
+    included
+    """
     import re
     from importlib.metadata import PackageNotFoundError, requires, version
+
     def have(n):
-        try: return version(n)
-        except PackageNotFoundError: return None
-    try: names = sorted({re.match(r'[\w.-]+', r)[0] for r in requires(of) or []} | {of})
-    except PackageNotFoundError: return {}
+        try:
+            return version(n)
+        except PackageNotFoundError:
+            return None
+
+    try:
+        names = sorted({re.match(r"[\w.-]+", r)[0] for r in requires(of) or []} | {of})
+    except PackageNotFoundError:
+        return {}
     return {n: v for n in names if (v := have(n))}
 
 # %% ../../nbs/lib/runs/02_report.ipynb #c410b2c9
-def list_gpus() -> list[str]: # such as `NVIDIA H200, 143771 MiB`; empty without a driver that answers
+def list_gpus() -> list[
+    str
+]:  # such as `NVIDIA H200, 143771 MiB`; empty without a driver that answers
     "The NVIDIA GPUs that the driver lists"
-    if not shutil.which('nvidia-smi'): return []
-    return (_out('nvidia-smi', '--query-gpu=name,memory.total', '--format=csv,noheader') or '').splitlines()
+    if not shutil.which("nvidia-smi"):
+        return []
+    return (
+        _out("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader") or ""
+    ).splitlines()
 
-def describe_device() -> str: # one line
+
+def describe_device() -> str:  # one line
     "What the run had to compute with"
-    cpu = f'{os.cpu_count()} × {platform.machine()} CPU'
-    try: cpu += f', {os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")/2**30:.0f} GiB'
-    except (ValueError, OSError, AttributeError): pass
-    return '; '.join([*list_gpus(), cpu])
+    cpu = f"{os.cpu_count()} × {platform.machine()} CPU"
+    try:
+        cpu += f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    except (ValueError, OSError, AttributeError):
+        pass
+    return "; ".join([*list_gpus(), cpu])
+
 
 def run_environment(
-    root:Path # repository
-) -> dict: # as it goes into a manifest
+    root: Path,  # repository
+) -> dict:  # as it goes into a manifest
     "Code, packages and machine of this process"
-    return dict(git=git_state(root), python=platform.python_version(), platform=sys.platform, device=describe_device(),
-        packages=package_versions())
+    return dict(
+        git=git_state(root),
+        python=platform.python_version(),
+        platform=sys.platform,
+        device=describe_device(),
+        packages=package_versions(),
+    )
 
 # %% ../../nbs/lib/runs/02_report.ipynb #5a10afaf
 def list_files(
-    folder:Path # of a run
-) -> list[dict]: # name, bytes, sha256
+    folder: Path,  # of a run
+) -> list[dict]:  # name, bytes, sha256
     "The files of a folder with their hashes, the manifest itself left out"
+
     def entry(p):
-        with open(p, 'rb') as f: digest = hashlib.file_digest(f, 'sha256').hexdigest()
+        with open(p, "rb") as f:
+            digest = hashlib.file_digest(f, "sha256").hexdigest()
         return dict(name=p.relative_to(folder).as_posix(), bytes=p.stat().st_size, sha256=digest)
-    return [entry(p) for p in sorted(folder.rglob('*')) if p.is_file() and p.name != 'manifest.json']
+
+    return [
+        entry(p) for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json"
+    ]
+
 
 def write_json(
-    path:Path, # target
-    x # JSON-like
+    path: Path,  # target
+    x,  # JSON-like
 ) -> None:
     "Write JSON so that the file appears whole or not at all"
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}')
-    with open(tmp, 'w', encoding='utf8') as f:
-        f.write(json.dumps(x, indent=1, ensure_ascii=False, allow_nan=False)+'\n'); f.flush(); os.fsync(f.fileno())
+    tmp = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(tmp, "w", encoding="utf8") as f:
+        f.write(json.dumps(x, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        f.flush()
+        os.fsync(f.fileno())
     os.replace(tmp, path)
 
 # %% ../../nbs/lib/runs/02_report.ipynb #4fcba8ab
-_css = '''body{margin:0;background:#fff;color:#1c1c1c;font:16px/1.55 system-ui,sans-serif}
+_css = """body{margin:0;background:#fff;color:#1c1c1c;font:16px/1.55 system-ui,sans-serif}
 main{max-width:54rem;margin:auto;padding:1rem}h1{line-height:1.2}h2{margin-top:2rem}img,svg{max-width:100%;height:auto}
 pre{overflow-x:auto;font-size:13px;line-height:1.4;margin:.4rem 0}a{color:#2a78d6}blockquote{margin:0;color:#555}
 table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}
@@ -96,138 +132,197 @@ details.code{margin:.3rem 0;color:#777;font-size:13px}
 details.code summary{cursor:pointer;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 details.code pre{background:#f6f6f6;padding:.6rem;border-radius:4px;color:#222}.anchor-link{display:none}
 .output_stderr{background:#fff3f0}.output_error pre{background:#fff0f0;border-left:4px solid #e34948;padding:.6rem}
-@media(prefers-color-scheme:dark){.output_png,.output_png img{background:#fff}}'''
+@media(prefers-color-scheme:dark){.output_png,.output_png img{background:#fff}}"""
 
-_head = '''<!doctype html><html lang="en"><head><meta charset="utf-8">
+_head = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1"><meta http-equiv="Content-Security-Policy"
-content="default-src 'none';img-src data: 'self' file:;style-src 'unsafe-inline'">'''
+content="default-src 'none';img-src data: 'self' file:;style-src 'unsafe-inline'">"""
 
-_template = '''{%- extends 'basic/index.html.j2' -%}
+_template = """{%- extends 'basic/index.html.j2' -%}
 {% block in_prompt %}{% endblock %}{% block empty_in_prompt %}{% endblock %}{% block output_area_prompt %}{% endblock %}
 {% block input_group %}<details class="code"{% if cell.metadata.get('tags') %} open{% endif %}>
-<summary>{{ (cell.source.strip().splitlines() or [''])[0] | e }}</summary>{{ super() }}</details>{% endblock %}'''
+<summary>{{ (cell.source.strip().splitlines() or [''])[0] | e }}</summary>{{ super() }}</details>{% endblock %}"""
+
 
 def standalone_page(
-    title:str, # plain text
-    body:str, # HTML
-    css:str='' # besides the house's
-) -> str: # HTML
+    title: str,  # plain text
+    body: str,  # HTML
+    css: str = "",  # besides the house's
+) -> str:  # HTML
     "A page that stands alone and runs nothing"
-    head = f'{_head}<title>{escape(title)}</title><style>{_css}{css}</style></head>'
-    return f'{head}<body><main>{body}</main></body></html>\n'
+    head = f"{_head}<title>{escape(title)}</title><style>{_css}{css}</style></head>"
+    return f"{head}<body><main>{body}</main></body></html>\n"
 
 # %% ../../nbs/lib/runs/02_report.ipynb #90b195c1
 def notebook_to_page(
-    nb:dict, # executed notebook, as JSON
-    title:str # of the page
-) -> str: # self-contained HTML
+    nb: dict,  # executed notebook, as JSON
+    title: str,  # of the page
+) -> str:  # self-contained HTML
     "A notebook as one page: figures inside, code folded, no scripts"
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
     from nbformat import reads
     from pygments.formatters import HtmlFormatter
-    ex = HTMLExporter(extra_loaders=[DictLoader({'lab.j2': _template})], template_name='basic', template_file='lab.j2')
+
+    ex = HTMLExporter(
+        extra_loaders=[DictLoader({"lab.j2": _template})],
+        template_name="basic",
+        template_file="lab.j2",
+    )
     body, _ = ex.from_notebook_node(reads(json.dumps(nb), 4))
-    return standalone_page(title, body, HtmlFormatter().get_style_defs('.highlight'))
+    return standalone_page(title, body, HtmlFormatter().get_style_defs(".highlight"))
 
 # %% ../../nbs/lib/runs/02_report.ipynb #d406d151
 def _unpath(s, places):
     "Text without the paths of this machine: `places` maps a folder to what stands for it"
-    for folder,name in sorted(places.items(), key=lambda o: -len(o[0])):
-        s = s.replace(folder.rstrip('/')+'/', name and name+'/').replace(folder.rstrip('/'), name or '.')
+    for folder, name in sorted(places.items(), key=lambda o: -len(o[0])):
+        s = s.replace(folder.rstrip("/") + "/", name and name + "/").replace(
+            folder.rstrip("/"), name or "."
+        )
     return s
+
 
 def _said(nb):
     "Title, subtitle and the rest of the first Markdown cell"
-    first = next((c for c in nb['cells'] if c['cell_type'] == 'markdown'), None)
-    src = ''.join(first['source']) if first else ''
-    m = re.match(r'#\s+(?P<title>[^\n]+)\n*(?:>\s*(?P<sub>[^\n]+)\n*)?', src)
-    return (first, m['title'], m['sub'] or '', src[m.end():]) if m else (None, '', '', '')
+    first = next((c for c in nb["cells"] if c["cell_type"] == "markdown"), None)
+    src = "".join(first["source"]) if first else ""
+    m = re.match(r"#\s+(?P<title>[^\n]+)\n*(?:>\s*(?P<sub>[^\n]+)\n*)?", src)
+    return (first, m["title"], m["sub"] or "", src[m.end() :]) if m else (None, "", "", "")
+
 
 def _bare(c):
     "A cell without the traces of its execution: counts, timings, warnings"
-    c = {k: v for k,v in c.items() if k in ('cell_type', 'id', 'source', 'outputs', 'metadata', 'attachments')}
-    c['metadata'] = {k: v for k,v in c['metadata'].items() if k == 'tags' and v}
-    if c['cell_type'] != 'code': return c
-    c['outputs'] = [{**o, **({'execution_count': None} if o['output_type'] == 'execute_result' else {}),
-        **({'metadata': {}} if 'metadata' in o else {})} for o in c['outputs'] if o.get('name') != 'stderr']
-    return {**c, 'execution_count': None}
+    c = {
+        k: v
+        for k, v in c.items()
+        if k in ("cell_type", "id", "source", "outputs", "metadata", "attachments")
+    }
+    c["metadata"] = {k: v for k, v in c["metadata"].items() if k == "tags" and v}
+    if c["cell_type"] != "code":
+        return c
+    c["outputs"] = [
+        {
+            **o,
+            **({"execution_count": None} if o["output_type"] == "execute_result" else {}),
+            **({"metadata": {}} if "metadata" in o else {}),
+        }
+        for o in c["outputs"]
+        if o.get("name") != "stderr"
+    ]
+    return {**c, "execution_count": None}
 
 # %% ../../nbs/lib/runs/02_report.ipynb #912b840f
 def freeze_notebook(
-    nb:dict, # executed notebook, as JSON
-    facts:str, # where it comes from: run, device, commit, date
-    places:dict[str,str], # folder of this machine -> what stands for it
-    name:str='', # behind the title, so that a list tells reports of one study apart
-    limit:int=500 # KB
-) -> str: # the frozen notebook, as JSON text
+    nb: dict,  # executed notebook, as JSON
+    facts: str,  # where it comes from: run, device, commit, date
+    places: dict[str, str],  # folder of this machine -> what stands for it
+    name: str = "",  # behind the title, so that a list tells reports of one study apart
+    limit: int = 500,  # KB
+) -> str:  # the frozen notebook, as JSON text
     "A notebook to keep in the repository. Raises ValueError when it is larger than `limit`"
     first, title, sub, rest = _said(nb)
-    md = lambda id, src: dict(cell_type='markdown', id=id, metadata={}, source=src.splitlines(True))
-    head = f'# {title or "Report"}{name and f" · {name}"}\n\n> {sub or "A frozen run"}\n\n- skip_exec: true\n- skip_showdoc: true'
-    cells = [md('frozen', head), md('facts', facts)] + ([md('opening', rest)] if rest.strip() else [])
-    cells += [_bare(c) for c in nb['cells'] if c is not first]
-    meta = dict(kernelspec=dict(display_name='python3', language='python', name='python3'))
+
+    def md(id, src):
+        return dict(cell_type="markdown", id=id, metadata={}, source=src.splitlines(True))
+
+    head = (
+        f"# {title or 'Report'}{name and f' · {name}'}\n\n> {sub or 'A frozen run'}\n\n- "
+        "skip_exec: true\n- skip_showdoc: true"
+    )
+    cells = [md("frozen", head), md("facts", facts)] + (
+        [md("opening", rest)] if rest.strip() else []
+    )
+    cells += [_bare(c) for c in nb["cells"] if c is not first]
+    meta = dict(kernelspec=dict(display_name="python3", language="python", name="python3"))
     kept = dict(cells=cells, metadata=meta, nbformat=4, nbformat_minor=5)
     out = json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False)
-    out = _unpath(out, places)+'\n'
-    if len(out.encode()) > limit*1024: raise ValueError(_too_big(nb, len(out.encode()), limit))
+    out = _unpath(out, places) + "\n"
+    if len(out.encode()) > limit * 1024:
+        raise ValueError(_too_big(nb, len(out.encode()), limit))
     return out
 
+# %% ../../nbs/lib/runs/02_report.ipynb #e023033d
 def _too_big(nb, size, limit):
-    sizes = sorted(((len(json.dumps(c.get('outputs', []))), i) for i,c in enumerate(nb['cells'])), reverse=True)[:3]
-    worst = ', '.join(f'cell {i} with {n//1024} KB' for n,i in sizes)
-    return f'the report has {size//1024} KB, at most {limit} can be published; the largest outputs are {worst}'
+    sizes = sorted(
+        ((len(json.dumps(c.get("outputs", []))), i) for i, c in enumerate(nb["cells"])),
+        reverse=True,
+    )[:3]
+    worst = ", ".join(f"cell {i} with {n // 1024} KB" for n, i in sizes)
+    return (
+        f"the report has {size // 1024} KB, at most {limit} can be published; the largest "
+        f"outputs are {worst}"
+    )
 
 # %% ../../nbs/lib/runs/02_report.ipynb #e02f77bb
 def _num(x):
-    if x is None: return 'unknown'
-    if not isinstance(x, float): return f'{x:,}' if isinstance(x, int) else str(x)
-    return f'{x:.3g}' if abs(x) < 1000 else f'{x:,.0f}'
+    if x is None:
+        return "unknown"
+    if not isinstance(x, float):
+        return f"{x:,}" if isinstance(x, int) else str(x)
+    return f"{x:.3g}" if abs(x) < 1000 else f"{x:,.0f}"
 
-_cards = '''.runs{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr))}
+
+_cards = """.runs{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr))}
 .run{border:1px solid #ddd;border-radius:6px;padding:.8rem}.run h3{margin:0 0 .3rem}
 .run p{margin:.2rem 0;font-size:14px;color:#555;overflow-wrap:anywhere}.run .bad{color:#b3261e}
-.run .figs{display:flex;gap:.4rem;flex-wrap:wrap;margin-top:.5rem}.run .figs img{height:5.5rem;border:1px solid #eee}'''
+.run .figs{display:flex;gap:.4rem;flex-wrap:wrap;margin-top:.5rem}.run .figs img{height:5.5rem;border:1px solid #eee}"""
+
 
 def format_metric(
-    v # metric as a manifest stores it: a number, or a dict of value, lo, hi, n
-) -> str: # such as `0.45 [0.31, 0.60], n=40`
+    v,  # metric as a manifest stores it: a number, or a dict of value, lo, hi, n
+) -> str:  # such as `0.45 [0.31, 0.60], n=40`
     "A metric in words; unknown is said, never shown as a number"
-    if not isinstance(v, dict): return _num(v)
-    ends = f' [{_num(v["lo"])}, {_num(v["hi"])}]' if v.get('lo') is not None else ''
-    return _num(v.get('value')) + ends + (f', n={v["n"]:,}' if v.get('n') is not None else '')
+    if not isinstance(v, dict):
+        return _num(v)
+    ends = f" [{_num(v['lo'])}, {_num(v['hi'])}]" if v.get("lo") is not None else ""
+    return _num(v.get("value")) + ends + (f", n={v['n']:,}" if v.get("n") is not None else "")
 
 # %% ../../nbs/lib/runs/02_report.ipynb #16446eba
 def headline(
-    manifest:dict # of a run
-) -> str: # first metric, or the error
+    manifest: dict,  # of a run
+) -> str:  # first metric, or the error
     "What a run says first"
-    if manifest.get('error'): return manifest['error']
-    for k,v in (manifest.get('metrics') or {}).items(): return f'{k} {format_metric(v)}'
-    return ''
+    if manifest.get("error"):
+        return manifest["error"]
+    for k, v in (manifest.get("metrics") or {}).items():
+        return f"{k} {format_metric(v)}"
+    return ""
+
 
 def _thumb(at, name):
-    src = f'{at}/{escape(name)}'
+    src = f"{at}/{escape(name)}"
     return f'<a href="{src}"><img loading="lazy" alt="{escape(Path(name).stem)}" src="{src}"></a>'
 
-def _card(m):
-    at, said = escape(f'{m["study"]}/{m["key"]}'), escape(headline(m) or m['status'])
-    secs = f'{m["seconds"]:.1f} s' if m.get('seconds') is not None else None
-    facts = ' · '.join(filter(None, [m.get('profile'), secs, (m.get('finished') or '')[:16].replace('T', ' ')]))
-    figs = ''.join(_thumb(at, f['name']) for f in m.get('files', []) if f['name'].endswith('.png'))
-    bad = '' if m['status'] == 'done' else ' class="bad"'
-    names, name = {f['name'] for f in m.get('files', [])}, escape(m['study'])
-    title = f'<a href="{at}/report.html">{name}</a>' if 'report.html' in names or m.get('error') else name
-    return (f'<div class="run"><h3>{title}</h3><p{bad}>{said}</p>'
-        f'<p>{escape(facts)}</p><div class="figs">{figs}</div></div>')
 
+def _card(m):
+    at, said = escape(f"{m['study']}/{m['key']}"), escape(headline(m) or m["status"])
+    secs = f"{m['seconds']:.1f} s" if m.get("seconds") is not None else None
+    facts = " · ".join(
+        filter(None, [m.get("profile"), secs, (m.get("finished") or "")[:16].replace("T", " ")])
+    )
+    figs = "".join(_thumb(at, f["name"]) for f in m.get("files", []) if f["name"].endswith(".png"))
+    bad = "" if m["status"] == "done" else ' class="bad"'
+    names, name = {f["name"] for f in m.get("files", [])}, escape(m["study"])
+    title = (
+        f'<a href="{at}/report.html">{name}</a>'
+        if "report.html" in names or m.get("error")
+        else name
+    )
+    return (
+        f'<div class="run"><h3>{title}</h3><p{bad}>{said}</p>'
+        f'<p>{escape(facts)}</p><div class="figs">{figs}</div></div>'
+    )
+
+# %% ../../nbs/lib/runs/02_report.ipynb #0c250a03
 def index_page(
-    manifests:list[dict] # of runs, newest first
-) -> str: # HTML whose links are relative to the outputs folder
+    manifests: list[dict],  # of runs, newest first
+) -> str:  # HTML whose links are relative to the outputs folder
     "One page over all runs, a section for each study"
-    names = sorted({m['study'] for m in manifests})
-    part = lambda n: ''.join(_card(m) for m in manifests if m['study'] == n)
-    body = ''.join(f'<h2>{escape(n)}</h2><div class="runs">{part(n)}</div>' for n in names)
-    none = '<p>No runs yet: <code>synthlab demo</code></p>'
-    return standalone_page('synthlab runs', f'<h1>Runs</h1>{body or none}', _cards)
+    names = sorted({m["study"] for m in manifests})
+
+    def part(n):
+        return "".join(_card(m) for m in manifests if m["study"] == n)
+
+    body = "".join(f'<h2>{escape(n)}</h2><div class="runs">{part(n)}</div>' for n in names)
+    none = "<p>No runs yet: <code>synthlab demo</code></p>"
+    return standalone_page("synthlab runs", f"<h1>Runs</h1>{body or none}", _cards)

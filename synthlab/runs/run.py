@@ -21,399 +21,636 @@ from html import escape
 from pathlib import Path
 
 from ..core.display import table
-from ..core.parallel import log, progress
-from ..core.settings import MIN_SECRET_LENGTH, SecretScrubber, cost, is_secret, redact, relative_path, repo_root, resolve_path, settings
+from synthlab.core.settings import (
+    MIN_SECRET_LENGTH,
+    SecretScrubber,
+    cost,
+    is_secret,
+    redact,
+    relative_path,
+    repo_root,
+    resolve_path,
+    settings,
+)
 from ..core.types import Trajectory, Usage, content_key, read_jsonl, to_dict, write_jsonl
-from .parameters import check_params, file_key, files_in_params, library_key, list_studies, read_study, run_key
-from .report import format_metric, freeze_notebook, index_page, list_files, notebook_to_page, run_environment, write_json
+from synthlab.runs.parameters import (
+    check_params,
+    file_key,
+    files_in_params,
+    library_key,
+    list_studies,
+    read_study,
+    run_key,
+)
+
+# %% ../../nbs/lib/runs/03_run.ipynb #4e6f5a94
+from synthlab.runs.report import (
+    format_metric,
+    freeze_notebook,
+    index_page,
+    list_files,
+    notebook_to_page,
+    run_environment,
+    write_json,
+)
 
 # %% ../../nbs/lib/runs/03_run.ipynb #62e5b4fc
-def _lockfile(folder): return folder.parent.parent/'.locks'/f'{folder.parent.name}-{folder.name}'
+def _lockfile(folder):
+    return folder.parent.parent / ".locks" / f"{folder.parent.name}-{folder.name}"
+
 
 def is_locked(
-    folder:Path # of a run
-) -> bool: # some process is running it
+    folder: Path,  # of a run
+) -> bool:  # some process is running it
     "Whether a run is in progress"
     import fcntl
-    if not (path := _lockfile(folder)).exists(): return False
+
+    if not (path := _lockfile(folder)).exists():
+        return False
     with open(path) as f:
-        try: fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError: return True
+        try:
+            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
     return False
+
 
 @contextmanager
 def lock_run(
-    folder:Path # of a run
+    folder: Path,  # of a run
 ):
     "Hold a run's lock, after waiting for whoever has it"
     import fcntl
-    path = _lockfile(folder); path.parent.mkdir(parents=True, exist_ok=True)
-    if is_locked(folder): print(f'{folder.parent.name}: another process is running this; waiting for it', file=sys.stderr)
-    with open(path, 'w') as f:
+
+    path = _lockfile(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if is_locked(folder):
+        print(
+            f"{folder.parent.name}: another process is running this; waiting for it",
+            file=sys.stderr,
+        )
+    with open(path, "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
 
 # %% ../../nbs/lib/runs/03_run.ipynb #f1c075ab
 def read_manifest(
-    folder:Path # of a run
-) -> dict: # with its `path`; without a file its status is `running` or `stopped`
+    folder: Path,  # of a run
+) -> dict:  # with its `path`; without a file its status is `running` or `stopped`
     "The manifest of a run"
     stub = dict(study=folder.parent.name, key=folder.name, files=[], metrics={}, path=str(folder))
-    try: return {**stub, **json.loads((folder/'manifest.json').read_text('utf8')), 'path': str(folder)}
-    except (ValueError, TypeError): return {**stub, 'status': 'failed', 'error': 'manifest.json is torn'}
-    except FileNotFoundError: return {**stub, 'status': 'running' if is_locked(folder) else 'stopped'}
+    try:
+        return {
+            **stub,
+            **json.loads((folder / "manifest.json").read_text("utf8")),
+            "path": str(folder),
+        }
+    except (ValueError, TypeError):
+        return {**stub, "status": "failed", "error": "manifest.json is torn"}
+    except FileNotFoundError:
+        return {**stub, "status": "running" if is_locked(folder) else "stopped"}
+
 
 def list_runs(
-    study:str='' # only studies that begin so
-) -> list[dict]: # manifests with their `path`, newest first
+    study: str = "",  # only studies that begin so
+) -> list[dict]:  # manifests with their `path`, newest first
     "The runs in the outputs folder, whatever became of them"
-    at = [p for p in settings().outdir.glob(f'{study}*/*')
-        if p.is_dir() and p.name != 'interactive' and p.parent.name[0] != '.']
-    return sorted(map(read_manifest, at), key=lambda m: m.get('finished') or '9', reverse=True)
+    at = [
+        p
+        for p in settings().outdir.glob(f"{study}*/*")
+        if p.is_dir() and p.name != "interactive" and p.parent.name[0] != "."
+    ]
+    return sorted(map(read_manifest, at), key=lambda m: m.get("finished") or "9", reverse=True)
+
 
 def latest_run(
-    study:str, # name
-    profile:str|None=None # its last run in this profile is preferred; None: that of the run we are in
-) -> Path|None: # folder; None when no run of it is done
+    study: str,  # name
+    profile: str
+    | None = None,  # its last run in this profile is preferred; None: that of the run we are in
+) -> Path | None:  # folder; None when no run of it is done
     "The folder of a study's last finished run"
-    profile = profile or os.environ.get('SYNTHLAB_PROFILE')
-    done = [m for m in list_runs(study) if m['status'] == 'done' and m['study'] == study]
-    best = next((m for m in done if m.get('profile') == profile), None) if profile else None
-    return Path((best or done[0])['path']) if done else None
+    profile = profile or os.environ.get("SYNTHLAB_PROFILE")
+    done = [m for m in list_runs(study) if m["status"] == "done" and m["study"] == study]
+    best = next((m for m in done if m.get("profile") == profile), None) if profile else None
+    return Path((best or done[0])["path"]) if done else None
 
 # %% ../../nbs/lib/runs/03_run.ipynb #d3004e33
 def find_run(
-    name:str # folder, `study/key`, key or what it begins with, or study
-) -> Path: # folder
+    name: str,  # folder, `study/key`, key or what it begins with, or study
+) -> Path:  # folder
     "The run that is meant; a study means its last one. Raises ValueError when none or several fit"
     for p in (Path(name).expanduser().resolve(), resolve_path(name)):
-        if (p/'manifest.json').exists(): return p
+        if (p / "manifest.json").exists():
+            return p
     ms = list_runs()
-    full = lambda m: f'{m["study"]}/{m["key"]}'
-    fits = [m for m in ms if name in (m['study'], full(m))][:1] or \
-        [m for m in ms if full(m).startswith(name) or m['key'].startswith(name)]
-    if len(fits) == 1: return Path(fits[0]['path'])
-    if fits: raise ValueError(f'several runs fit {name!r}: {", ".join(map(full, fits[:5]))}')
-    raise ValueError(f'no run {name!r}; synthlab ls lists them')
+
+    def full(m):
+        return f"{m['study']}/{m['key']}"
+
+    fits = [m for m in ms if name in (m["study"], full(m))][:1] or [
+        m for m in ms if full(m).startswith(name) or m["key"].startswith(name)
+    ]
+    if len(fits) == 1:
+        return Path(fits[0]["path"])
+    if fits:
+        raise ValueError(f"several runs fit {name!r}: {', '.join(map(full, fits[:5]))}")
+    raise ValueError(f"no run {name!r}; synthlab ls lists them")
 
 # %% ../../nbs/lib/runs/03_run.ipynb #bc561e41
 def _metric(v):
     "A metric as JSON: an estimate as value, lo, hi, n; NaN as None"
-    if hasattr(v, 'value') and hasattr(v, 'lo'): return {a: _metric(getattr(v, a)) for a in ('value', 'lo', 'hi', 'n')}
-    if isinstance(v, dict): return {str(k): _metric(o) for k,o in v.items()}
-    if v is None or isinstance(v, (str, bool, int)): return v
+    if hasattr(v, "value") and hasattr(v, "lo"):
+        return {a: _metric(getattr(v, a)) for a in ("value", "lo", "hi", "n")}
+    if isinstance(v, dict):
+        return {str(k): _metric(o) for k, o in v.items()}
+    if v is None or isinstance(v, (str, bool, int)):
+        return v
     return float(v) if math.isfinite(float(v)) else None
 
+
 def _own_key(study, params):
-    "`interactive` in a Jupyter server, which names its sessions; else a key: papermill or nbconvert started this kernel"
-    if 'JPY_PARENT_PID' not in os.environ or 'JPY_SESSION_NAME' in os.environ: return 'interactive'
-    return 'papermill-'+content_key([study, redact(params), library_key()], 12)
+    """`interactive` in a Jupyter server, which names its sessions; else a key: papermill or
+    nbconvert started this kernel
+    """
+    if "JPY_PARENT_PID" not in os.environ or "JPY_SESSION_NAME" in os.environ:
+        return "interactive"
+    return "papermill-" + content_key([study, redact(params), library_key()], 12)
+
 
 def _here(study, params):
     "The folder this run writes to"
-    if folder := os.environ.get('SYNTHLAB_RUN_DIR'): return Path(folder)
-    if os.environ.get('IN_TEST'): return Path(tempfile.mkdtemp(prefix=f'{study}-'))
-    folder = settings().outdir/study/_own_key(study, params)
+    if folder := os.environ.get("SYNTHLAB_RUN_DIR"):
+        return Path(folder)
+    if os.environ.get("IN_TEST"):
+        return Path(tempfile.mkdtemp(prefix=f"{study}-"))
+    folder = settings().outdir / study / _own_key(study, params)
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 
-def _stamp(t): return time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(t))
 
+def _stamp(t):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(t))
+
+# %% ../../nbs/lib/runs/03_run.ipynb #121b2800
 def _manifest(folder, p, done, start, library, s, **more):
     "What a run that just ended says about itself, secrets removed"
     end = time.time()
-    m = dict(version=1, study=folder.parent.name, key=folder.name, status='done', error=None, profile=None,
-        params=dict(passed=redact(p), resolved=redact(p)), seed=p.get('seed'),
-        inputs={**files_in_params(p, s.root), **done['inputs']}, library=library, **run_environment(s.root),
-        started=_stamp(start), finished=_stamp(end), seconds=round(end-start, 1), usage=done['usage'],
-        metrics=done['metrics'], files=list_files(folder))
+    m = dict(
+        version=1,
+        study=folder.parent.name,
+        key=folder.name,
+        status="done",
+        error=None,
+        profile=None,
+        params=dict(passed=redact(p), resolved=redact(p)),
+        seed=p.get("seed"),
+        inputs={**files_in_params(p, s.root), **done["inputs"]},
+        library=library,
+        **run_environment(s.root),
+        started=_stamp(start),
+        finished=_stamp(end),
+        seconds=round(end - start, 1),
+        usage=done["usage"],
+        metrics=done["metrics"],
+        files=list_files(folder),
+    )
     return SecretScrubber(p, s.values).all({**m, **more})
+
 
 def _write_csv(path, rows):
     cols = list(dict.fromkeys(k for r in rows for k in r))
-    with open(path, 'w', newline='', encoding='utf8') as f:
-        w = csv.DictWriter(f, cols); w.writeheader(); w.writerows(rows)
+    with open(path, "w", newline="", encoding="utf8") as f:
+        w = csv.DictWriter(f, cols)
+        w.writeheader()
+        w.writerows(rows)
 
 # %% ../../nbs/lib/runs/03_run.ipynb #6df56c35
 class Run:
     "The run that a study notebook is in: its folder, and what goes into the manifest"
-    def __init__(self,
-        study:str, # name of the study
-        params:dict # what it runs with
+
+    def __init__(
+        self,
+        study: str,  # name of the study
+        params: dict,  # what it runs with
     ):
         self.study, self.params, self.path = study, params, _here(study, params)
         self.inputs, self.used, self.metrics, self.start = {}, {}, {}, time.time()
         self.path.mkdir(parents=True, exist_ok=True)
 
-    def __repr__(self): return f'Run({self.study}, {redact(self.params)})'
+    def __repr__(self):
+        return f"Run({self.study}, {redact(self.params)})"
 
-    def input(self,
-        path:str|Path # file or run folder, from the root; or a study: its latest finished run
-    ) -> Path: # absolute
-        "A path that is read, recorded with the key of its content. Raises FileNotFoundError when it is not there"
+    def input(
+        self,
+        path: str | Path,  # file or run folder, from the root; or a study: its latest finished run
+    ) -> Path:  # absolute
+        """A path that is read, recorded with the key of its content.
+
+        Raises FileNotFoundError when it is not there
+        """
         p = latest_run(str(path)) if str(path) in list_studies() else resolve_path(path)
         key = p and file_key(p)
-        if not p: raise FileNotFoundError(f'{path} has no finished run yet: synthlab run {path}')
-        if not key: raise FileNotFoundError(f'{path}: no such file')
+        if not p:
+            raise FileNotFoundError(f"{path} has no finished run yet: synthlab run {path}")
+        if not key:
+            raise FileNotFoundError(f"{path}: no such file")
         self.inputs[relative_path(p)] = key
         return p
 
-    def use(self,
-        role:str, # `agent`, `user`, `judge`, `teacher`…
-        usage:Usage, # tokens and seconds, added to the role's
-        model:str='' # that did it, as in the price table
+    def use(
+        self,
+        role: str,  # `agent`, `user`, `judge`, `teacher`…
+        usage: Usage,  # tokens and seconds, added to the role's
+        model: str = "",  # that did it, as in the price table
     ):
         "Count what a role used"
-        old, _ = self.used.get(role, (Usage(), ''))
-        self.used[role] = old+usage, model
+        old, _ = self.used.get(role, (Usage(), ""))
+        self.used[role] = old + usage, model
 
-    def save_rows(self,
-        name:str, # file name, such as `kept.jsonl`; `.csv` writes a table
-        rows # records or dicts
-    ) -> int: # rows written
+    def save_rows(
+        self,
+        name: str,  # file name, such as `kept.jsonl`; `.csv` writes a table
+        rows,  # records or dicts
+    ) -> int:  # rows written
         "Write rows to the run's folder"
         rows = list(rows)
-        if not name.endswith('.csv'): return write_jsonl(rows, self.path/name)
-        _write_csv(self.path/name, rows)
+        if not name.endswith(".csv"):
+            return write_jsonl(rows, self.path / name)
+        _write_csv(self.path / name, rows)
         return len(rows)
 
-    def save_fig(self,
-        fig, # matplotlib Axes or Figure
-        name:str, # file name without ending
-        rows=() # what it shows, written beside it as CSV
+    def save_fig(
+        self,
+        fig,  # matplotlib Axes or Figure
+        name: str,  # file name without ending
+        rows=(),  # what it shows, written beside it as CSV
     ):
         "Keep a figure, and the rows behind it"
-        getattr(fig, 'figure', fig).savefig(self.path/f'{name}.png', dpi=150, bbox_inches='tight')
-        if rows: _write_csv(self.path/f'{name}.csv', [to_dict(r) for r in rows])
+        getattr(fig, "figure", fig).savefig(self.path / f"{name}.png", dpi=150, bbox_inches="tight")
+        if rows:
+            _write_csv(self.path / f"{name}.csv", [to_dict(r) for r in rows])
 
-    def finish(self,
-        metrics:dict # name -> estimate or number; the first is the headline
-    ) -> dict: # name -> metric in words
+    def finish(
+        self,
+        metrics: dict,  # name -> estimate or number; the first is the headline
+    ) -> dict:  # name -> metric in words
         "Hand over the headline metrics: the last line of a study"
-        used = {r: dict(vars(u), model=m, usd=cost(u, m)) for r,(u,m) in self.used.items()}
-        done = dict(metrics=_metric(metrics), inputs=self.inputs, usage=used, seconds=round(time.time()-self.start, 3))
-        if self.path.name.startswith('papermill-'): self._close(done)
-        else: write_json(self.path/'result.json', done)
-        self.metrics = done['metrics']
-        return {k: format_metric(v) for k,v in self.metrics.items()}
+        used = {r: dict(vars(u), model=m, usd=cost(u, m)) for r, (u, m) in self.used.items()}
+        done = dict(
+            metrics=_metric(metrics),
+            inputs=self.inputs,
+            usage=used,
+            seconds=round(time.time() - self.start, 3),
+        )
+        if self.path.name.startswith("papermill-"):
+            self._close(done)
+        else:
+            write_json(self.path / "result.json", done)
+        self.metrics = done["metrics"]
+        return {k: format_metric(v) for k, v in self.metrics.items()}
 
     def _close(self, done):
         "The manifest, which `run_study` would have written"
         m = _manifest(self.path, self.params, done, self.start, library_key(), settings())
-        write_json(self.path/'manifest.json', m); write_index()
+        write_json(self.path / "manifest.json", m)
+        write_index()
 
     def _repr_html_(self):
-        rows = [dict(parameter=k, value=repr(v)) for k,v in redact(self.params).items()]
-        rows += [dict(metric=k, value=format_metric(v)) for k,v in self.metrics.items()]
-        return f'<b>{escape(self.study)}</b> · <code>{escape(relative_path(self.path))}</code>{table(rows).data}'
+        rows = [dict(parameter=k, value=repr(v)) for k, v in redact(self.params).items()]
+        rows += [dict(metric=k, value=format_metric(v)) for k, v in self.metrics.items()]
+        return (
+            f"<b>{escape(self.study)}</b> · "
+            f"<code>{escape(relative_path(self.path))}</code>{table(rows).data}"
+        )
 
 # %% ../../nbs/lib/runs/03_run.ipynb #2734d14a
 def profile_params(
-    study:str, # name
-    profile:str|None, # None: the defaults
-    root:Path|None=None # None: `repo_root()`
-) -> dict: # parameters that differ from the defaults
+    study: str,  # name
+    profile: str | None,  # None: the defaults
+    root: Path | None = None,  # None: `repo_root()`
+) -> dict:  # parameters that differ from the defaults
     "The recipe of a profile. Raises ValueError when the study has no such profile"
     import yaml
-    path = (root or repo_root())/'nbs'/'studies'/'profiles.yaml'
-    if profile is None: return {}
-    try: have = (yaml.safe_load(path.read_text('utf8')) or {}).get(study) or {}
-    except FileNotFoundError: have = {}
-    except yaml.YAMLError as e: raise ValueError(f'{path.name}: {" ".join(str(e).split())}') from None
+
+    path = (root or repo_root()) / "nbs" / "studies" / "profiles.yaml"
+    if profile is None:
+        return {}
+    try:
+        have = (yaml.safe_load(path.read_text("utf8")) or {}).get(study) or {}
+    except FileNotFoundError:
+        have = {}
+    except yaml.YAMLError as e:
+        raise ValueError(f"{path.name}: {' '.join(str(e).split())}") from None
     if profile not in have:
-        raise ValueError(f'{study} has no profile {profile!r} in {path.name}; it has {", ".join(have) or "none"}')
+        raise ValueError(
+            f"{study} has no profile {profile!r} in {path.name}; it has {', '.join(have) or 'none'}"
+        )
     return have[profile] or {}
 
 # %% ../../nbs/lib/runs/03_run.ipynb #84f07408
 class RunFailed(RuntimeError):
     "A study raised; its folder holds the report with the error"
-    def __init__(self, path, error): super().__init__(error); self.path, self.error = path, error
+
+    def __init__(self, path, error):
+        super().__init__(error)
+        self.path, self.error = path, error
+
 
 @dataclass
 class _Plan:
     "What will be run: the study, its parameters, and the folder that follows from them"
+
     study: object
     passed: dict
     params: dict
-    profile: str|None
+    profile: str | None
     s: object
     library: str
     key: str
+
     @property
-    def folder(self): return self.s.outdir/self.study.name/self.key
-    def scrub(self): return SecretScrubber(self.params, self.s.values)
+    def folder(self):
+        return self.s.outdir / self.study.name / self.key
+
+    def scrub(self):
+        return SecretScrubber(self.params, self.s.values)
+
 
 def _strong(params):
     "Secrets are long enough to be found and hidden. Raises ValueError otherwise"
-    for k,v in params.items():
+    for k, v in params.items():
         if is_secret(k) and isinstance(v, str) and 0 < len(v) < MIN_SECRET_LENGTH:
-            raise ValueError(f'{k}: a secret of fewer than {MIN_SECRET_LENGTH} characters could not be kept out of the report')
+            raise ValueError(
+                f"{k}: a secret of fewer than {MIN_SECRET_LENGTH} characters could not be kept "
+                "out of the report"
+            )
 
+# %% ../../nbs/lib/runs/03_run.ipynb #dbc799b0
 def _upstream(v, profile, root):
     "Where a parameter names a study, the folder of that study's last finished run"
-    if isinstance(v, list): return [_upstream(o, profile, root) for o in v]
-    if not isinstance(v, str) or v not in list_studies(root): return v
-    if not (found := latest_run(v, profile)): raise ValueError(f'{v} has no finished run yet: synthlab run {v}')
+    if isinstance(v, list):
+        return [_upstream(o, profile, root) for o in v]
+    if not isinstance(v, str) or v not in list_studies(root):
+        return v
+    if not (found := latest_run(v, profile)):
+        raise ValueError(f"{v} has no finished run yet: synthlab run {v}")
     return relative_path(found)
+
 
 def _named(st, profile, root):
     "The last runs of the studies that a study's code names: it may take them, so they count"
-    code = '\n'.join(st.code)
-    named = [n for n in list_studies(root) if n != st.name and (f"'{n}'" in code or f'"{n}"' in code)]
+    code = "\n".join(st.code)
+    named = [
+        n for n in list_studies(root) if n != st.name and (f"'{n}'" in code or f'"{n}"' in code)
+    ]
     return {n: found.name for n in named if (found := latest_run(n, profile))}
 
+
 def _plan(study, params, profile):
-    s = settings(); st = read_study(study, s.root); _strong(params)
+    s = settings()
+    st = read_study(study, s.root)
+    _strong(params)
     resolved = check_params(st, {**profile_params(st.name, profile, s.root), **params})
-    resolved = {k: _upstream(v, profile, s.root) for k,v in resolved.items()}
-    lib, models = library_key(), {k: s.values[k] for k in ('agent', 'user', 'teacher', 'judge', 'api_base')}
+    resolved = {k: _upstream(v, profile, s.root) for k, v in resolved.items()}
+    lib, models = (
+        library_key(),
+        {k: s.values[k] for k in ("agent", "user", "teacher", "judge", "api_base")},
+    )
     key = content_key([run_key(st, resolved, s.root, lib), models, _named(st, profile, s.root)], 16)
     return _Plan(st, params, resolved, profile, s, lib, key)
 
 # %% ../../nbs/lib/runs/03_run.ipynb #1fed73c4
 class _Scrubbed:
     "Where papermill writes: the report of a run, secrets removed at every save"
-    def __init__(self, path, scrub): self.path, self.scrub = path, scrub
-    def read(self, path): return self.path.read_text('utf8')
-    def listdir(self, path): return []
-    def pretty_path(self, path): return self.path.name
+
+    def __init__(self, path, scrub):
+        self.path, self.scrub = path, scrub
+
+    def read(self, path):
+        return self.path.read_text("utf8")
+
+    def listdir(self, path):
+        return []
+
+    def pretty_path(self, path):
+        return self.path.name
+
     def write(self, buf, path):
-        tmp = self.path.with_name('.report.ipynb')
-        tmp.write_text(json.dumps(self.scrub.all(json.loads(buf)), indent=1, ensure_ascii=False)+'\n', 'utf8')
+        tmp = self.path.with_name(".report.ipynb")
+        tmp.write_text(
+            json.dumps(self.scrub.all(json.loads(buf)), indent=1, ensure_ascii=False) + "\n", "utf8"
+        )
         os.replace(tmp, self.path)
+
 
 @contextmanager
 def _environ(**kw):
     old = {k: os.environ.get(k) for k in kw}
-    def put(d):
-        for k,v in d.items(): os.environ.pop(k, None) if v is None else os.environ.__setitem__(k, v)
-    put(kw)
-    try: yield
-    finally: put(old)
 
+    def put(d):
+        for k, v in d.items():
+            os.environ.pop(k, None) if v is None else os.environ.__setitem__(k, v)
+
+    put(kw)
+    try:
+        yield
+    finally:
+        put(old)
+
+# %% ../../nbs/lib/runs/03_run.ipynb #1391f9b9
 def _papermill(plan):
     "Execute the notebook in its own kernel, at the root, and save it after every cell"
-    import logging, papermill
+    import logging
+
+    import papermill
     from nbformat import reads
     from papermill.iorw import papermill_io
-    logging.getLogger('papermill').setLevel(logging.ERROR)
-    papermill_io.register('lab:', _Scrubbed(plan.folder/'report.ipynb', plan.scrub()))
-    given = {k: v for k,v in plan.params.items() if v != plan.study.params[k].default}
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    papermill_io.register("lab:", _Scrubbed(plan.folder / "report.ipynb", plan.scrub()))
+    given = {k: v for k, v in plan.params.items() if v != plan.study.params[k].default}
     bar = dict(desc=plan.study.name, leave=False) if sys.stderr.isatty() else False
-    env = dict(SYNTHLAB_RUN_DIR=str(plan.folder), SYNTHLAB_PROFILE=plan.profile, IN_TEST=None,
-        MPLBACKEND='module://matplotlib_inline.backend_inline')
+    env = dict(
+        SYNTHLAB_RUN_DIR=str(plan.folder),
+        SYNTHLAB_PROFILE=plan.profile,
+        IN_TEST=None,
+        MPLBACKEND="module://matplotlib_inline.backend_inline",
+    )
     with _environ(**env):
-        papermill.execute_notebook(reads(json.dumps(plan.study.nb), 4), 'lab:report.ipynb', given, language='python',
-            kernel_name='python3', progress_bar=bar, cwd=str(plan.s.root),
-            extra_arguments=['--IPKernelApp.log_level=50'])
+        papermill.execute_notebook(
+            reads(json.dumps(plan.study.nb), 4),
+            "lab:report.ipynb",
+            given,
+            language="python",
+            kernel_name="python3",
+            progress_bar=bar,
+            cwd=str(plan.s.root),
+            extra_arguments=["--IPKernelApp.log_level=50"],
+        )
 
 # %% ../../nbs/lib/runs/03_run.ipynb #b9f22f8c
 def _one_line(e):
     "An exception in one line"
-    name, text = getattr(e, 'ename', type(e).__name__), str(getattr(e, 'evalue', e))
-    return f'{name}: {" ".join(text.split())}'[:500]
+    name, text = getattr(e, "ename", type(e).__name__), str(getattr(e, "evalue", e))
+    return f"{name}: {' '.join(text.split())}"[:500]
+
 
 def _execute(plan):
     "Run it; the error in one line, or None"
-    try: _papermill(plan)
-    except KeyboardInterrupt: return 'KeyboardInterrupt: stopped by hand'
-    except Exception as e: return plan.scrub()(_one_line(e))
-    if not (plan.folder/'result.json').exists(): return 'RuntimeError: the study never called run.finish(metrics)'
+    try:
+        _papermill(plan)
+    except KeyboardInterrupt:
+        return "KeyboardInterrupt: stopped by hand"
+    except Exception as e:
+        return plan.scrub()(_one_line(e))
+    if not (plan.folder / "result.json").exists():
+        return "RuntimeError: the study never called run.finish(metrics)"
+
 
 def _render(plan):
     "The report as a page; the log without secrets"
-    nb, lines = plan.folder/'report.ipynb', plan.folder/'run.log'
+    nb, lines = plan.folder / "report.ipynb", plan.folder / "run.log"
     if nb.exists():
-        page = notebook_to_page(json.loads(nb.read_text('utf8')), plan.study.name)
-        nb.with_suffix('.html').write_text(page, 'utf8')
-    if lines.exists(): lines.write_text(plan.scrub()(lines.read_text('utf8')), 'utf8')
+        page = notebook_to_page(json.loads(nb.read_text("utf8")), plan.study.name)
+        nb.with_suffix(".html").write_text(page, "utf8")
+    if lines.exists():
+        lines.write_text(plan.scrub()(lines.read_text("utf8")), "utf8")
 
+# %% ../../nbs/lib/runs/03_run.ipynb #4f73fd94
 def _record(plan, error, start):
     "The manifest of what just ran"
-    result = plan.folder/'result.json'
-    done = json.loads(result.read_text('utf8')) if result.exists() else dict(metrics={}, inputs={}, usage={})
+    result = plan.folder / "result.json"
+    done = (
+        json.loads(result.read_text("utf8"))
+        if result.exists()
+        else dict(metrics={}, inputs={}, usage={})
+    )
     result.unlink(missing_ok=True)
-    return _manifest(plan.folder, plan.params, done, start, plan.library, plan.s, status='failed' if error else 'done',
-        error=error, profile=plan.profile, params=dict(passed=redact(plan.passed), resolved=redact(plan.params)))
+    return _manifest(
+        plan.folder,
+        plan.params,
+        done,
+        start,
+        plan.library,
+        plan.s,
+        status="failed" if error else "done",
+        error=error,
+        profile=plan.profile,
+        params=dict(passed=redact(plan.passed), resolved=redact(plan.params)),
+    )
 
 # %% ../../nbs/lib/runs/03_run.ipynb #77d9376b
 def run_study(
-    study:str, # name, or what it begins with
-    params:dict|None=None, # what differs from the profile
-    profile:str|None=None, # recipe in profiles.yaml; None: the study's defaults
-    force:bool=False # run again even if it is done
-) -> Path: # the run's folder
-    "Run a study headless, or return at once when it was. Raises ValueError before anything is written, RunFailed after"
-    plan = _plan(study, params or {}, profile); folder = plan.folder
+    study: str,  # name, or what it begins with
+    params: dict | None = None,  # what differs from the profile
+    profile: str | None = None,  # recipe in profiles.yaml; None: the study's defaults
+    force: bool = False,  # run again even if it is done
+) -> Path:  # the run's folder
+    """Run a study headless, or return at once when it was.
+
+    Raises ValueError before anything is written, RunFailed after
+    """
+    plan = _plan(study, params or {}, profile)
+    folder = plan.folder
     with lock_run(folder):
-        if not force and folder.exists() and read_manifest(folder)['status'] == 'done': return folder
-        shutil.rmtree(folder, ignore_errors=True); folder.mkdir(parents=True)
-        start = time.time(); error = _execute(plan)
+        if not force and folder.exists() and read_manifest(folder)["status"] == "done":
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        start = time.time()
+        error = _execute(plan)
         _render(plan)
-        write_json(folder/'manifest.json', _record(plan, error, start))
+        write_json(folder / "manifest.json", _record(plan, error, start))
     write_index()
-    if error: raise RunFailed(folder, error)
+    if error:
+        raise RunFailed(folder, error)
     return folder
 
-def write_index() -> Path: # outputs/index.html
+
+def write_index() -> Path:  # outputs/index.html
     "The page over all runs, written anew"
-    path = settings().outdir/'index.html'; tmp = path.with_name(f'.index.{os.getpid()}')
+    path = settings().outdir / "index.html"
+    tmp = path.with_name(f".index.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp.write_text(index_page(list_runs()), 'utf8'); os.replace(tmp, path)
+    tmp.write_text(index_page(list_runs()), "utf8")
+    os.replace(tmp, path)
     return path
 
 # %% ../../nbs/lib/runs/03_run.ipynb #7f246cd6
 def _facts(m):
-    git = m.get('git') or dict(commit=None, dirty=None)
-    code = f'commit `{(git["commit"] or "unknown")[:10]}`' + (' with uncommitted changes' if git['dirty'] else '')
-    params = ', '.join(f'`{k}={v!r}`' for k,v in m['params']['resolved'].items())
-    heads = ''.join(f'\n- {k}: {format_metric(v)}' for k,v in m['metrics'].items())
-    run = f'Frozen run `{m["study"]}/{m["key"]}`' + (f', profile *{m["profile"]}*' if m.get('profile') else '')
-    where = f'{m["device"]}; {code}; {m["finished"][:10]}; {m["seconds"]:.1f} s'
-    return f'{run}: {where}.\n\nParameters: {params or "none"}.\n{heads}'
+    git = m.get("git") or dict(commit=None, dirty=None)
+    code = f"commit `{(git['commit'] or 'unknown')[:10]}`" + (
+        " with uncommitted changes" if git["dirty"] else ""
+    )
+    params = ", ".join(f"`{k}={v!r}`" for k, v in m["params"]["resolved"].items())
+    heads = "".join(f"\n- {k}: {format_metric(v)}" for k, v in m["metrics"].items())
+    run = f"Frozen run `{m['study']}/{m['key']}`" + (
+        f", profile *{m['profile']}*" if m.get("profile") else ""
+    )
+    where = f"{m['device']}; {code}; {m['finished'][:10]}; {m['seconds']:.1f} s"
+    return f"{run}: {where}.\n\nParameters: {params or 'none'}.\n{heads}"
+
 
 def publish_report(
-    run:str|Path, # as `find_run` takes it
-    name:str='' # of the report; empty: the run's profile, or its key
-) -> Path: # the notebook in nbs/reports
-    "Freeze a finished run's report into the repository. Raises ValueError when it is not finished or too large"
-    folder = find_run(str(run)); m = read_manifest(folder); root = repo_root()
-    at = f'{m["study"]}/{m["key"]}'
-    if m['status'] != 'done': raise ValueError(f'{at} is {m["status"]}: only a finished run can be published')
+    run: str | Path,  # as `find_run` takes it
+    name: str = "",  # of the report; empty: the run's profile, or its key
+) -> Path:  # the notebook in nbs/reports
+    """Freeze a finished run's report into the repository.
+
+    Raises ValueError when it is not finished or too large
+    """
+    folder = find_run(str(run))
+    m = read_manifest(folder)
+    root = repo_root()
+    at = f"{m['study']}/{m['key']}"
+    if m["status"] != "done":
+        raise ValueError(f"{at} is {m['status']}: only a finished run can be published")
     home, tmp = str(Path.home()), tempfile.gettempdir()
-    places = {str(root): '', str(folder): 'run', sys.prefix: 'venv', home: '~', tmp: 'tmp'}
-    name = name or m.get('profile') or m['key'][:8]
-    text = freeze_notebook(json.loads((folder/'report.ipynb').read_text('utf8')), _facts(m), places, name)
-    path = root/'nbs'/'reports'/f'{m["study"]}-{name}.ipynb'
-    path.parent.mkdir(parents=True, exist_ok=True); path.write_text(text, 'utf8')
+    places = {str(root): "", str(folder): "run", sys.prefix: "venv", home: "~", tmp: "tmp"}
+    name = name or m.get("profile") or m["key"][:8]
+    text = freeze_notebook(
+        json.loads((folder / "report.ipynb").read_text("utf8")), _facts(m), places, name
+    )
+    path = root / "nbs" / "reports" / f"{m['study']}-{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf8")
     return path
 
 # %% ../../nbs/lib/runs/03_run.ipynb #0e337ce8
 class StepCache:
     "Dear steps of a study, each kept in a folder under a key of what decides it"
-    def __init__(self,
-        folder:str|Path, # for all steps
-        **decides # settings that every step depends on
+
+    def __init__(
+        self,
+        folder: str | Path,  # for all steps
+        **decides,  # settings that every step depends on
     ):
-        self.folder, self.base, self.done = Path(folder), content_key([decides, library_key()], 16), []
+        self.folder, self.base, self.done = (
+            Path(folder),
+            content_key([decides, library_key()], 16),
+            [],
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def at(self,
-        name:str, # of the step
-        *decides # what it depends on besides
-    ) -> Path: # that belongs to nothing else
+    def at(
+        self,
+        name: str,  # of the step
+        *decides,  # what it depends on besides
+    ) -> Path:  # that belongs to nothing else
         "The path of a step"
-        return self.folder/f'{name}-{content_key([self.base, name, *decides], 16)}'
+        return self.folder / f"{name}-{content_key([self.base, name, *decides], 16)}"
 
-    def trajs(self,
-        name:str, # of the step
-        decides:list, # what it depends on besides
-        make # () -> trajectories
-    ) -> list[Trajectory]: # made, or read
+    def trajs(
+        self,
+        name: str,  # of the step
+        decides: list,  # what it depends on besides
+        make,  # () -> trajectories
+    ) -> list[Trajectory]:  # made, or read
         "Trajectories of a step"
-        path = self.at(name, *decides).with_suffix('.jsonl')
+        path = self.at(name, *decides).with_suffix(".jsonl")
         if not path.exists():
-            tmp = path.with_name(f'.{path.name}.{os.getpid()}')
-            write_jsonl(make(), tmp); os.replace(tmp, path)
+            tmp = path.with_name(f".{path.name}.{os.getpid()}")
+            write_jsonl(make(), tmp)
+            os.replace(tmp, path)
             self.done.append(name)
         return list(read_jsonl(path, Trajectory))

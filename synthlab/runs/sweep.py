@@ -22,22 +22,41 @@ from ..core.parallel import pmap
 from ..core.settings import is_secret, redact, relative_path, settings
 from ..core.types import content_key
 from .parameters import check_params, library_key, parse_value, read_study
-from .report import format_metric, list_files, run_environment, standalone_page, write_json
-from .run import RunFailed, find_run, profile_params, read_manifest, run_study, write_index
+from synthlab.runs.report import (
+    format_metric,
+    list_files,
+    run_environment,
+    standalone_page,
+    write_json,
+)
+from synthlab.runs.run import (
+    RunFailed,
+    find_run,
+    profile_params,
+    read_manifest,
+    run_study,
+    write_index,
+)
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #45f73848
 def parse_values(
-    s:str, # text from a command line
-    name:str='' # of the parameter; a secret's text is one value
-) -> list: # the values it means
+    s: str,  # text from a command line
+    name: str = "",  # of the parameter; a secret's text is one value
+) -> list:  # the values it means
     "Comma-separated values, each in YAML. Raises ValueError when they do not parse"
-    if is_secret(name) or not s.strip(): return [parse_value(s, name)]
-    try: return parse_value(f'[{s}]', name)
-    except ValueError: raise ValueError(f'{name}={s}: not values in YAML with commas between; quote them') from None
+    if is_secret(name) or not s.strip():
+        return [parse_value(s, name)]
+    try:
+        return parse_value(f"[{s}]", name)
+    except ValueError:
+        raise ValueError(
+            f"{name}={s}: not values in YAML with commas between; quote them"
+        ) from None
+
 
 def parameter_grid(
-    values:dict[str,list] # parameter -> its values
-) -> list[dict]: # parameter -> value, one a point
+    values: dict[str, list],  # parameter -> its values
+) -> list[dict]:  # parameter -> value, one a point
     "Every combination"
     return [dict(zip(values, v)) for v in itertools.product(*values.values())]
 
@@ -45,257 +64,427 @@ def parameter_grid(
 def _number(v):
     "A metric's value, ends and n; None when it is no number"
     d = v if isinstance(v, dict) else dict(value=v)
-    if isinstance(x := d.get('value'), bool) or not isinstance(x, (int, float)): return None
-    return {k: d.get(k) for k in ('value', 'lo', 'hi', 'n')}
+    if isinstance(x := d.get("value"), bool) or not isinstance(x, (int, float)):
+        return None
+    return {k: d.get(k) for k in ("value", "lo", "hi", "n")}
+
 
 def _plain(v):
     "A value as a figure and a table show it"
     return v if isinstance(v, (int, float, str)) else str(v)
 
+# %% ../../nbs/lib/runs/04_sweep.ipynb #eacc110e
 @dataclass
 class Sweep:
     "The points of a sweep, in order, and the folder that holds what they say together"
-    study: str # name
-    varied: dict[str,list] # parameter -> its values, those with one value left out
-    points: list[dict] # parameters, run folder, status, error, metrics, whether it ran just now
-    path: Path # folder
+
+    study: str  # name
+    varied: dict[str, list]  # parameter -> its values, those with one value left out
+    points: list[dict]  # parameters, run folder, status, error, metrics, whether it ran just now
+    path: Path  # folder
 
     @property
-    def failed(self): return [p for p in self.points if p['status'] != 'done']
+    def failed(self):
+        return [p for p in self.points if p["status"] != "done"]
 
-    def rows(self) -> list[dict]: # the varied parameters, metric, value, lo, hi, n
+    def rows(self) -> list[dict]:  # the varied parameters, metric, value, lo, hi, n
         "A row for each number that a point gave"
-        return [{**{k: _plain(p['params'][k]) for k in self.varied}, 'metric': m, **d} for p in self.points
-            for m,v in p['metrics'].items() if (d := _number(v))]
+        return [
+            {**{k: _plain(p["params"][k]) for k in self.varied}, "metric": m, **d}
+            for p in self.points
+            for m, v in p["metrics"].items()
+            if (d := _number(v))
+        ]
 
-    def told(self) -> list[dict]: # the varied parameters, status, headline, run
+    def told(self) -> list[dict]:  # the varied parameters, status, headline, run
         "A row for each point"
-        said = lambda p: p['error'] or next((f'{k} {format_metric(v)}' for k,v in p['metrics'].items()), '')
-        asked = lambda p: {k: _plain(p['params'][k]) for k in self.varied}
-        return [dict(asked(p), status=p['status'], headline=said(p), run=p['run']) for p in self.points]
+
+        def said(p):
+            return p["error"] or next(
+                (f"{k} {format_metric(v)}" for k, v in p["metrics"].items()), ""
+            )
+
+        def asked(p):
+            return {k: _plain(p["params"][k]) for k in self.varied}
+
+        return [
+            dict(asked(p), status=p["status"], headline=said(p), run=p["run"]) for p in self.points
+        ]
 
     def _repr_html_(self):
-        return f'<b>{escape(self.study)}</b> · <code>{escape(relative_path(self.path))}</code>{table(self.told()).data}'
+        return (
+            f"<b>{escape(self.study)}</b> · "
+            f"<code>{escape(relative_path(self.path))}</code>{table(self.told()).data}"
+        )
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #c26a4e04
 def _axis(varied):
     "The parameter along the axis: the first whose values are numbers, else the first"
-    number = lambda vs: all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in vs)
-    return next((k for k,vs in varied.items() if number(vs)), next(iter(varied), '')), number
+
+    def number(vs):
+        return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in vs)
+
+    return next((k for k, vs in varied.items() if number(vs)), next(iter(varied), "")), number
+
 
 def sweep_figure(
-    rows:list[dict], # of a sweep
-    varied:dict[str,list], # parameter -> its values
-    most:int=6 # panels
-): # Figure; None without rows
+    rows: list[dict],  # of a sweep
+    varied: dict[str, list],  # parameter -> its values
+    most: int = 6,  # panels
+):  # Figure; None without rows
     "Metric against parameter, with intervals"
     import matplotlib.pyplot as plt
-    from synthlab.core.plot import lines, points, plot_style
+
+    from synthlab.core.plot import lines, plot_style, points
+
     x, number = _axis(varied)
     others = [k for k in varied if k != x]
-    names = list(dict.fromkeys(r['metric'] for r in rows))[:most]
-    if not names or not x: return None
-    rows = [{**r, 'of': ', '.join(f'{k}={r[k]}' for k in others)} for r in rows]
-    with plot_style(): fig, axs = plt.subplots(len(names), 1, figsize=(6.4, 2.6*len(names)), squeeze=False)
+    names = list(dict.fromkeys(r["metric"] for r in rows))[:most]
+    if not names or not x:
+        return None
+    rows = [{**r, "of": ", ".join(f"{k}={r[k]}" for k in others)} for r in rows]
+    with plot_style():
+        fig, axs = plt.subplots(len(names), 1, figsize=(6.4, 2.6 * len(names)), squeeze=False)
     draw = lines if number(varied[x]) else points
-    for m,ax in zip(names, axs[:,0]):
-        draw([r for r in rows if r['metric'] == m], x, hue='of' if others else None, ax=ax, title=m, xlabel=x)
+    for m, ax in zip(names, axs[:, 0]):
+        draw(
+            [r for r in rows if r["metric"] == m],
+            x,
+            hue="of" if others else None,
+            ax=ax,
+            title=m,
+            xlabel=x,
+        )
     return fig
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #206e1d61
 def _point(job):
     "Run one point; what became of it"
     study, params, profile, start = job
-    try: folder = run_study(study, params, profile)
-    except RunFailed as e: folder = e.path
+    try:
+        folder = run_study(study, params, profile)
+    except RunFailed as e:
+        folder = e.path
     except (ValueError, FileNotFoundError) as e:
-        return dict(params=redact(params), run='', status='failed', error=str(e), metrics={}, fresh=True)
+        return dict(
+            params=redact(params), run="", status="failed", error=str(e), metrics={}, fresh=True
+        )
     m = read_manifest(folder)
-    return dict(params=redact(params), run=relative_path(folder), status=m['status'], error=m.get('error'), metrics=m['metrics'],
-        fresh=m.get('started', '') >= start)
+    return dict(
+        params=redact(params),
+        run=relative_path(folder),
+        status=m["status"],
+        error=m.get("error"),
+        metrics=m["metrics"],
+        fresh=m.get("started", "") >= start,
+    )
+
 
 def _draw(sw):
     "Rows, figure and page in the sweep's folder"
     import matplotlib.pyplot as plt
-    rows, picture = sw.rows(), ''
-    if rows:
-        with open(sw.path/'metrics.csv', 'w', newline='', encoding='utf8') as f:
-            w = csv.DictWriter(f, list(rows[0])); w.writeheader(); w.writerows(rows)
-    if fig := sweep_figure(rows, sw.varied):
-        fig.savefig(sw.path/'metrics.png', dpi=150, bbox_inches='tight'); plt.close(fig)
-        picture = '<p><img src="metrics.png" alt="metrics against parameters"></p>'
-    (sw.path/'report.html').write_text(standalone_page(f'sweep of {sw.study}', sw._repr_html_()+picture), 'utf8')
 
-def _stamp(t): return time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(t))
+    rows, picture = sw.rows(), ""
+    if rows:
+        with open(sw.path / "metrics.csv", "w", newline="", encoding="utf8") as f:
+            w = csv.DictWriter(f, list(rows[0]))
+            w.writeheader()
+            w.writerows(rows)
+    if fig := sweep_figure(rows, sw.varied):
+        fig.savefig(sw.path / "metrics.png", dpi=150, bbox_inches="tight")
+        plt.close(fig)
+        picture = '<p><img src="metrics.png" alt="metrics against parameters"></p>'
+    (sw.path / "report.html").write_text(
+        standalone_page(f"sweep of {sw.study}", sw._repr_html_() + picture), "utf8"
+    )
+
+# %% ../../nbs/lib/runs/04_sweep.ipynb #f07534fe
+def _stamp(t):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(t))
+
 
 def _told(sw, profile, start):
     "The manifest of manifests"
     bad, end = [_name(sw, p) for p in sw.failed], time.time()
-    return dict(version=1, study='sweeps', key=sw.path.name, status='failed' if bad else 'done',
-        error=f'failed: {"; ".join(bad)}' if bad else None, profile=profile,
-        params=dict(passed=sw.varied, resolved=dict(study=sw.study, **sw.varied)), seed=None, inputs={},
-        library=library_key(), **run_environment(settings().root), started=_stamp(start), finished=_stamp(end),
-        seconds=round(end-start, 1), usage={}, metrics=dict(points=len(sw.points), done=len(sw.points)-len(bad)),
-        files=list_files(sw.path), points=sw.points)
+    return dict(
+        version=1,
+        study="sweeps",
+        key=sw.path.name,
+        status="failed" if bad else "done",
+        error=f"failed: {'; '.join(bad)}" if bad else None,
+        profile=profile,
+        params=dict(passed=sw.varied, resolved=dict(study=sw.study, **sw.varied)),
+        seed=None,
+        inputs={},
+        library=library_key(),
+        **run_environment(settings().root),
+        started=_stamp(start),
+        finished=_stamp(end),
+        seconds=round(end - start, 1),
+        usage={},
+        metrics=dict(points=len(sw.points), done=len(sw.points) - len(bad)),
+        files=list_files(sw.path),
+        points=sw.points,
+    )
 
-def _name(sw, p): return ', '.join(f'{k}={p["params"][k]}' for k in sw.varied) or 'its only point'
 
+def _name(sw, p):
+    return ", ".join(f"{k}={p['params'][k]}" for k in sw.varied) or "its only point"
+
+# %% ../../nbs/lib/runs/04_sweep.ipynb #4c41d9c0
 def sweep(
-    study:str, # name, or what it begins with
-    values:dict[str,list], # parameter -> its values; those with one value are the same at every point
-    profile:str|None=None, # recipe that the points start from
-    jobs:int=1 # runs at once
-) -> Sweep: # with its folder below `outputs/sweeps/`
-    "Run a study at every point; those that are done are not run again. Raises ValueError when a point is not what it takes"
+    study: str,  # name, or what it begins with
+    values: dict[
+        str, list
+    ],  # parameter -> its values; those with one value are the same at every point
+    profile: str | None = None,  # recipe that the points start from
+    jobs: int = 1,  # runs at once
+) -> Sweep:  # with its folder below `outputs/sweeps/`
+    """Run a study at every point; those that are done are not run again.
+
+    Raises ValueError when a point is not what it takes
+    """
     st, start, todo = read_study(study, settings().root), time.time(), parameter_grid(values)
-    for p in todo: check_params(st, {**profile_params(st.name, profile), **p})
-    points = pmap(_point, [(st.name, p, profile, _stamp(start)) for p in todo], jobs, desc=f'sweep {st.name}')
-    varied = {k: v for k,v in redact(values).items() if len(v) > 1}
-    name = content_key([st.name, profile, [p['run'] or p['params'] for p in points]], 8)
-    out = Sweep(st.name, varied, points, settings().outdir/'sweeps'/f'{st.name}-{name}')
-    out.path.mkdir(parents=True, exist_ok=True); _draw(out)
-    write_json(out.path/'manifest.json', _told(out, profile, start)); write_index()
+    for p in todo:
+        check_params(st, {**profile_params(st.name, profile), **p})
+    points = pmap(
+        _point, [(st.name, p, profile, _stamp(start)) for p in todo], jobs, desc=f"sweep {st.name}"
+    )
+    varied = {k: v for k, v in redact(values).items() if len(v) > 1}
+    name = content_key([st.name, profile, [p["run"] or p["params"] for p in points]], 8)
+    out = Sweep(st.name, varied, points, settings().outdir / "sweeps" / f"{st.name}-{name}")
+    out.path.mkdir(parents=True, exist_ok=True)
+    _draw(out)
+    write_json(out.path / "manifest.json", _told(out, profile, start))
+    write_index()
     return out
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #e50db789
 def _parts(v):
     "Value and ends of a metric as stored; NaN where there is none"
     d = v if isinstance(v, dict) else dict(value=v)
-    num = lambda x: float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else math.nan
-    return num(d.get('value')), num(d.get('lo')), num(d.get('hi'))
+
+    def num(x):
+        return float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else math.nan
+
+    return num(d.get("value")), num(d.get("lo")), num(d.get("hi"))
+
 
 def newcombe_difference(
-    a, # metric as a manifest stores it
-    b # the same of another run
-) -> tuple[float,float,float]: # b - a with the ends of its 95 % interval; NaN where they cannot be known
+    a,  # metric as a manifest stores it
+    b,  # the same of another run
+) -> tuple[
+    float, float, float
+]:  # b - a with the ends of its 95 % interval; NaN where they cannot be known
     "The difference of two estimates taken as independent (Newcombe 1998)"
-    (x,xl,xh), (y,yl,yh) = _parts(a), _parts(b)
-    return y-x, y-x-math.hypot(y-yl, xh-x), y-x+math.hypot(yh-y, x-xl)
+    (x, xl, xh), (y, yl, yh) = _parts(a), _parts(b)
+    return y - x, y - x - math.hypot(y - yl, xh - x), y - x + math.hypot(yh - y, x - xl)
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #d97d06a0
-def _at(m): return f'{m["study"]}/{m["key"][:8]}'
-def _differ(vs): return len({json.dumps(v, sort_keys=True, default=str) for v in vs}) > 1
+def _at(m):
+    return f"{m['study']}/{m['key'][:8]}"
+
+
+def _differ(vs):
+    return len({json.dumps(v, sort_keys=True, default=str) for v in vs}) > 1
+
 
 def _facts(m):
     "What a run was made with, besides its parameters"
-    git = m.get('git') or {}
-    return dict(study=m['study'], status=m['status'], profile=m.get('profile'), commit=(git.get('commit') or '')[:10] or None,
-        library=(m.get('library') or '')[:10] or None, device=m.get('device'))
+    git = m.get("git") or {}
+    return dict(
+        study=m["study"],
+        status=m["status"],
+        profile=m.get("profile"),
+        commit=(git.get("commit") or "")[:10] or None,
+        library=(m.get("library") or "")[:10] or None,
+        device=m.get("device"),
+    )
 
+# %% ../../nbs/lib/runs/04_sweep.ipynb #be6c6fe9
 @dataclass(repr=False)
 class Comparison:
     "Runs side by side; the first is what the others are compared with"
-    runs: list[dict] # manifests
 
-    def __repr__(self): return f'Comparison({", ".join(self.names)})'
+    runs: list[dict]  # manifests
+
+    def __repr__(self):
+        return f"Comparison({', '.join(self.names)})"
+
     @property
-    def names(self): return [_at(m) for m in self.runs]
+    def names(self):
+        return [_at(m) for m in self.runs]
 
-    def asked(self) -> list[dict]: # what, and a column for each run; only what differs
+    def asked(self) -> list[dict]:  # what, and a column for each run; only what differs
         "Parameters and circumstances that are not the same in all runs"
-        sets = [m.get('params', {}).get('resolved', {}) for m in self.runs]
+        sets = [m.get("params", {}).get("resolved", {}) for m in self.runs]
         keys = dict.fromkeys(k for s in sets for k in s)
-        rows = [(k, [s.get(k, '(none)') for s in sets]) for k in keys]
+        rows = [(k, [s.get(k, "(none)") for s in sets]) for k in keys]
         rows += [(k, [_facts(m)[k] for m in self.runs]) for k in _facts(self.runs[0])]
-        return [dict(what=k, **dict(zip(self.names, map(str, vs)))) for k,vs in rows if _differ(vs)]
+        return [
+            dict(what=k, **dict(zip(self.names, map(str, vs)))) for k, vs in rows if _differ(vs)
+        ]
 
-    def gave(self) -> list[dict]: # metric, a column for each run, difference with its ends
+    def gave(self) -> list[dict]:  # metric, a column for each run, difference with its ends
         "Every metric of any run; the difference is that of the last run to the first"
-        keys = dict.fromkeys(k for m in self.runs for k in m['metrics'])
+        keys = dict.fromkeys(k for m in self.runs for k in m["metrics"])
+
         def row(k):
-            vs = [m['metrics'].get(k) for m in self.runs]
+            vs = [m["metrics"].get(k) for m in self.runs]
             d, lo, hi = newcombe_difference(vs[0], vs[-1])
-            said = {n: '(none)' if k not in m['metrics'] else format_metric(v) for n,m,v in zip(self.names, self.runs, vs)}
+            said = {
+                n: "(none)" if k not in m["metrics"] else format_metric(v)
+                for n, m, v in zip(self.names, self.runs, vs)
+            }
             return dict(metric=k, **said, difference=d, lo=lo, hi=hi)
+
         return [row(k) for k in keys]
 
-    def rows(self) -> list[dict]: # metric, run, value, lo, hi, n
+    def rows(self) -> list[dict]:  # metric, run, value, lo, hi, n
         "A row for each number, as the figure shows it"
-        found = [(k, n, v) for n,m in zip(self.names, self.runs) for k,v in m['metrics'].items()]
-        parts = [(k, n, _parts(v), v.get('n') if isinstance(v, dict) else None) for k,n,v in found]
-        return [dict(metric=k, run=n, value=p[0], lo=p[1], hi=p[2], n=c) for k,n,p,c in parts if not math.isnan(p[0])]
+        found = [(k, n, v) for n, m in zip(self.names, self.runs) for k, v in m["metrics"].items()]
+        parts = [
+            (k, n, _parts(v), v.get("n") if isinstance(v, dict) else None) for k, n, v in found
+        ]
+        return [
+            dict(metric=k, run=n, value=p[0], lo=p[1], hi=p[2], n=c)
+            for k, n, p, c in parts
+            if not math.isnan(p[0])
+        ]
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #7881f834
 def _figure(
-    self:Comparison, # the runs
-    most:int=8 # metrics
-): # Figure; None when no metric is shared
+    self: Comparison,  # the runs
+    most: int = 8,  # metrics
+):  # Figure; None when no metric is shared
     "Shared metrics with the interval of each run"
     import matplotlib.pyplot as plt
+
     from synthlab.core.plot import PALETTE, plot_style
+
     rows, n = self.rows(), len(self.runs)
-    shared = [k for k in dict.fromkeys(r['metric'] for r in rows) if sum(r['metric'] == k for r in rows) == n][:most]
-    if not shared: return None
+    shared = [
+        k
+        for k in dict.fromkeys(r["metric"] for r in rows)
+        if sum(r["metric"] == k for r in rows) == n
+    ][:most]
+    if not shared:
+        return None
     with plot_style():
-        fig, axs = plt.subplots(len(shared), 1, figsize=(6.4, .75+len(shared)*(.62+.2*n)), squeeze=False)
-        for k,ax in zip(shared, axs[:,0]): _strip(ax, k, [r for r in rows if r['metric'] == k], PALETTE)
+        fig, axs = plt.subplots(
+            len(shared), 1, figsize=(6.4, 0.75 + len(shared) * (0.62 + 0.2 * n)), squeeze=False
+        )
+        for k, ax in zip(shared, axs[:, 0]):
+            _strip(ax, k, [r for r in rows if r["metric"] == k], PALETTE)
     return fig
+
 
 def _strip(ax, title, rows, palette):
     "One metric: a point and an interval for each run, below each other"
-    for i,r in enumerate(rows):
+    for i, r in enumerate(rows):
         color = palette[i % len(palette)]
-        if not math.isnan(r['lo']+r['hi']): ax.hlines(i, r['lo'], r['hi'], color=color, lw=2)
-        ax.plot(r['value'], i, 'o', color=color, ms=6)
-    ax.set_yticks(range(len(rows)), [r['run']+(f'  n={r["n"]}' if r['n'] else '') for r in rows])
-    ax.set_ylim(len(rows)-.4, -.6); ax.margins(x=.08); ax.set_title(title, fontsize=9); ax.grid(False, axis='y')
+        if not math.isnan(r["lo"] + r["hi"]):
+            ax.hlines(i, r["lo"], r["hi"], color=color, lw=2)
+        ax.plot(r["value"], i, "o", color=color, ms=6)
+    ax.set_yticks(range(len(rows)), [r["run"] + (f"  n={r['n']}" if r["n"] else "") for r in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.margins(x=0.08)
+    ax.set_title(title, fontsize=9)
+    ax.grid(False, axis="y")
 
+# %% ../../nbs/lib/runs/04_sweep.ipynb #28804790
 Comparison.figure = _figure
 
+
 def _html(
-    self:Comparison # the runs
-) -> str: # HTML
+    self: Comparison,  # the runs
+) -> str:  # HTML
     "Both tables, escaped"
-    asked = table(self.asked()).data if self.asked() else '<p>nothing</p>'
-    return f'<p><b>asked differently</b></p>{asked}<p><b>metrics</b>, the last run less the first</p>{table(self.gave()).data}'
+    asked = table(self.asked()).data if self.asked() else "<p>nothing</p>"
+    return (
+        f"<p><b>asked differently</b></p>{asked}<p><b>metrics</b>, the last run less the "
+        f"first</p>{table(self.gave()).data}"
+    )
+
 
 Comparison._repr_html_ = _html
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #d2e4cd16
 def compare_runs(
-    runs:list # folders, keys, `study/key` or studies, as `find_run` takes them; two or more
-) -> Comparison: # tables, and a figure
+    runs: list,  # folders, keys, `study/key` or studies, as `find_run` takes them; two or more
+) -> Comparison:  # tables, and a figure
     "Put runs side by side. Raises ValueError when there are fewer than two, or one cannot be found"
-    if isinstance(runs, (str, Path)) or len(runs) < 2: raise ValueError('compare takes a list of two runs or more')
+    if isinstance(runs, (str, Path)) or len(runs) < 2:
+        raise ValueError("compare takes a list of two runs or more")
     ms = [read_manifest(find_run(str(r))) for r in runs]
-    same = [m for i,m in enumerate(ms) if m['path'] in {o['path'] for o in ms[:i]}]
-    if same: raise ValueError(f'{_at(same[0])} is named twice: compare two different runs')
+    same = [m for i, m in enumerate(ms) if m["path"] in {o["path"] for o in ms[:i]}]
+    if same:
+        raise ValueError(f"{_at(same[0])} is named twice: compare two different runs")
     return Comparison(ms)
 
+
 def format_comparison(
-    rows:list[dict] # of `Comparison.gave`
-) -> list[dict]: # with the difference and its ends in one column of words
+    rows: list[dict],  # of `Comparison.gave`
+) -> list[dict]:  # with the difference and its ends in one column of words
     "Metrics for a terminal"
-    known = lambda x: None if x != x else x
-    words = lambda r: format_metric(dict(value=known(r['difference']), lo=known(r['lo']), hi=known(r['hi'])))
-    keep = lambda r: {k: v for k,v in r.items() if k not in ('difference', 'lo', 'hi')}
-    return [dict(keep(r), difference='–' if r['difference'] != r['difference'] else words(r)) for r in rows]
+
+    def known(x):
+        return None if x != x else x
+
+    def words(r):
+        return format_metric(
+            dict(value=known(r["difference"]), lo=known(r["lo"]), hi=known(r["hi"]))
+        )
+
+    def keep(r):
+        return {k: v for k, v in r.items() if k not in ("difference", "lo", "hi")}
+
+    return [
+        dict(keep(r), difference="–" if r["difference"] != r["difference"] else words(r))
+        for r in rows
+    ]
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #99f53a3b
 def _picture(p):
     src = b64encode(p.read_bytes()).decode()
     return f'<img style="max-width:100%" alt="{escape(p.stem)}" src="data:image/png;base64,{src}">'
 
+
 @dataclass(repr=False)
 class RunView:
     "A finished run as a notebook shows it"
-    run: dict # its manifest
-    figures: int = 2 # shown at most
 
-    def __repr__(self): return f'Look({_at(self.run)})'
+    run: dict  # its manifest
+    figures: int = 2  # shown at most
+
+    def __repr__(self):
+        return f"Look({_at(self.run)})"
+
     def _repr_html_(self):
-        m, folder = self.run, Path(self.run['path'])
-        said = [f'<b>{escape(m["study"])}</b> · <code>{escape(relative_path(folder))}</code> · {escape(m["status"])}']
-        if m.get('error'): said.append(f'<p>{escape(m["error"])}</p>')
-        said.append(table([dict(metric=k, value=format_metric(v)) for k,v in m['metrics'].items()]).data)
-        params = [dict(parameter=k, value=repr(v)) for k,v in m.get('params', {}).get('resolved', {}).items()]
-        said.append(f'<details><summary>{len(params)} parameters</summary>{table(params).data}</details>')
-        pictures = [f['name'] for f in m['files'] if f['name'].endswith('.png')][:self.figures]
-        return ''.join(said+[_picture(folder/n) for n in pictures])
+        m, folder = self.run, Path(self.run["path"])
+        said = [
+            f"<b>{escape(m['study'])}</b> · <code>{escape(relative_path(folder))}</code> · "
+            f"{escape(m['status'])}"
+        ]
+        if m.get("error"):
+            said.append(f"<p>{escape(m['error'])}</p>")
+        said.append(
+            table([dict(metric=k, value=format_metric(v)) for k, v in m["metrics"].items()]).data
+        )
+        params = [
+            dict(parameter=k, value=repr(v))
+            for k, v in m.get("params", {}).get("resolved", {}).items()
+        ]
+        said.append(
+            f"<details><summary>{len(params)} parameters</summary>{table(params).data}</details>"
+        )
+        pictures = [f["name"] for f in m["files"] if f["name"].endswith(".png")][: self.figures]
+        return "".join(said + [_picture(folder / n) for n in pictures])
 
+# %% ../../nbs/lib/runs/04_sweep.ipynb #6a8a43ef
 def show_run(
-    run:str|Path, # as `find_run` takes it
-    figures:int=2 # shown at most, in the order of their names
-) -> RunView: # HTML in a notebook
+    run: str | Path,  # as `find_run` takes it
+    figures: int = 2,  # shown at most, in the order of their names
+) -> RunView:  # HTML in a notebook
     "Show a run. Raises ValueError when there is none"
     return RunView(read_manifest(find_run(str(run))), figures)

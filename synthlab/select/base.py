@@ -22,23 +22,28 @@ from ..core.types import Usage
 @dataclass
 class Item:
     "One candidate row: its tokens, and where it came from"
-    input_ids: list[int] # the whole row in the target model's tokens
-    labels: list[int] # the same where the model learns, -100 elsewhere
-    text: str = '' # for those who compare words
-    id: str = '' # unique in the pool
-    source: str = '' # pipeline, file or mixture component
-    parent: str = '' # trajectory that it was cut from; empty: itself
-    good: float|None = None # 1 passed all gates, 0 did not; None: not verified
-    info: dict = field(default_factory=dict) # what else is known
+
+    input_ids: list[int]  # the whole row in the target model's tokens
+    labels: list[int]  # the same where the model learns, -100 elsewhere
+    text: str = ""  # for those who compare words
+    id: str = ""  # unique in the pool
+    source: str = ""  # pipeline, file or mixture component
+    parent: str = ""  # trajectory that it was cut from; empty: itself
+    good: float | None = None  # 1 passed all gates, 0 did not; None: not verified
+    info: dict = field(default_factory=dict)  # what else is known
 
     @property
-    def tokens(self): return len(self.input_ids)
+    def tokens(self):
+        return len(self.input_ids)
+
     @property
-    def targets(self): return sum(t != -100 for t in self.labels)
+    def targets(self):
+        return sum(t != -100 for t in self.labels)
+
 
 def make_item(
-    encoded, # anything with `input_ids` and `labels`
-    **more # other fields
+    encoded,  # anything with `input_ids` and `labels`
+    **more,  # other fields
 ) -> Item:
     "A row as token ids and labels, with what is known of it"
     return Item(list(encoded.input_ids), list(encoded.labels), **more)
@@ -47,157 +52,209 @@ def make_item(
 @dataclass
 class Selection:
     "What was chosen, why, and what choosing cost"
-    idx: list[int] # positions in the pool, best first
-    score: list[float] # one a pool row; NaN: not scored
-    reason: list[str] # one a chosen row
-    name: str = '' # of the selector
-    flops: float|None = 0. # of selecting; None: not known
-    usage: Usage = field(default_factory=Usage) # of a scorer model asked by words
-    info: dict = field(default_factory=dict) # parameters, and what was left out
 
-    def __len__(self): return len(self.idx)
-    def __repr__(self): return f'Selection({self.name}, {len(self.idx):,} of {len(self.score):,} rows)'
-    def _repr_html_(self): return _html(self)
+    idx: list[int]  # positions in the pool, best first
+    score: list[float]  # one a pool row; NaN: not scored
+    reason: list[str]  # one a chosen row
+    name: str = ""  # of the selector
+    flops: float | None = 0.0  # of selecting; None: not known
+    usage: Usage = field(default_factory=Usage)  # of a scorer model asked by words
+    info: dict = field(default_factory=dict)  # parameters, and what was left out
+
+    def __len__(self):
+        return len(self.idx)
+
+    def __repr__(self):
+        return f"Selection({self.name}, {len(self.idx):,} of {len(self.score):,} rows)"
+
+    def _repr_html_(self):
+        return _html(self)
+
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 300
 
+# %% ../../nbs/lib/select/01_base.ipynb #909ff497
 def _html(s, most=200):
     "A selection in a notebook: what it cost, how it was made, the rows that come first and why"
-    flops = 'FLOPs not known' if s.flops is None else f'{s.flops:.3g} FLOPs'
-    head = [f'<b>{escape(s.name or "selection")}</b>', f'{len(s):,} of {len(s.score):,} rows', flops, f'{s.usage.seconds:.2f} s']
+    flops = "FLOPs not known" if s.flops is None else f"{s.flops:.3g} FLOPs"
+    head = [
+        f"<b>{escape(s.name or 'selection')}</b>",
+        f"{len(s):,} of {len(s.score):,} rows",
+        flops,
+        f"{s.usage.seconds:.2f} s",
+    ]
     chosen = enumerate(zip(s.idx[:most], s.reason), 1)
-    rows = [dict(rank=n, row=int(i), score=float(s.score[i]), reason=why) for n,(i,why) in chosen]
-    how = table([dict(parameter=k, value=_short.repr(v)) for k,v in s.info.items()]).data
-    fold = f'<details><summary>{len(s.info)} parameters</summary>{how}</details>' if s.info else ''
-    return f'<div>{" · ".join(head)}</div>{long_table(rows, len(s), digits=4)}{fold}'
+    rows = [dict(rank=n, row=int(i), score=float(s.score[i]), reason=why) for n, (i, why) in chosen]
+    how = table([dict(parameter=k, value=_short.repr(v)) for k, v in s.info.items()]).data
+    fold = f"<details><summary>{len(s.info)} parameters</summary>{how}</details>" if s.info else ""
+    return f"<div>{' · '.join(head)}</div>{long_table(rows, len(s), digits=4)}{fold}"
 
 # %% ../../nbs/lib/select/01_base.ipynb #229c4a63
 class Budget:
-    "What may still be taken: rows or tokens, and the share of each parent. Raises ValueError on an unknown unit"
-    def __init__(self,
-        items:list[Item], # the pool
-        k:int, # how much
-        unit:Literal['rows','tokens']='rows', # what `k` counts
-        cap:int|None=None # rows of one parent, at most
+    """What may still be taken: rows or tokens, and the share of each parent.
+
+    Raises ValueError on an unknown unit
+    """
+
+    def __init__(
+        self,
+        items: list[Item],  # the pool
+        k: int,  # how much
+        unit: Literal["rows", "tokens"] = "rows",  # what `k` counts
+        cap: int | None = None,  # rows of one parent, at most
     ):
-        if unit not in ('rows', 'tokens'): raise ValueError(f"unit {unit!r}: a budget is counted in 'rows' or 'tokens'")
-        self.cost = [1]*len(items) if unit == 'rows' else [x.tokens for x in items]
-        self.parent = [x.parent or f'row {i}' for i,x in enumerate(items)] if cap else ()
+        if unit not in ("rows", "tokens"):
+            raise ValueError(f"unit {unit!r}: a budget is counted in 'rows' or 'tokens'")
+        self.cost = [1] * len(items) if unit == "rows" else [x.tokens for x in items]
+        self.parent = [x.parent or f"row {i}" for i, x in enumerate(items)] if cap else ()
         self.left, self.cap, self.used = k, cap, Counter()
 
     @property
-    def spent(self): return self.left <= 0
+    def spent(self):
+        return self.left <= 0
 
-    def take(self,
-        i:int # position in the pool
-    ) -> bool: # whether there was room; a row that does not fit, or whose parent has its share, is passed over
+    def take(
+        self,
+        i: int,  # position in the pool
+    ) -> bool:  # whether there was room; a row that does not fit, or whose parent has its share, is passed over
         "Take a row, if that may be"
-        if self.cost[i] > self.left or self.cap and self.used[self.parent[i]] >= self.cap: return False
-        if self.cap: self.used[self.parent[i]] += 1
+        if self.cost[i] > self.left or self.cap and self.used[self.parent[i]] >= self.cap:
+            return False
+        if self.cap:
+            self.used[self.parent[i]] += 1
         self.left -= self.cost[i]
         return True
 
+# %% ../../nbs/lib/select/01_base.ipynb #409a8a78
 def take_until_budget(
-    order, # positions, best first; those that are missing are never taken
-    budget:Budget # how much
-) -> list[int]: # positions, best first
+    order,  # positions, best first; those that are missing are never taken
+    budget: Budget,  # how much
+) -> list[int]:  # positions, best first
     "Take from a ranking until the budget is spent"
     out = []
     for i in order:
-        if budget.spent: break
-        if budget.take(i): out.append(int(i))
+        if budget.spent:
+            break
+        if budget.take(i):
+            out.append(int(i))
     return out
 
 # %% ../../nbs/lib/select/01_base.ipynb #58974888
 def by_score(
-    items:list[Item], # the pool
-    score, # one a row; NaN rows are never chosen
-    k:int, # budget, in `unit`
-    name:str, # of the selector
-    which:Literal['top','bottom','mid']='top', # highest, lowest, or nearest the median
-    unit:str='rows', # what `k` counts: rows or tokens
-    cap:int|None=None, # rows of one parent, at most
-    **more # other fields of the selection
+    items: list[Item],  # the pool
+    score,  # one a row; NaN rows are never chosen
+    k: int,  # budget, in `unit`
+    name: str,  # of the selector
+    which: Literal["top", "bottom", "mid"] = "top",  # highest, lowest, or nearest the median
+    unit: str = "rows",  # what `k` counts: rows or tokens
+    cap: int | None = None,  # rows of one parent, at most
+    **more,  # other fields of the selection
 ) -> Selection:
     "Rows by a score. Raises ValueError when scores and rows do not fit together"
     import numpy as np
+
     s = np.asarray(score, float)
-    if len(s) != len(items): raise ValueError(f'{len(s)} scores for {len(items)} rows')
-    if which not in ('top', 'bottom', 'mid'): raise ValueError(f"which={which!r}: 'top', 'bottom' or 'mid'")
-    key = {'top': -s, 'bottom': s, 'mid': abs(s-np.nanmedian(s)) if np.isfinite(s).any() else s}[which]
-    order = [i for i in np.argsort(key, kind='stable') if not math.isnan(s[i])]
+    if len(s) != len(items):
+        raise ValueError(f"{len(s)} scores for {len(items)} rows")
+    if which not in ("top", "bottom", "mid"):
+        raise ValueError(f"which={which!r}: 'top', 'bottom' or 'mid'")
+    key = {"top": -s, "bottom": s, "mid": abs(s - np.nanmedian(s)) if np.isfinite(s).any() else s}[
+        which
+    ]
+    order = [i for i in np.argsort(key, kind="stable") if not math.isnan(s[i])]
     idx = take_until_budget(order, Budget(items, k, unit, cap))
-    return Selection(idx, s.tolist(), [f'{name} {s[i]:.4g}' for i in idx], name, **more)
+    return Selection(idx, s.tolist(), [f"{name} {s[i]:.4g}" for i in idx], name, **more)
 
 # %% ../../nbs/lib/select/01_base.ipynb #6b9e48da
 def random_rows(
-    items:list[Item], # the pool
-    k:int, # budget, in `unit`
-    seed:int=0, # of the draw
-    unit:str='rows', # what `k` counts: rows or tokens
-    cap:int|None=None # rows of one parent, at most
+    items: list[Item],  # the pool
+    k: int,  # budget, in `unit`
+    seed: int = 0,  # of the draw
+    unit: str = "rows",  # what `k` counts: rows or tokens
+    cap: int | None = None,  # rows of one parent, at most
 ) -> Selection:
     "A uniform draw: the baseline that many selectors lose to"
     order = list(range(len(items)))
     random.Random(seed).shuffle(order)
     idx = take_until_budget(order, Budget(items, k, unit, cap))
-    return Selection(idx, [math.nan]*len(items), ['drawn']*len(idx), 'random')
+    return Selection(idx, [math.nan] * len(items), ["drawn"] * len(idx), "random")
+
 
 def balanced_rows(
-    items:list[Item], # the pool, with sources
-    k:int, # budget, in `unit`
-    seed:int=0, # of the draw
-    unit:str='rows', # what `k` counts: rows or tokens
-    cap:int|None=None # rows of one parent, at most
+    items: list[Item],  # the pool, with sources
+    k: int,  # budget, in `unit`
+    seed: int = 0,  # of the draw
+    unit: str = "rows",  # what `k` counts: rows or tokens
+    cap: int | None = None,  # rows of one parent, at most
 ) -> Selection:
     "A draw with equal shares of all sources, as far as each has rows (2503.01807, random balanced)"
     groups, rng = defaultdict(list), random.Random(seed)
-    for i,x in enumerate(items): groups[x.source].append(i)
-    for g in groups.values(): rng.shuffle(g)
+    for i, x in enumerate(items):
+        groups[x.source].append(i)
+    for g in groups.values():
+        rng.shuffle(g)
     budget, given, out = Budget(items, k, unit, cap), Counter(), []
     while not budget.spent and any(groups.values()):
         g = min((g for g in groups if groups[g]), key=lambda g: (given[g], g))
-        if budget.take(i := groups[g].pop()): out.append(i); given[g] += budget.cost[i]
-    return Selection(out, [math.nan]*len(items), [f'from {items[i].source or "?"}' for i in out], 'balanced')
+        if budget.take(i := groups[g].pop()):
+            out.append(i)
+            given[g] += budget.cost[i]
+    return Selection(
+        out, [math.nan] * len(items), [f"from {items[i].source or '?'}" for i in out], "balanced"
+    )
 
+# %% ../../nbs/lib/select/01_base.ipynb #21615022
 def by_length(
-    items:list[Item], # the pool
-    k:int, # budget, in `unit`
-    which:str='top', # longest; 'bottom': shortest; 'mid': nearest the median
-    **kw # unit, cap
+    items: list[Item],  # the pool
+    k: int,  # budget, in `unit`
+    which: str = "top",  # longest; 'bottom': shortest; 'mid': nearest the median
+    **kw,  # unit, cap
 ) -> Selection:
     "By the number of target tokens: a strong and embarrassing baseline"
-    return by_score(items, [x.targets for x in items], k, f'length, {which}', which, **kw)
+    return by_score(items, [x.targets for x in items], k, f"length, {which}", which, **kw)
 
 # %% ../../nbs/lib/select/01_base.ipynb #20f55852
 def selection_jaccard(
-    a:Selection, # one
-    b:Selection # another, of the same pool
-) -> float: # 0 nothing in common, 1 the same rows; NaN when both are empty
+    a: Selection,  # one
+    b: Selection,  # another, of the same pool
+) -> float:  # 0 nothing in common, 1 the same rows; NaN when both are empty
     "Jaccard similarity of two selections"
     x, y = set(a.idx), set(b.idx)
-    return len(x & y)/len(x | y) if x | y else math.nan
+    return len(x & y) / len(x | y) if x | y else math.nan
+
 
 def rank_correlation(
-    a:Selection, # one
-    b:Selection # another, of the same pool
-) -> float: # Spearman's rank correlation; NaN when fewer than three rows have both scores
+    a: Selection,  # one
+    b: Selection,  # another, of the same pool
+) -> float:  # Spearman's rank correlation; NaN when fewer than three rows have both scores
     "Do two selectors rank the rows alike, over the rows that both have scored?"
     import numpy as np
     from scipy.stats import spearmanr
+
     x, y = np.array(a.score, float), np.array(b.score, float)
     ok = np.isfinite(x) & np.isfinite(y)
-    if ok.sum() < 3 or len(set(x[ok])) < 2 or len(set(y[ok])) < 2: return math.nan
+    if ok.sum() < 3 or len(set(x[ok])) < 2 or len(set(y[ok])) < 2:
+        return math.nan
     return float(spearmanr(x[ok], y[ok]).statistic)
 
+# %% ../../nbs/lib/select/01_base.ipynb #022bc320
 def kept_by_group(
-    sel:Selection, # what was chosen
-    items:list[Item], # the pool
-    of=lambda x: x.source # a row's group
-) -> list[dict]: # `group`, `pool`, `kept`, `share` of the selection, `lift` over the pool's share
+    sel: Selection,  # what was chosen
+    items: list[Item],  # the pool
+    of=lambda x: x.source,  # a row's group
+) -> list[dict]:  # `group`, `pool`, `kept`, `share` of the selection, `lift` over the pool's share
     "What a selector keeps of each group: does it reject the junk?"
     pool, kept = Counter(map(of, items)), Counter(of(items[i]) for i in sel.idx)
     n = max(len(sel), 1)
-    return [dict(selector=sel.name, group=g, pool=c, kept=kept[g], share=kept[g]/n, lift=kept[g]/n*len(items)/c)
-            for g,c in sorted(pool.items())]
+    return [
+        dict(
+            selector=sel.name,
+            group=g,
+            pool=c,
+            kept=kept[g],
+            share=kept[g] / n,
+            lift=kept[g] / n * len(items) / c,
+        )
+        for g, c in sorted(pool.items())
+    ]

@@ -8,22 +8,30 @@ __all__ = ['farthest_first', 'nearest_neighbours', 'greedy_facility', 'kcenter',
 # %% ../../nbs/lib/select/05_coverage.ipynb #eaf87b4a
 import heapq
 import math
-import numpy as np
 import random
 from itertools import cycle
+
+import numpy as np
 
 from ..core.text import normalize_rows
 from .base import Budget, Item, Selection
 from .reader import Reader, embed_rows
 
 # %% ../../nbs/lib/select/05_coverage.ipynb #b1b66601
-def _budget(k, e): return k if isinstance(k, Budget) else Budget([None]*len(e), k)
+def _budget(k, e):
+    return k if isinstance(k, Budget) else Budget([None] * len(e), k)
+
 
 class _Far:
     "Each row's cosine with its nearest centre, brought up to date only where it may matter"
+
     def __init__(self, e, block):
         self.e, self.block = e, min(block, len(e))
-        self.close, self.upto, self.centres = np.full(len(e), -2., np.float32), np.zeros(len(e), int), []
+        self.close, self.upto, self.centres = (
+            np.full(len(e), -2.0, np.float32),
+            np.zeros(len(e), int),
+            [],
+        )
 
     def _update(self, at):
         first = int(self.upto[at].min())
@@ -31,74 +39,94 @@ class _Far:
         self.close[at] = np.maximum(self.close[at], (self.e[at] @ new.T).max(1))
         self.upto[at] = len(self.centres)
 
-    def drop(self, i): self.close[i], self.upto[i] = np.inf, 1 << 60
-    def add(self, i): self.centres.append(i); self.drop(i)
+    def drop(self, i):
+        self.close[i], self.upto[i] = np.inf, 1 << 60
+
+    def add(self, i):
+        self.centres.append(i)
+        self.drop(i)
 
     def next(self):
         "The row farthest from all centres"
         while True:
-            at = np.argpartition(self.close, self.block-1)[:self.block]
+            at = np.argpartition(self.close, self.block - 1)[: self.block]
             stale = at[self.upto[at] < len(self.centres)]
             i = at[self.close[at].argmin()]
-            if self.upto[i] >= len(self.centres): return int(i)
+            if self.upto[i] >= len(self.centres):
+                return int(i)
             self._update(stale)
 
+# %% ../../nbs/lib/select/05_coverage.ipynb #d3f21dcc
 def farthest_first(
-    embeddings, # array of shape (rows, dimensions)
-    budget:int|Budget, # rows; or what may be taken, a row that it refuses is passed over
-    seed:int=0, # draws the first
-    block:int=256 # rows brought up to date together
-) -> tuple[list[int],list[float]]: # positions, and the distance each had to those before it
+    embeddings,  # array of shape (rows, dimensions)
+    budget: int | Budget,  # rows; or what may be taken, a row that it refuses is passed over
+    seed: int = 0,  # draws the first
+    block: int = 256,  # rows brought up to date together
+) -> tuple[list[int], list[float]]:  # positions, and the distance each had to those before it
     "k-center by farthest-first traversal on unit vectors (Gonzalez 1985)"
     e = normalize_rows(embeddings)
     budget, far, out, dist = _budget(budget, e), _Far(e, block), [], []
     for n in range(len(e)):
-        if budget.spent: break
+        if budget.spent:
+            break
         i = far.next() if n else random.Random(seed).randrange(len(e))
         close = float(far.close[i]) if out else -math.inf
-        if budget.take(i): far.add(i); out.append(i); dist.append(math.sqrt(max(0., 2-2*close)))
-        else: far.drop(i)
+        if budget.take(i):
+            far.add(i)
+            out.append(i)
+            dist.append(math.sqrt(max(0.0, 2 - 2 * close)))
+        else:
+            far.drop(i)
     return out, dist
 
 # %% ../../nbs/lib/select/05_coverage.ipynb #3570f380
 def nearest_neighbours(
-    embeddings, # array of shape (rows, dimensions)
-    m:int=64, # nearest rows of each
-    block:int=512 # rows at once
-): # (positions, cosines), arrays of shape (rows, m), the row itself among them; negative cosines as 0
+    embeddings,  # array of shape (rows, dimensions)
+    m: int = 64,  # nearest rows of each
+    block: int = 512,  # rows at once
+):  # (positions, cosines), arrays of shape (rows, m), the row itself among them; negative cosines as 0
     "Each row's nearest rows by cosine, exactly"
     import torch
+
     e = normalize_rows(embeddings)
     m = min(m, len(e))
     at, cos = np.empty((len(e), m), np.int32), np.empty((len(e), m), np.float32)
     for a in range(0, len(e), block):
-        s = torch.from_numpy(e[a:a+block] @ e.T)
-        cos[a:a+block], at[a:a+block] = torch.topk(s, m, 1, sorted=False) # numpy's argpartition takes longer than the product
+        s = torch.from_numpy(e[a : a + block] @ e.T)
+        cos[a : a + block], at[a : a + block] = torch.topk(
+            s, m, 1, sorted=False
+        )  # numpy's argpartition takes longer than the product
     return at, np.maximum(cos, 0)
 
 # %% ../../nbs/lib/select/05_coverage.ipynb #d14d7fb8
 def _columns(e, m):
-    "For each candidate j: the rows it represents and how well, as three flat arrays (start, row, similarity)"
+    """For each candidate j: the rows it represents and how well, as three flat arrays (start, row,
+    similarity)
+    """
     at, cos = nearest_neighbours(e, m)
-    order = np.argsort(at, axis=None, kind='stable')
+    order = np.argsort(at, axis=None, kind="stable")
     start = np.concatenate([[0], np.cumsum(np.bincount(at.ravel(), minlength=len(at)))])
-    return start, (order//at.shape[1]).astype(np.int32), cos.ravel()[order]
+    return start, (order // at.shape[1]).astype(np.int32), cos.ravel()[order]
+
 
 def _lazy(gains, gain):
     "Greedy by upper bounds that only shrink: yields (candidate, its gain)"
-    heap = [(-float(g), j) for j,g in enumerate(gains)]
+    heap = [(-float(g), j) for j, g in enumerate(gains)]
     heapq.heapify(heap)
     while heap:
         _, j = heapq.heappop(heap)
         g = gain(j)
-        if not heap or g >= -heap[0][0]-1e-12: yield j, g
-        else: heapq.heappush(heap, (-g, j))
+        if not heap or g >= -heap[0][0] - 1e-12:
+            yield j, g
+        else:
+            heapq.heappush(heap, (-g, j))
 
+# %% ../../nbs/lib/select/05_coverage.ipynb #de26e655
 def greedy_facility(
-    embeddings, # array of shape (rows, dimensions)
-    budget:int|Budget, # rows; or what may be taken, a row that it refuses is passed over
-    m:int|None=None # neighbours of each row; None: all up to 20,000 rows, 64 beyond
-) -> tuple[list[int],list[float]]: # positions, and the gain of each
+    embeddings,  # array of shape (rows, dimensions)
+    budget: int | Budget,  # rows; or what may be taken, a row that it refuses is passed over
+    m: int | None = None,  # neighbours of each row; None: all up to 20,000 rows, 64 beyond
+) -> tuple[list[int], list[float]]:  # positions, and the gain of each
     "Facility location by lazy greedy on cosine similarity, negative ones as 0 (Minoux 1978)"
     e = normalize_rows(embeddings)
     budget, best, out, gains = _budget(budget, e), np.zeros(len(e), np.float32), [], []
@@ -107,85 +135,118 @@ def greedy_facility(
         column, first = (lambda j: (slice(None), s[j])), s.sum(1)
     else:
         start, row, sim = _columns(e, m or 64)
-        column = lambda j: (row[start[j]:start[j+1]], sim[start[j]:start[j+1]])
-        first = np.add.reduceat(np.append(sim, 0), start[:-1])*(np.diff(start) > 0)
-    def gain(j): at, v = column(j); return float(np.maximum(v-best[at], 0).sum())
-    for j,g in _lazy(first, gain):
-        if budget.spent: break
-        if not budget.take(j): continue
+
+        def column(j):
+            return (row[start[j] : start[j + 1]], sim[start[j] : start[j + 1]])
+
+        first = np.add.reduceat(np.append(sim, 0), start[:-1]) * (np.diff(start) > 0)
+
+    def gain(j):
+        at, v = column(j)
+        return float(np.maximum(v - best[at], 0).sum())
+
+    for j, g in _lazy(first, gain):
+        if budget.spent:
+            break
+        if not budget.take(j):
+            continue
         at, v = column(j)
         best[at] = np.maximum(best[at], v)
-        out.append(j); gains.append(g)
+        out.append(j)
+        gains.append(g)
     return out, gains
 
 # %% ../../nbs/lib/select/05_coverage.ipynb #c31152e4
 def _spread(name, items, order, gains, flops):
-    score = [math.nan]*len(items)
-    for j,g in zip(order, gains): score[j] = g
-    return Selection(order, score, [f'{name} {g:.4g}' for g in gains], name, flops)
+    score = [math.nan] * len(items)
+    for j, g in zip(order, gains):
+        score[j] = g
+    return Selection(order, score, [f"{name} {g:.4g}" for g in gains], name, flops)
+
 
 def kcenter(
-    items:list[Item], # the pool
-    k:int, # budget, in `unit`
-    embeddings=None, # array of shape (rows, dimensions)
-    seed:int=0, # draws the first row
-    unit:str='rows', # what `k` counts: rows or tokens
-    cap:int|None=None # rows of one parent, at most
-) -> Selection: # the embeddings' own cost is not in it
+    items: list[Item],  # the pool
+    k: int,  # budget, in `unit`
+    embeddings=None,  # array of shape (rows, dimensions)
+    seed: int = 0,  # draws the first row
+    unit: str = "rows",  # what `k` counts: rows or tokens
+    cap: int | None = None,  # rows of one parent, at most
+) -> Selection:  # the embeddings' own cost is not in it
     "The rows that leave no other far away"
     order, far = farthest_first(embeddings, Budget(items, k, unit, cap), seed)
-    return _spread('k-center', items, order, far, 2.*len(items)*len(order)*len(embeddings[0]))
+    return _spread(
+        "k-center", items, order, far, 2.0 * len(items) * len(order) * len(embeddings[0])
+    )
+
 
 def facility_location(
-    items:list[Item], # the pool
-    k:int, # budget, in `unit`
-    embeddings=None, # array of shape (rows, dimensions)
-    m:int|None=None, # neighbours of each row; None: all up to 20,000 rows, 64 beyond
-    unit:str='rows', # what `k` counts: rows or tokens
-    cap:int|None=None # rows of one parent, at most
-) -> Selection: # the embeddings' own cost is not in it
+    items: list[Item],  # the pool
+    k: int,  # budget, in `unit`
+    embeddings=None,  # array of shape (rows, dimensions)
+    m: int | None = None,  # neighbours of each row; None: all up to 20,000 rows, 64 beyond
+    unit: str = "rows",  # what `k` counts: rows or tokens
+    cap: int | None = None,  # rows of one parent, at most
+) -> Selection:  # the embeddings' own cost is not in it
     "The rows that represent the pool best"
     order, gains = greedy_facility(embeddings, Budget(items, k, unit, cap), m)
-    return _spread('facility location', items, order, gains, 2.*len(items)**2*len(embeddings[0]))
+    return _spread(
+        "facility location", items, order, gains, 2.0 * len(items) ** 2 * len(embeddings[0])
+    )
 
 # %% ../../nbs/lib/select/05_coverage.ipynb #f644866a
 def _turns(tasks):
     "Positions of queries, for ever: a task after the other, within a task a query after the other"
-    mine = {t: cycle([q for q,u in enumerate(tasks) if u == t]) for t in tasks}
+    mine = {t: cycle([q for q, u in enumerate(tasks) if u == t]) for t in tasks}
     while mine:
-        for t in mine: yield next(mine[t])
+        for t in mine:
+            yield next(mine[t])
+
 
 def round_robin(
-    sim, # array of shape (queries, rows)
-    tasks:list[str], # of each query
-    budget:Budget # what may be taken; a row that it refuses is offered no more
-) -> list[tuple]: # (row, query) in the order taken
+    sim,  # array of shape (queries, rows)
+    tasks: list[str],  # of each query
+    budget: Budget,  # what may be taken; a row that it refuses is offered no more
+) -> list[tuple]:  # (row, query) in the order taken
     "Round robin over tasks, and over the queries of a task: each takes its best row that is left"
     import numpy as np
-    order = np.argsort(-np.asarray(sim), 1, kind='stable')
+
+    order = np.argsort(-np.asarray(sim), 1, kind="stable")
     mine, gone, out = [iter(o.tolist()) for o in order], set(), []
     for q in _turns(tasks):
-        if budget.spent: return out
+        if budget.spent:
+            return out
         for i in mine[q]:
-            if i in gone: continue
+            if i in gone:
+                continue
             gone.add(i)
-            if budget.take(i): out.append((i, q)); break
-        else: return out
+            if budget.take(i):
+                out.append((i, q))
+                break
+        else:
+            return out
 
+# %% ../../nbs/lib/select/05_coverage.ipynb #deb0e066
 def rds(
-    items:list[Item], # the pool
-    k:int, # budget, in `unit`
-    queries:list[Item], # what is wanted: development rows of the target tasks, by `source`
-    reader:Reader, # the model
-    embeddings=None, # of (pool, queries) when there are some already; they then cost nothing here
-    unit:str='rows', # what `k` counts: rows or tokens
-    cap:int|None=None # rows of one parent, at most
-) -> Selection: # the score is the cosine with the nearest query
-    "RDS+: rows nearest to the queries, dealt out in turn (2503.01807). Raises ValueError without queries"
-    if not queries: raise ValueError('RDS+ needs queries: some rows of the tasks that are wanted')
-    a, b = embeddings or (embed_rows([x.input_ids for x in items], reader), embed_rows([x.input_ids for x in queries], reader))
+    items: list[Item],  # the pool
+    k: int,  # budget, in `unit`
+    queries: list[Item],  # what is wanted: development rows of the target tasks, by `source`
+    reader: Reader,  # the model
+    embeddings=None,  # of (pool, queries) when there are some already; they then cost nothing here
+    unit: str = "rows",  # what `k` counts: rows or tokens
+    cap: int | None = None,  # rows of one parent, at most
+) -> Selection:  # the score is the cosine with the nearest query
+    """RDS+: rows nearest to the queries, dealt out in turn (2503.01807).
+
+    Raises ValueError without queries
+    """
+    if not queries:
+        raise ValueError("RDS+ needs queries: some rows of the tasks that are wanted")
+    a, b = embeddings or (
+        embed_rows([x.input_ids for x in items], reader),
+        embed_rows([x.input_ids for x in queries], reader),
+    )
     sim = b @ a.T
     order = round_robin(sim, [q.source for q in queries], Budget(items, k, unit, cap))
-    why = [f'cosine {sim[q, i]:.3f} with query {queries[q].id or q}' for i,q in order]
-    flops = 0. if embeddings else reader.flops([x.input_ids for x in [*items, *queries]], 0)
-    return Selection([i for i,_ in order], sim.max(0).astype(float).tolist(), why, 'RDS+', flops)
+    why = [f"cosine {sim[q, i]:.3f} with query {queries[q].id or q}" for i, q in order]
+    flops = 0.0 if embeddings else reader.flops([x.input_ids for x in [*items, *queries]], 0)
+    return Selection([i for i, _ in order], sim.max(0).astype(float).tolist(), why, "RDS+", flops)

@@ -22,213 +22,296 @@ from ..tau2.env import tasks
 @dataclass
 class DedupResult:
     "Rows that stay, and those that go with their reasons"
-    kept: list[int] = field(default_factory=list) # positions, in order
-    drops: list[dict] = field(default_factory=list) # `row`, `of` (the row it repeats; -1: outside the pool), `how`, `value`
 
-    def clusters(self) -> dict: # kept row -> rows that repeat it
+    kept: list[int] = field(default_factory=list)  # positions, in order
+    drops: list[dict] = field(
+        default_factory=list
+    )  # `row`, `of` (the row it repeats; -1: outside the pool), `how`, `value`
+
+    def clusters(self) -> dict:  # kept row -> rows that repeat it
         "The groups of rows of which one was kept"
-        out, up = {}, {d['row']: d['of'] for d in self.drops if d['of'] >= 0}
+        out, up = {}, {d["row"]: d["of"] for d in self.drops if d["of"] >= 0}
         for i in up:
             j = up[i]
-            while j in up: j = up[j]
+            while j in up:
+                j = up[j]
             out.setdefault(j, []).append(i)
         return out
 
+
 def _split(n, drops):
-    gone = {d['row'] for d in drops}
-    return DedupResult([i for i in range(n) if i not in gone], sorted(drops, key=lambda d: d['row']))
+    gone = {d["row"] for d in drops}
+    return DedupResult(
+        [i for i in range(n) if i not in gone], sorted(drops, key=lambda d: d["row"])
+    )
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #30eee27c
 def normalize_text(
-    text:str # of a row
-) -> str: # lower case, single spaces
+    text: str,  # of a row
+) -> str:  # lower case, single spaces
     "What is left of a text when spacing and case do not count"
-    return ' '.join(text.lower().split())
+    return " ".join(text.lower().split())
+
 
 def drop_exact(
-    texts:list[str] # of the rows
-) -> DedupResult: # the first of each stays
+    texts: list[str],  # of the rows
+) -> DedupResult:  # the first of each stays
     "Drop rows whose text was there before, spacing and case aside"
     seen, drops = {}, []
-    for i,t in enumerate(texts):
+    for i, t in enumerate(texts):
         first = seen.setdefault(normalize_text(t), i)
-        if first != i: drops.append(dict(row=i, of=first, how='exact', value=1.))
+        if first != i:
+            drops.append(dict(row=i, of=first, how="exact", value=1.0))
     return _split(len(texts), drops)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #e94d8146
-HASH_MULTIPLIER = 0x9E3779B97F4A7C15 # odd, so that its powers can be divided by modulo 2^64; the constant of Fibonacci hashing
-PUNCTUATION = rb'''!"#$%&'()*+,-./:;<=>?@[\]^`{|}~''' # what is no part of a word
-PUNCTUATION_TO_SPACE = bytes.maketrans(PUNCTUATION, b' '*len(PUNCTUATION))
+# odd, so that its powers can be divided by modulo 2^64; the constant of Fibonacci hashing
+HASH_MULTIPLIER = 0x9E3779B97F4A7C15
+PUNCTUATION = rb"""!"#$%&'()*+,-./:;<=>?@[\]^`{|}~"""  # what is no part of a word
+PUNCTUATION_TO_SPACE = bytes.maketrans(PUNCTUATION, b" " * len(PUNCTUATION))
+
 
 @lru_cache(maxsize=8)
 def _powers(base, bits):
     import numpy as np
-    out = np.full(1 << bits, base, np.uint64); out[0] = 1
+
+    out = np.full(1 << bits, base, np.uint64)
+    out[0] = 1
     return np.cumprod(out)
 
+
 def _spans(values, starts, ends):
-    "A hash of each run of values, the same wherever it stands: a difference of sums of value × power, shifted back to 0"
+    """A hash of each run of values, the same wherever it stands: a difference of sums of value ×
+    power, shifted back to 0
+    """
     import numpy as np
+
     bits = max(16, len(values).bit_length())
-    total = np.zeros(len(values)+1, np.uint64)
-    np.cumsum(values*_powers(HASH_MULTIPLIER, bits)[:len(values)], out=total[1:])
-    out = (total[ends]-total[starts])*_powers(pow(HASH_MULTIPLIER, -1, 1 << 64), bits)[starts]
-    out ^= out >> np.uint64(29); out *= np.uint64(HASH_MULTIPLIER); out ^= out >> np.uint64(32)
+    total = np.zeros(len(values) + 1, np.uint64)
+    np.cumsum(values * _powers(HASH_MULTIPLIER, bits)[: len(values)], out=total[1:])
+    out = (total[ends] - total[starts]) * _powers(pow(HASH_MULTIPLIER, -1, 1 << 64), bits)[starts]
+    out ^= out >> np.uint64(29)
+    out *= np.uint64(HASH_MULTIPLIER)
+    out ^= out >> np.uint64(32)
     return out
 
+# %% ../../nbs/lib/select/02_dedup.ipynb #8f8b2b83
 def _block(texts, n):
     import numpy as np
-    rows = [t.lower().encode('utf8', 'replace') for t in texts]
-    data = np.frombuffer(b' '.join([b'', *rows, b'']).translate(PUNCTUATION_TO_SPACE), np.uint8)
+
+    rows = [t.lower().encode("utf8", "replace") for t in texts]
+    data = np.frombuffer(b" ".join([b"", *rows, b""]).translate(PUNCTUATION_TO_SPACE), np.uint8)
     gap = data <= 32
-    edge = np.flatnonzero(gap[1:] != gap[:-1])+1
+    edge = np.flatnonzero(gap[1:] != gap[:-1]) + 1
     starts, words = edge[::2], _spans(data, edge[::2], edge[1::2])
-    first = np.searchsorted(starts, np.cumsum([0, *(len(r)+1 for r in rows)]))
+    first = np.searchsorted(starts, np.cumsum([0, *(len(r) + 1 for r in rows)]))
     size, i = np.diff(first), np.arange(len(words))
     end = np.repeat(first[1:], size)
-    i = i[(end-i >= n) | (i == np.repeat(first[:-1], size))]
-    return _spans(words, i, np.minimum(i+n, end[i])), np.where(size > 0, np.maximum(size-n+1, 1), 0)
+    i = i[(end - i >= n) | (i == np.repeat(first[:-1], size))]
+    return _spans(words, i, np.minimum(i + n, end[i])), np.where(
+        size > 0, np.maximum(size - n + 1, 1), 0
+    )
+
 
 def _ngrams(texts, n, block=256):
-    "Hashes of word n-grams, all rows in one array, and where each row begins; a shorter row is one gram"
+    """Hashes of word n-grams, all rows in one array, and where each row begins; a shorter row is
+    one gram
+    """
     import numpy as np
-    parts = [_block(texts[a:a+block], n) for a in range(0, len(texts), block)] or [(np.zeros(0, np.uint64), np.zeros(0, int))]
-    counts = np.concatenate([c for _,c in parts])
-    return np.concatenate([g for g,_ in parts]), np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+
+    parts = [_block(texts[a : a + block], n) for a in range(0, len(texts), block)] or [
+        (np.zeros(0, np.uint64), np.zeros(0, int))
+    ]
+    counts = np.concatenate([c for _, c in parts])
+    return np.concatenate([g for g, _ in parts]), np.concatenate([[0], np.cumsum(counts)]).astype(
+        np.uint64
+    )
+
 
 def _matrix(grams, offsets, size, seed):
     import rensa
+
     return rensa.RMinHash.digest_matrix_from_flat_token_hashes(grams, offsets, size, seed)
 
+# %% ../../nbs/lib/select/02_dedup.ipynb #e0f3a7ef
 def minhash_signatures(
-    texts:list[str], # of the rows
-    n:int=5, # words in a shingle
-    size:int=112, # values in a signature
-    seed:int=0 # of the hash functions
-): # uint32 array of shape (rows, size)
+    texts: list[str],  # of the rows
+    n: int = 5,  # words in a shingle
+    size: int = 112,  # values in a signature
+    seed: int = 0,  # of the hash functions
+):  # uint32 array of shape (rows, size)
     "MinHash signatures of word n-grams (library: rensa)"
     import numpy as np
-    return np.array(_matrix(*_ngrams(texts, n), size, seed).to_rows(), np.uint32).reshape(len(texts), size)
+
+    return np.array(_matrix(*_ngrams(texts, n), size, seed).to_rows(), np.uint32).reshape(
+        len(texts), size
+    )
+
 
 def banding_threshold(
-    bands:int=14, # of a signature
-    rows:int=8 # values in a band
-) -> float: # Jaccard similarity
+    bands: int = 14,  # of a signature
+    rows: int = 8,  # values in a band
+) -> float:  # Jaccard similarity
     "Where banding turns from overlooking a pair to finding it: (1/b)^(1/r)"
-    return (1/bands)**(1/rows)
+    return (1 / bands) ** (1 / rows)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #4aea2114
 def _groups(sig, bands, rows):
     "Candidate pairs (later row, first row of its bucket), band by band"
     import numpy as np
+
     for b in range(bands):
-        part = (sig[:, b*rows:(b+1)*rows]*_powers(HASH_MULTIPLIER, 16)[1:rows+1]).sum(1)
+        part = (sig[:, b * rows : (b + 1) * rows] * _powers(HASH_MULTIPLIER, 16)[1 : rows + 1]).sum(
+            1
+        )
         _, first, which = np.unique(part, return_index=True, return_inverse=True)
         lead = first[which]
         later = np.flatnonzero(lead != np.arange(len(lead)))
-        if len(later): yield np.stack([later, lead[later]], 1)
+        if len(later):
+            yield np.stack([later, lead[later]], 1)
+
 
 def _suspects(texts, n, bands, rows, seed):
     "Positions of rows that share a band with another row, and their signatures"
-    import numpy as np, rensa
+    import numpy as np
+    import rensa
+
     grams, offsets = _ngrams(texts, n)
-    lsh = rensa.RMinHashLSH(banding_threshold(bands, rows), bands*rows, bands)
-    flags = lsh.query_duplicate_flags_matrix_one_shot(_matrix(grams, offsets, bands*rows, seed))
+    lsh = rensa.RMinHashLSH(banding_threshold(bands, rows), bands * rows, bands)
+    flags = lsh.query_duplicate_flags_matrix_one_shot(_matrix(grams, offsets, bands * rows, seed))
     sizes = np.diff(offsets).astype(np.int64)
     at = np.flatnonzero(np.array(flags, bool) & (sizes > 0))
     mine = np.isin(np.repeat(np.arange(len(texts)), sizes), at)
     some = np.concatenate([[0], np.cumsum(sizes[at])]).astype(np.uint64)
-    sig = np.array(_matrix(grams[mine], some, bands*rows, seed).to_rows(), np.uint32).reshape(len(at), bands*rows)
+    sig = np.array(_matrix(grams[mine], some, bands * rows, seed).to_rows(), np.uint32).reshape(
+        len(at), bands * rows
+    )
     return at, sig
 
+# %% ../../nbs/lib/select/02_dedup.ipynb #d9bc1d97
 def drop_near(
-    texts:list[str], # of the rows
-    threshold:float=.8, # estimated Jaccard similarity from which on two rows are near copies
-    n:int=5, # words in a shingle
-    bands:int=14, # of a signature
-    rows:int=8, # values in a band
-    seed:int=0 # of the hash functions
-) -> DedupResult: # the first of each group stays
-    "Drop near copies by MinHash: rensa finds who shares a band, each drop names the row it repeats and the estimated similarity"
+    texts: list[str],  # of the rows
+    threshold: float = 0.8,  # estimated Jaccard similarity from which on two rows are near copies
+    n: int = 5,  # words in a shingle
+    bands: int = 14,  # of a signature
+    rows: int = 8,  # values in a band
+    seed: int = 0,  # of the hash functions
+) -> DedupResult:  # the first of each group stays
+    """Drop near copies by MinHash: rensa finds who shares a band, each drop names the row it
+    repeats and the estimated similarity
+    """
     import numpy as np
+
     at, sig = _suspects(texts, n, bands, rows, seed)
-    if not len(at): return _split(len(texts), [])
+    if not len(at):
+        return _split(len(texts), [])
     pairs = np.unique(np.concatenate([*_groups(sig, bands, rows), np.zeros((0, 2), int)]), axis=0)
     alike = (sig[pairs[:, 0]] == sig[pairs[:, 1]]).mean(1)
     up, drops = {}, []
-    for (i,j),v in zip(at[pairs].tolist(), alike.tolist()):
-        if v < threshold or i in up: continue
+    for (i, j), v in zip(at[pairs].tolist(), alike.tolist()):
+        if v < threshold or i in up:
+            continue
         up[i] = j
-        drops.append(dict(row=i, of=j, how=f'minhash, {n}-grams', value=v))
+        drops.append(dict(row=i, of=j, how=f"minhash, {n}-grams", value=v))
     return _split(len(texts), drops)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #9190ba85
 def _clustered(e, k, seed):
     import numpy as np
-    if k < 2: return np.zeros(len(e), int), e.mean(0, keepdims=True)
+
+    if k < 2:
+        return np.zeros(len(e), int), e.mean(0, keepdims=True)
     from sklearn.cluster import MiniBatchKMeans
+
     m = MiniBatchKMeans(k, random_state=seed, n_init=1, batch_size=4096).fit(e)
     return m.labels_, normalize_rows(m.cluster_centers_)
 
+
 def drop_semantic(
-    embeddings, # array of shape (rows, dimensions)
-    eps:float=.05, # rows are paraphrases when their cosine exceeds 1 - eps
-    clusters:int|None=None, # of k-means; None: one a 2,000 rows
-    seed:int=0 # of k-means
-) -> DedupResult: # the row farthest from the centre of its cluster stays
+    embeddings,  # array of shape (rows, dimensions)
+    eps: float = 0.05,  # rows are paraphrases when their cosine exceeds 1 - eps
+    clusters: int | None = None,  # of k-means; None: one a 2,000 rows
+    seed: int = 0,  # of k-means
+) -> DedupResult:  # the row farthest from the centre of its cluster stays
     "Drop paraphrases as SemDeDup does (2303.09540): pairs are looked for inside clusters only"
     import numpy as np
+
     e = normalize_rows(embeddings)
-    label, centre = _clustered(e, clusters or max(1, len(e)//2000), seed)
+    label, centre = _clustered(e, clusters or max(1, len(e) // 2000), seed)
     drops = []
     for c in np.unique(label):
         at = np.flatnonzero(label == c)
-        at = at[np.argsort(e[at] @ centre[c], kind='stable')]
+        at = at[np.argsort(e[at] @ centre[c], kind="stable")]
         cos = np.triu(e[at] @ e[at].T, 1)
         close, of = cos.max(0), cos.argmax(0)
-        for j in np.flatnonzero(close > 1-eps):
-            drops.append(dict(row=int(at[j]), of=int(at[of[j]]), how='semantic', value=float(close[j])))
+        for j in np.flatnonzero(close > 1 - eps):
+            drops.append(
+                dict(row=int(at[j]), of=int(at[of[j]]), how="semantic", value=float(close[j]))
+            )
     return _split(len(e), drops)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #54c8119c
 def decontaminate(
-    texts:list[str], # of the rows
-    tests:list[str], # what must not be repeated
-    n:int=8 # words in a row that are a repetition
-) -> DedupResult: # rows that share no `n` words in a row with a test
+    texts: list[str],  # of the rows
+    tests: list[str],  # what must not be repeated
+    n: int = 8,  # words in a row that are a repetition
+) -> DedupResult:  # rows that share no `n` words in a row with a test
     "Drop rows that repeat a test; each drop quotes the words"
     held = {g for t in tests for g in ngrams(t, n)}
-    hits = ((i, next((g for g in ngrams(t, n) if g in held), ())) for i,t in enumerate(progress(texts, 'against tests')))
-    return _split(len(texts), [dict(row=i, of=-1, how=f'in a test: {" ".join(g)}', value=1.) for i,g in hits if g])
+    hits = (
+        (i, next((g for g in ngrams(t, n) if g in held), ()))
+        for i, t in enumerate(progress(texts, "against tests"))
+    )
+    return _split(
+        len(texts),
+        [dict(row=i, of=-1, how=f"in a test: {' '.join(g)}", value=1.0) for i, g in hits if g],
+    )
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #6c29304e
 @lru_cache(maxsize=None)
-def _solved(domain, split): # end state -> id of the task whose gold actions lead there
+def _solved(domain, split):  # end state -> id of the task whose gold actions lead there
     return {end_state(domain, t.init, t.gold): t.id for t in tasks(domain, split) if t.gold}
 
+
 def drop_same_outcome(
-    trajs:list[Trajectory], # the pool
-    split:str='base' # of the benchmark: the tasks that must not be repeated
-) -> DedupResult: # trajectories that leave no task's solved state behind
-    "Drop conversations that end where a benchmark task ends, whatever is said in them; each drop names the task"
+    trajs: list[Trajectory],  # the pool
+    split: str = "base",  # of the benchmark: the tasks that must not be repeated
+) -> DedupResult:  # trajectories that leave no task's solved state behind
+    """Drop conversations that end where a benchmark task ends, whatever is said in them; each drop
+    names the task
+    """
     drops = []
-    for i,t in enumerate(progress(trajs, 'against end states')):
-        if t.task.domain not in DOMAINS: continue
-        made = [dict(name=c.name, arguments=c.args, requestor=c.by) for c in t.calls if isinstance(c.args, dict)]
+    for i, t in enumerate(progress(trajs, "against end states")):
+        if t.task.domain not in DOMAINS:
+            continue
+        made = [
+            dict(name=c.name, arguments=c.args, requestor=c.by)
+            for c in t.calls
+            if isinstance(c.args, dict)
+        ]
         state = end_state(t.task.domain, t.task.init, made)
         if state and (task := _solved(t.task.domain, split).get(state)):
-            drops.append(dict(row=i, of=-1, how=f'ends as {t.task.domain} task {task}', value=1.))
+            drops.append(dict(row=i, of=-1, how=f"ends as {t.task.domain} task {task}", value=1.0))
     return _split(len(trajs), drops)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #e0ca3d1b
 def dropped_pairs(
-    d:DedupResult, # what was dropped
-    texts:list[str], # of the rows
-    width:int=60 # characters of each text
-) -> list[dict]: # `cluster` size, `kept`, `dropped`, `how`, `value`: the largest clusters first
+    d: DedupResult,  # what was dropped
+    texts: list[str],  # of the rows
+    width: int = 60,  # characters of each text
+) -> list[dict]:  # `cluster` size, `kept`, `dropped`, `how`, `value`: the largest clusters first
     "Drops beside the row that stays, for a table"
-    by, size = {r['row']: r for r in d.drops}, {k: len(v)+1 for k,v in d.clusters().items()}
-    def row(n, k, i): return dict(cluster=n, kept=k, dropped=texts[i][:width], how=by[i]['how'], value=round(by[i]['value'], 3))
-    rows = [row(size[k], texts[k][:width], i) for k,v in d.clusters().items() for i in v]
-    lone = [row(1, '', r['row']) for r in d.drops if r['of'] < 0]
-    return sorted(rows, key=lambda r: -r['cluster'])+lone
+    by, size = {r["row"]: r for r in d.drops}, {k: len(v) + 1 for k, v in d.clusters().items()}
+
+    def row(n, k, i):
+        return dict(
+            cluster=n,
+            kept=k,
+            dropped=texts[i][:width],
+            how=by[i]["how"],
+            value=round(by[i]["value"], 3),
+        )
+
+    rows = [row(size[k], texts[k][:width], i) for k, v in d.clusters().items() for i in v]
+    lone = [row(1, "", r["row"]) for r in d.drops if r["of"] < 0]
+    return sorted(rows, key=lambda r: -r["cluster"]) + lone

@@ -26,274 +26,479 @@ from .base import Item, make_item
 from .dedup import drop_exact, drop_near
 from .likelihood import agent_turn_spans
 from .reader import Reader, training_flops
-from ..train.recipe import Recipe, collate, dataset_rows, gather_target_logits, has_gpu, load_for_training
+from synthlab.train.recipe import (
+    Recipe,
+    collate,
+    dataset_rows,
+    gather_target_logits,
+    has_gpu,
+    load_for_training,
+)
 from ..train.tokenize import EncodedRow, encode_row
 
 # %% ../../nbs/lib/select/08_evaluation.ipynb #b9b78505
-SYSTEM_LINE = 'Answer with a tool call or with words.' # the system prompt of every row
-_reads = ('get_', 'find_', 'search_', 'list_', 'calculate', 'think')
+SYSTEM_LINE = "Answer with a tool call or with words."  # the system prompt of every row
+_reads = ("get_", "find_", "search_", "list_", "calculate", "think")
 
-def _said(messages): return '\n'.join(t for m in messages if m.role == 'user' and (t := m.content.split('###')[0].strip()))
 
-def _cut(text, room): return text if len(text) <= room else text[:room]+'…'
+def _said(messages):
+    return "\n".join(
+        t for m in messages if m.role == "user" and (t := m.content.split("###")[0].strip())
+    )
 
+
+def _cut(text, room):
+    return text if len(text) <= room else text[:room] + "…"
+
+# %% ../../nbs/lib/select/08_evaluation.ipynb #92c9357d
 def shorten_conversation(
-    traj:Trajectory, # whole
-    first:bool=False, # only the first call, a look-up or not
-    room:int=24 # characters kept of a tool's answer between two calls
-) -> list[Message]: # system line, what the user said, and what the agent did
-    "A short row: the user's words before the first call, then the calls that change something, or the last words"
+    traj: Trajectory,  # whole
+    first: bool = False,  # only the first call, a look-up or not
+    room: int = 24,  # characters kept of a tool's answer between two calls
+) -> list[Message]:  # system line, what the user said, and what the agent did
+    """A short row: the user's words before the first call, then the calls that change something, or
+    the last words
+    """
     ms = traj.messages
-    start = next((i for i,m in enumerate(ms) if m.role == 'assistant' and m.calls), len(ms))
-    done = [m for m in ms if m.role == 'assistant' and m.calls and (first or not m.calls[0].name.startswith(_reads))]
-    said = {m.call_id: m.content for m in ms if m.role == 'tool'}
-    head = [Message('system', SYSTEM_LINE), Message('user', _said(ms[:start]))]
-    if not done: return [*head, Message('assistant', next((m.content for m in ms[::-1] if m.role == 'assistant' and m.content),
-        ''))]
-    out = [*head, Message('assistant', calls=done[0].calls)]
-    for a,b in zip(done, [] if first else done[1:]):
+    start = next((i for i, m in enumerate(ms) if m.role == "assistant" and m.calls), len(ms))
+    done = [
+        m
+        for m in ms
+        if m.role == "assistant" and m.calls and (first or not m.calls[0].name.startswith(_reads))
+    ]
+    said = {m.call_id: m.content for m in ms if m.role == "tool"}
+    head = [Message("system", SYSTEM_LINE), Message("user", _said(ms[:start]))]
+    if not done:
+        return [
+            *head,
+            Message(
+                "assistant",
+                next((m.content for m in ms[::-1] if m.role == "assistant" and m.content), ""),
+            ),
+        ]
+    out = [*head, Message("assistant", calls=done[0].calls)]
+    for a, b in zip(done, [] if first else done[1:]):
         id = a.calls[0].id
-        out += [Message('tool', _cut(said.get(id, ''), room), call_id=id), Message('assistant', calls=b.calls)]
+        out += [
+            Message("tool", _cut(said.get(id, ""), room), call_id=id),
+            Message("assistant", calls=b.calls),
+        ]
     return out
 
 # %% ../../nbs/lib/select/08_evaluation.ipynb #d8b5e67e
 def pool_row(
-    messages:list[Message], # short
-    id:str, # unique in the pool
-    source:str, # as a user of the pool would know it
-    what:str, # as it really is
-    good:float|None, # 1 passed all gates, 0 did not; None: no gate applies
-    kind:str='', # of errand
-    model:str='smollm2' # whose tokens
-) -> Item: # `info` holds `what`, `kind`, `prompt` and the messages
+    messages: list[Message],  # short
+    id: str,  # unique in the pool
+    source: str,  # as a user of the pool would know it
+    what: str,  # as it really is
+    good: float | None,  # 1 passed all gates, 0 did not; None: no gate applies
+    kind: str = "",  # of errand
+    model: str = "smollm2",  # whose tokens
+) -> Item:  # `info` holds `what`, `kind`, `prompt` and the messages
     "A row as token ids with what is known of it"
-    asked = next((m.content for m in messages if m.role == 'user'), '')
-    text = '\n'.join(m.content or '\n'.join(map(str, m.calls)) for m in messages if m.role != 'system')
-    return make_item(encode_row(messages, load_prompter(model)), text=text, id=id, source=source, parent=id, good=good,
-        info=dict(what=what, kind=kind, prompt=asked, messages=messages))
+    asked = next((m.content for m in messages if m.role == "user"), "")
+    text = "\n".join(
+        m.content or "\n".join(map(str, m.calls)) for m in messages if m.role != "system"
+    )
+    return make_item(
+        encode_row(messages, load_prompter(model)),
+        text=text,
+        id=id,
+        source=source,
+        parent=id,
+        good=good,
+        info=dict(what=what, kind=kind, prompt=asked, messages=messages),
+    )
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #ac954ab5
 def action_targets(
-    x:Item, # a row
-    model:str='smollm2' # whose tokens it is made of
-) -> list[dict]: # a turn of the agent each: name (empty: words), head (tokens to the name's end), whole (arguments count)
-    "What is asked of a model in a row. As in the benchmark, the words of a transfer's summary are not compared"
+    x: Item,  # a row
+    model: str = "smollm2",  # whose tokens it is made of
+) -> list[
+    dict
+    # a turn of the agent each: name (empty: words), head (tokens to the name's end), whole
+    # (arguments
+    # count)
+]:
+    """What is asked of a model in a row.
+
+    As in the benchmark, the words of a transfer's summary are not compared
+    """
     tok, style, out = load_prompter(model).tok, load_prompter(model).style, []
-    for m in (m for m in x.info['messages'] if m.role == 'assistant'):
-        name = m.calls[0].name if m.calls else ''
-        head = call_text(m.calls[0], style).split(name)[0]+name if name else ''
-        out.append(dict(name=name, head=len(tok(head, add_special_tokens=False)['input_ids']) if name else 1,
-            whole=bool(name) and not name.startswith('transfer')))
+    for m in (m for m in x.info["messages"] if m.role == "assistant"):
+        name = m.calls[0].name if m.calls else ""
+        head = call_text(m.calls[0], style).split(name)[0] + name if name else ""
+        out.append(
+            dict(
+                name=name,
+                head=len(tok(head, add_special_tokens=False)["input_ids"]) if name else 1,
+                whole=bool(name) and not name.startswith("transfer"),
+            )
+        )
     return out
 
 # %% ../../nbs/lib/select/08_evaluation.ipynb #98051192
-_openings, _closings = ['Hello.', 'Good morning.', 'Hi there.'], ['Thanks.', 'Thank you.', 'Cheers.']
+_openings, _closings = (
+    ["Hello.", "Good morning.", "Hi there."],
+    ["Thanks.", "Thank you.", "Cheers."],
+)
+
 
 def _again(x, rng, alter, n, model):
     "A row once more, with other pleasantries when altered"
-    ms = x.info['messages']
-    if alter: ms = [Message('user', f'{rng.choice(_openings)} {m.content} {rng.choice(_closings)}')
-        if m.role == 'user' else m for m in ms]
-    what = 'near copy' if alter else 'exact copy'
-    out = pool_row(ms, f'{x.id}+{what[:4]}{n}', x.source, what, x.good, x.info['kind'], model)
-    out.info |= dict(of=x.id, prompt=x.info['prompt'])
+    ms = x.info["messages"]
+    if alter:
+        ms = [
+            Message("user", f"{rng.choice(_openings)} {m.content} {rng.choice(_closings)}")
+            if m.role == "user"
+            else m
+            for m in ms
+        ]
+    what = "near copy" if alter else "exact copy"
+    out = pool_row(ms, f"{x.id}+{what[:4]}{n}", x.source, what, x.good, x.info["kind"], model)
+    out.info |= dict(of=x.id, prompt=x.info["prompt"])
     return out
 
-def _told(q, a): return [Message('system', SYSTEM_LINE), Message('user', q), Message('assistant', a)]
+
+def _told(q, a):
+    return [Message("system", SYSTEM_LINE), Message("user", q), Message("assistant", a)]
+
 
 def _sum(rng):
     a, b = rng.randrange(10, 90), rng.randrange(10, 90)
-    return _told(rng.choice(['What is {} + {}?', 'Add {} and {}.', 'How much do {} and {} make together?']).format(a, b),
-        f'{a} + {b} = {a+b}.')
+    return _told(
+        rng.choice(
+            ["What is {} + {}?", "Add {} and {}.", "How much do {} and {} make together?"]
+        ).format(a, b),
+        f"{a} + {b} = {a + b}.",
+    )
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #e585552f
 def _review(rng):
-    thing, good = rng.choice('kettle lamp radio tent chair clock drill fan'.split()), rng.random() < .5
-    how = rng.choice(['It works well', 'I like it a lot', 'A joy to use'] if good else ['It broke at once', 'I sent it back',
-        'A waste of money'])
-    part = f'the {rng.choice(["box", "handle", "cable"])} is {"fine" if good else "poor"}'
-    return _told(f'Is this review of a {thing} good or bad? "{how}, and {part}."', f'The review is {"good" if good else "bad"}.')
+    thing, good = (
+        rng.choice(["kettle", "lamp", "radio", "tent", "chair", "clock", "drill", "fan"]),
+        rng.random() < 0.5,
+    )
+    how = rng.choice(
+        ["It works well", "I like it a lot", "A joy to use"]
+        if good
+        else ["It broke at once", "I sent it back", "A waste of money"]
+    )
+    part = f"the {rng.choice(['box', 'handle', 'cable'])} is {'fine' if good else 'poor'}"
+    return _told(
+        f'Is this review of a {thing} good or bad? "{how}, and {part}."',
+        f"The review is {'good' if good else 'bad'}.",
+    )
+
 
 def off_domain_rows(
-    n:int, # rows
-    seed:int=0, # the same seed gives the same rows
-    model:str='smollm2' # whose tokens
-) -> list[Item]: # a third each of sums, reviews, and the first look-up for a shop's customers
+    n: int,  # rows
+    seed: int = 0,  # the same seed gives the same rows
+    model: str = "smollm2",  # whose tokens
+) -> list[Item]:  # a third each of sums, reviews, and the first look-up for a shop's customers
     "Rows about something else, made here"
-    rng, third = random.Random(f'{seed}/aside'), n//3
-    shop = generate(n-2*third, ('retail',), writes=(1,), seed=seed+77).kept[:n-2*third] if n > 2*third else []
-    made = [('shop', shorten_conversation(t, first=True), 1.) for t in shop]+[(s, f(rng), None) for s,f in (('sums', _sum), ('reviews',
-        _review)) for _ in range(third)]
-    return [pool_row(ms, f'{s}-{i}', s, 'off-domain', good, '', model) for i,(s,ms,good) in enumerate(made)]
+    rng, third = random.Random(f"{seed}/aside"), n // 3
+    shop = (
+        generate(n - 2 * third, ("retail",), writes=(1,), seed=seed + 77).kept[: n - 2 * third]
+        if n > 2 * third
+        else []
+    )
+    made = [("shop", shorten_conversation(t, first=True), 1.0) for t in shop] + [
+        (s, f(rng), None) for s, f in (("sums", _sum), ("reviews", _review)) for _ in range(third)
+    ]
+    return [
+        pool_row(ms, f"{s}-{i}", s, "off-domain", good, "", model)
+        for i, (s, ms, good) in enumerate(made)
+    ]
 
 # %% ../../nbs/lib/select/08_evaluation.ipynb #fb077f7c
 @dataclass
 class LabelledPool:
     "Rows to choose from, rows of what is wanted, and rows to be examined on"
-    items: list[Item] = field(default_factory=list) # to choose from
-    queries: list[Item] = field(default_factory=list) # of the wanted tasks, `source` says which: what RDS+ and LESS are shown
-    tests: list[Item] = field(default_factory=list) # tasks that no generator saw: other words, things and people
-    notes: list[str] = field(default_factory=list) # how rows came to be
+
+    items: list[Item] = field(default_factory=list)  # to choose from
+    queries: list[Item] = field(
+        default_factory=list
+    )  # of the wanted tasks, `source` says which: what RDS+ and LESS are shown
+    tests: list[Item] = field(
+        default_factory=list
+    )  # tasks that no generator saw: other words, things and people
+    notes: list[str] = field(default_factory=list)  # how rows came to be
+
 
 def _played(n, half, seed, model, agent=None):
-    "Errands played: pairs of conversation and row, those that passed the gates and those that did not"
+    """Errands played: pairs of conversation and row, those that passed the gates and those that did
+    not
+    """
     f = roll_out_blueprints(mock_tasks(n, half, seed), agent, attempts=1 if agent else 3)
-    return [[(t, pool_row(shorten_conversation(t), f'{half}-{seed}-{t.task.id}', 'clerk', w, g, t.info['asks'][0], model)) for t in ts]
-            for ts,w,g in ((f.kept, 'verified', 1.), (f.rejected, 'rejected', 0.))]
+    return [
+        [
+            (
+                t,
+                pool_row(
+                    shorten_conversation(t),
+                    f"{half}-{seed}-{t.task.id}",
+                    "clerk",
+                    w,
+                    g,
+                    t.info["asks"][0],
+                    model,
+                ),
+            )
+            for t in ts
+        ]
+        for ts, w, g in ((f.kept, "verified", 1.0), (f.rejected, "rejected", 0.0))
+    ]
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #6ed5d1bf
 def _real(path, n, model):
     "First calls of real conversations in a file, when there is one"
-    if not n or not path or not Path(path).exists(): return [], 'no real conversations: none asked for, or the file is not there'
-    made = [pool_row(shorten_conversation(t, first=True), f'real-{i}', 'real', 'real seed', None, '', model)
-            for i,t in enumerate(read_seeds(path)[0]) if any(m.calls for m in t.messages if m.role == 'assistant')]
+    if not n or not path or not Path(path).exists():
+        return [], "no real conversations: none asked for, or the file is not there"
+    made = [
+        pool_row(
+            shorten_conversation(t, first=True), f"real-{i}", "real", "real seed", None, "", model
+        )
+        for i, t in enumerate(read_seeds(path)[0])
+        if any(m.calls for m in t.messages if m.role == "assistant")
+    ]
     short = [x for x in made if x.tokens <= 256][:n]
-    return short, f'{len(short)} real conversations of other domains; their words are never shown'
+    return short, f"{len(short)} real conversations of other domains; their words are never shown"
+
 
 def _mixed(items, seed):
     "In random order, a copy never before what it copies"
-    random.Random(f'{seed}/mix').shuffle(items)
+    random.Random(f"{seed}/mix").shuffle(items)
     for j in range(len(items)):
-        i = next((i for i in range(j+1, len(items)) if items[i].id == items[j].info.get('of')), None)
-        if i: items[i], items[j] = items[j], items[i]
+        i = next(
+            (i for i in range(j + 1, len(items)) if items[i].id == items[j].info.get("of")), None
+        )
+        if i:
+            items[i], items[j] = items[j], items[i]
     return items
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #976699cc
 def make_labelled_pool(
-    n:int=60, # verified rows; the others in proportion
-    tests:int=24, # conversations to be examined on
-    queries:int=16, # rows of what is wanted
-    shares:dict|None=None, # rows of each other sort for a verified one; None: rejected .6, copies .25 each, off-domain .6
-    seeds:str|Path='', # file of real conversations, first calls of which join the pool
-    real:int=0, # how many of them
-    seed:int=0, # the same seed gives the same pool
-    model:str='smollm2' # whose tokens
-) -> LabelledPool: # rows, queries, tests
+    n: int = 60,  # verified rows; the others in proportion
+    tests: int = 24,  # conversations to be examined on
+    queries: int = 16,  # rows of what is wanted
+    shares: dict
+    # rows of each other sort for a verified one; None: rejected .6, copies .25 each, off-domain .6
+    | None = None,
+    seeds: str | Path = "",  # file of real conversations, first calls of which join the pool
+    real: int = 0,  # how many of them
+    seed: int = 0,  # the same seed gives the same pool
+    model: str = "smollm2",  # whose tokens
+) -> LabelledPool:  # rows, queries, tests
     "A pool of known structure. Raises ValueError when what is examined was seen by a generator"
-    rng, share = random.Random(f'{seed}/pool'), {'rejected': .6, 'exact copy': .25, 'near copy': .25, 'off-domain': .6,
-        **(shares or {})}
-    good, _ = _played(n, 'train', 3*seed, model)
-    _, bad = _played(round(n*share['rejected']), 'train', 3*seed+1, model, NoisyAgent(1.))
-    want, _ = _played(queries, 'train', 3*seed+2, model)
-    exam, _ = _played(tests, 'test', 3*seed, model)
-    check_disjoint([t.task for t,_ in (*good, *bad, *want)], [t.task for t,_ in exam])
-    right = [x for _,x in good]
-    copies = [_again(x, rng, alter, i, model) for k,alter in (('exact copy', False), ('near copy', True))
-              for i,x in enumerate(rng.sample(right, round(len(right)*share[k])))]
+    rng, share = (
+        random.Random(f"{seed}/pool"),
+        {
+            "rejected": 0.6,
+            "exact copy": 0.25,
+            "near copy": 0.25,
+            "off-domain": 0.6,
+            **(shares or {}),
+        },
+    )
+    good, _ = _played(n, "train", 3 * seed, model)
+    _, bad = _played(round(n * share["rejected"]), "train", 3 * seed + 1, model, NoisyAgent(1.0))
+    want, _ = _played(queries, "train", 3 * seed + 2, model)
+    exam, _ = _played(tests, "test", 3 * seed, model)
+    check_disjoint([t.task for t, _ in (*good, *bad, *want)], [t.task for t, _ in exam])
+    right = [x for _, x in good]
+    copies = [
+        _again(x, rng, alter, i, model)
+        for k, alter in (("exact copy", False), ("near copy", True))
+        for i, x in enumerate(rng.sample(right, round(len(right) * share[k])))
+    ]
     real_rows, said = _real(seeds, real, model)
-    items = _mixed([*right, *(x for _,x in bad), *copies, *off_domain_rows(round(n*share['off-domain']), seed, model), *real_rows], seed)
-    for _,x in want: x.source = x.info['kind']
-    return LabelledPool(items, [x for _,x in want], [x for _,x in exam],
-        [f'{len(bad)} conversations of an agent that slips, rejected by the gates', said])
+    items = _mixed(
+        [
+            *right,
+            *(x for _, x in bad),
+            *copies,
+            *off_domain_rows(round(n * share["off-domain"]), seed, model),
+            *real_rows,
+        ],
+        seed,
+    )
+    for _, x in want:
+        x.source = x.info["kind"]
+    return LabelledPool(
+        items,
+        [x for _, x in want],
+        [x for _, x in exam],
+        [f"{len(bad)} conversations of an agent that slips, rejected by the gates", said],
+    )
 
 # %% ../../nbs/lib/select/08_evaluation.ipynb #986a284b
 def dedup_items(
-    items:list[Item], # a pool
-    threshold:float=.6 # Jaccard similarity of word triples from which rows are near copies: rows are short
-) -> list[int]: # positions that stay
+    items: list[Item],  # a pool
+    # Jaccard similarity of word triples from which rows are near copies: rows are short
+    threshold: float = 0.6,
+) -> list[int]:  # positions that stay
     "Rows without exact and near copies"
     one = drop_exact([x.text for x in items]).kept
-    return [one[i] for i in drop_near([items[i].text for i in one], threshold, n=3, bands=20, rows=5).kept]
+    return [
+        one[i]
+        for i in drop_near([items[i].text for i in one], threshold, n=3, bands=20, rows=5).kept
+    ]
+
 
 def junk_counts(
-    chosen:list[int], # positions
-    items:list[Item] # the pool
-) -> dict: # `copies` and `off-domain`: (kept, in the pool)
-    "Rows that should have been rejected and were not: off-domain ones, and copies beside another of their group"
-    groups = [items[i].info.get('of', items[i].id) for i in chosen]
-    alien = sum(items[i].info['what'] == 'off-domain' for i in chosen)
-    return {'copies': (len(groups)-len(set(groups)), sum('of' in x.info for x in items)),
-            'off-domain': (alien, sum(x.info['what'] == 'off-domain' for x in items))}
+    chosen: list[int],  # positions
+    items: list[Item],  # the pool
+) -> dict:  # `copies` and `off-domain`: (kept, in the pool)
+    """Rows that should have been rejected and were not: off-domain ones, and copies beside another
+    of their group
+    """
+    groups = [items[i].info.get("of", items[i].id) for i in chosen]
+    alien = sum(items[i].info["what"] == "off-domain" for i in chosen)
+    return {
+        "copies": (len(groups) - len(set(groups)), sum("of" in x.info for x in items)),
+        "off-domain": (alien, sum(x.info["what"] == "off-domain" for x in items)),
+    }
 
 # %% ../../nbs/lib/select/08_evaluation.ipynb #6a5a23d4
 def teacher_forced(
-    reader:Reader, # the model
-    items:list[Item] # rows
-) -> list[tuple]: # for each row: (is the likeliest token the wanted one, surprise) of its target tokens, and the likeliest tokens
+    reader: Reader,  # the model
+    items: list[Item],  # rows
+) -> list[
+    tuple
+    # for each row: (is the likeliest token the wanted one, surprise) of its target tokens, and the
+    # likeliest tokens
+]:
     "What a model would say at each target"
     import torch
-    out, head = [None]*len(items), reader.net.get_output_embeddings()
+
+    out, head = [None] * len(items), reader.net.get_output_embeddings()
     with torch.inference_mode():
         for at in reader.batches([x.input_ids for x in items]):
             h, _ = reader.hidden([items[i].input_ids for i in at])
-            for b,i in enumerate(at):
+            for b, i in enumerate(at):
                 t = [k for k in range(1, items[i].tokens) if items[i].labels[k] != -100]
                 y = torch.tensor([items[i].labels[k] for k in t], device=h.device)
-                logits = head(h[b, [k-1 for k in t]]).float()
-                nll = torch.nn.functional.cross_entropy(logits, y, reduction='none')
+                logits = head(h[b, [k - 1 for k in t]]).float()
+                nll = torch.nn.functional.cross_entropy(logits, y, reduction="none")
                 best = logits.argmax(-1)
                 out[i] = ((best == y).tolist(), nll.tolist(), best.tolist())
     return out
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #31b1c27e
 def next_action_accuracy(
-    reader:Reader, # the model
-    items:list[Item], # rows, made by `pool_row`
-    model:str='smollm2' # whose tokens they are made of
-) -> list[dict]: # a line a decision: row, kind, name (right?), whole (right, arguments too? None: nothing to compare), loss
+    reader: Reader,  # the model
+    items: list[Item],  # rows, made by `pool_row`
+    model: str = "smollm2",  # whose tokens they are made of
+) -> list[
+    dict
+    # a line a decision: row, kind, name (right?), whole (right, arguments too? None: nothing to
+    # compare), loss
+]:
     "Is the next action right?"
     opener, out = call_start_token(model), []
-    for x,(hit,nll,best) in zip(items, teacher_forced(reader, items)):
+    for x, (hit, nll, best) in zip(items, teacher_forced(reader, items)):
         where = [k for k in range(1, x.tokens) if x.labels[k] != -100]
-        for (a,b),d in zip(agent_turn_spans(x), action_targets(x, model)):
-            mine = [j for j,k in enumerate(where) if a <= k < b]
-            right = all(hit[j] for j in mine[:d['head']]) if d['name'] else best[mine[0]] != opener
+        for (a, b), d in zip(agent_turn_spans(x), action_targets(x, model)):
+            mine = [j for j, k in enumerate(where) if a <= k < b]
+            right = all(hit[j] for j in mine[: d["head"]]) if d["name"] else best[mine[0]] != opener
             end = all(hit[j] for j in mine)
-            out.append(dict(row=x.id, kind=x.info['kind'], name=bool(right), whole=bool(end) if d['whole'] else None,
-                loss=sum(nll[j] for j in mine)/len(mine)))
+            out.append(
+                dict(
+                    row=x.id,
+                    kind=x.info["kind"],
+                    name=bool(right),
+                    whole=bool(end) if d["whole"] else None,
+                    loss=sum(nll[j] for j in mine) / len(mine),
+                )
+            )
     return out
+
 
 @lru_cache(maxsize=64)
 def call_start_token(
-    model:str='smollm2' # whose tokens, and whose style of calls
-) -> int: # token id
+    model: str = "smollm2",  # whose tokens, and whose style of calls
+) -> int:  # token id
     "The token that a call begins with"
     p = load_prompter(model)
-    return p.tok(call_text(ToolCall('x', {}), p.style), add_special_tokens=False)['input_ids'][0]
+    return p.tok(call_text(ToolCall("x", {}), p.style), add_special_tokens=False)["input_ids"][0]
 
 # %% ../../nbs/lib/select/08_evaluation.ipynb #f4b65f42
 @lru_cache(maxsize=1)
 def _loaded(model, rank, alpha, targets, dtype):
     "A model with an adapter, once a process"
-    net, _ = load_for_training(Recipe(model=model, rank=rank, lora_alpha=alpha, targets=list(targets) if isinstance(targets,
-        tuple) else targets, dtype=dtype))
-    if not has_gpu(): gather_target_logits(net.get_base_model())
-    return net.to('cuda') if has_gpu() else net
+    net, _ = load_for_training(
+        Recipe(
+            model=model,
+            rank=rank,
+            lora_alpha=alpha,
+            targets=list(targets) if isinstance(targets, tuple) else targets,
+            dtype=dtype,
+        )
+    )
+    if not has_gpu():
+        gather_target_logits(net.get_base_model())
+    return net.to("cuda") if has_gpu() else net
+
 
 def fresh_adapter(
-    r:Recipe # its model, rank, targets, dtype and seed
-): # the network; the same object each time
+    r: Recipe,  # its model, rank, targets, dtype and seed
+):  # the network; the same object each time
     "The model with an adapter as new"
     import torch
+
     targets = tuple(r.targets) if isinstance(r.targets, list) else r.targets
     net = _loaded(r.model, r.rank, r.lora_alpha, targets, r.dtype)
     with torch.random.fork_rng():
         torch.manual_seed(r.seed)
         for m in net.modules():
-            if hasattr(m, 'reset_lora_parameters'): m.reset_lora_parameters('default', True)
+            if hasattr(m, "reset_lora_parameters"):
+                m.reset_lora_parameters("default", True)
     return net
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #7e0ab2ed
 def _loss(net, batch):
     import torch
-    if not has_gpu(): return net(**batch, fused_lm_head=True)['nll'].mean()
-    batch = {k: v.to('cuda') if hasattr(v, 'to') else v for k,v in batch.items()}
-    labels = batch.pop('labels')
+
+    if not has_gpu():
+        return net(**batch, fused_lm_head=True)["nll"].mean()
+    batch = {k: v.to("cuda") if hasattr(v, "to") else v for k, v in batch.items()}
+    labels = batch.pop("labels")
     logits, y = net(**batch).logits[:, :-1], labels[:, 1:]
     return torch.nn.functional.cross_entropy(logits[y != -100].float(), y[y != -100])
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #1abb8ba3
 def fine_tune_adapter(
-    net, # with an adapter; trained in place
-    items:list[Item], # rows
-    r:Recipe # epochs, batch, lr, warmup, clip, layout and seed
-) -> list[float]: # loss of each step
-    "Train an adapter: AdamW, warm-up, then down to nothing as a cosine; rows in an order that the seed decides"
+    net,  # with an adapter; trained in place
+    items: list[Item],  # rows
+    r: Recipe,  # epochs, batch, lr, warmup, clip, layout and seed
+) -> list[float]:  # loss of each step
+    """Train an adapter: AdamW, warm-up, then down to nothing as a cosine; rows in an order that the
+    seed decides
+    """
     import torch
+
     ws = [p for p in net.parameters() if p.requires_grad]
     opt, losses = torch.optim.AdamW(ws, lr=r.lr, weight_decay=r.decay), []
-    data, rng = dataset_rows([EncodedRow(x.input_ids, x.labels) for x in items], r.layout, r.cutoff), random.Random(r.seed)
+    data, rng = (
+        dataset_rows([EncodedRow(x.input_ids, x.labels) for x in items], r.layout, r.cutoff),
+        random.Random(r.seed),
+    )
     order = [i for _ in range(round(r.epochs)) for i in rng.sample(range(len(data)), len(data))]
-    parts = [order[i:i+r.batch] for i in range(0, len(order), r.batch)]
-    rise = max(1, round(r.warmup*len(parts)))
-    for k,at in enumerate(parts):
+    parts = [order[i : i + r.batch] for i in range(0, len(order), r.batch)]
+    rise = max(1, round(r.warmup * len(parts)))
+    for k, at in enumerate(parts):
         for g in opt.param_groups:
-            g['lr'] = r.lr*((k+1)/rise if k < rise else .5*(1+math.cos(math.pi*(k-rise)/max(1, len(parts)-rise))))
+            g["lr"] = r.lr * (
+                (k + 1) / rise
+                if k < rise
+                else 0.5 * (1 + math.cos(math.pi * (k - rise) / max(1, len(parts) - rise)))
+            )
         loss = _loss(net, collate([data[i] for i in at], 0, r.layout))
-        loss.backward(); torch.nn.utils.clip_grad_norm_(ws, r.clip); opt.step(); opt.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(ws, r.clip)
+        opt.step()
+        opt.zero_grad()
         losses.append(float(loss.detach()))
     return losses
 
@@ -301,10 +506,11 @@ def fine_tune_adapter(
 @dataclass
 class FineTuneRun:
     "What is trained on what, and examined on what"
-    items: list[Item] # rows; none: the model as it is
-    tests: list[Item] # rows to be examined on
-    recipe: Recipe # how; its seed is the trial's
-    folder: str = '' # where results are kept; empty: nowhere
+
+    items: list[Item]  # rows; none: the model as it is
+    tests: list[Item]  # rows to be examined on
+    recipe: Recipe  # how; its seed is the trial's
+    folder: str = ""  # where results are kept; empty: nowhere
 
     @property
     def key(self):
@@ -313,36 +519,51 @@ class FineTuneRun:
         how = asdict(self.recipe) if self.items else self.recipe.model
         return content_key([ids, [[x.input_ids, x.labels] for x in self.tests], how], 24)
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #f01dbf29
 def run_fine_tune(
-    t:FineTuneRun # one
-) -> dict: # decisions, loss of the steps, tokens, FLOPs of training, seconds
+    t: FineTuneRun,  # one
+) -> dict:  # decisions, loss of the steps, tokens, FLOPs of training, seconds
     "Train and examine, or read what was kept of it"
-    import time, torch
-    at = Path(t.folder)/f'{t.key}.jsonl' if t.folder else None
-    if at and at.exists(): return next(read_jsonl(at))
-    if not has_gpu(): torch.set_num_threads(1)
+    import time
+
+    import torch
+
+    at = Path(t.folder) / f"{t.key}.jsonl" if t.folder else None
+    if at and at.exists():
+        return next(read_jsonl(at))
+    if not has_gpu():
+        torch.set_num_threads(1)
     start, net = time.time(), fresh_adapter(t.recipe)
     losses = fine_tune_adapter(net.train(), t.items, t.recipe) if t.items else []
     reader, mid = Reader(net, batch=2048), time.time()
     cost = training_flops(reader.arch, [x.tokens for x in t.items], t.recipe.epochs, adapter=True)
-    out = dict(decisions=next_action_accuracy(reader, t.tests, t.recipe.model), losses=losses, rows=len(t.items), tokens=sum(x.tokens
-        for x in t.items),
-        flops=cost, train_seconds=mid-start, test_seconds=time.time()-mid)
-    if at: write_jsonl([out], at)
+    out = dict(
+        decisions=next_action_accuracy(reader, t.tests, t.recipe.model),
+        losses=losses,
+        rows=len(t.items),
+        tokens=sum(x.tokens for x in t.items),
+        flops=cost,
+        train_seconds=mid - start,
+        test_seconds=time.time() - mid,
+    )
+    if at:
+        write_jsonl([out], at)
     return out
 
+
 def run_fine_tunes(
-    trials:list[FineTuneRun], # any
-    jobs:int=1 # processes
-) -> list[dict]: # as `run_fine_tune`, in order
+    trials: list[FineTuneRun],  # any
+    jobs: int = 1,  # processes
+) -> list[dict]:  # as `run_fine_tune`, in order
     "Trials, each different one once; those that are kept are not run again"
     once = {t.key: t for t in trials}
-    done = dict(zip(once, pmap(run_fine_tune, list(once.values()), jobs, desc='trials')))
+    done = dict(zip(once, pmap(run_fine_tune, list(once.values()), jobs, desc="trials")))
     return [done[t.key] for t in trials]
 
+# %% ../../nbs/lib/select/08_evaluation.ipynb #aa7c314b
 def with_seed(
-    r:Recipe, # any
-    seed:int # of the order of rows and of the adapter's first weights
-) -> Recipe: # the same otherwise
+    r: Recipe,  # any
+    seed: int,  # of the order of rows and of the adapter's first weights
+) -> Recipe:  # the same otherwise
     "A recipe with another seed"
     return replace(r, seed=seed)

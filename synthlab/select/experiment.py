@@ -15,311 +15,561 @@ from dataclasses import dataclass, field, replace
 
 from ..core.plot import MUTED_COLOR, PALETTE, REST_COLOR, TEXT_COLOR, plot_style
 from ..core.stats import Estimate, bootstrap, paired_difference, rate
-from .base import Budget, Selection, kept_by_group, random_rows, rank_correlation, selection_jaccard, take_until_budget
-from .evaluation import FineTuneRun, LabelledPool, dedup_items, run_fine_tunes, with_seed
+from synthlab.select.base import (
+    Budget,
+    Selection,
+    kept_by_group,
+    random_rows,
+    rank_correlation,
+    selection_jaccard,
+    take_until_budget,
+)
+from synthlab.select.evaluation import (
+    FineTuneRun,
+    LabelledPool,
+    dedup_items,
+    run_fine_tunes,
+    with_seed,
+)
 from .registry import SELECTORS, SelectorInputs, select
 from ..train.recipe import Recipe
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #c32b266a
 def truncated_model(
-    given:SelectorInputs, # whose model
-    share:float=1/3 # of its blocks, from the first
-): # a transformers model
+    given: SelectorInputs,  # whose model
+    share: float = 1 / 3,  # of its blocks, from the first
+):  # a transformers model
     "The model's own first blocks as a small model: where no smaller one is at hand"
-    import torch
     from copy import copy
+
+    import torch
     from transformers import AutoModelForCausalLM
+
     net = given.reader.net
-    config = copy(net.config); config.num_hidden_layers = max(1, round(share*config.num_hidden_layers))
-    if getattr(config, 'layer_types', None): config.layer_types = config.layer_types[:config.num_hidden_layers]
-    with torch.device('meta'): small = AutoModelForCausalLM.from_config(config, dtype=net.dtype)
+    config = copy(net.config)
+    config.num_hidden_layers = max(1, round(share * config.num_hidden_layers))
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
+    with torch.device("meta"):
+        small = AutoModelForCausalLM.from_config(config, dtype=net.dtype)
     state = net.state_dict()
-    small = small.to_empty(device=given.reader.device); small.load_state_dict({k: state[k] for k in small.state_dict()})
+    small = small.to_empty(device=given.reader.device)
+    small.load_state_dict({k: state[k] for k in small.state_dict()})
     small.model.rotary_emb = net.model.rotary_emb
     return small
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #5232a3c1
 def _verified(pool, given, seed, **kw):
-    left = [i for i,x in enumerate(pool.items) if x.info['what'] == 'verified']
-    return _mapped(random_rows([pool.items[i] for i in left], len(left), seed), left, len(pool.items))
+    left = [i for i, x in enumerate(pool.items) if x.info["what"] == "verified"]
+    return _mapped(
+        random_rows([pool.items[i] for i in left], len(left), seed), left, len(pool.items)
+    )
+
 
 def _mapped(s, left, n):
     "A selection of some rows as one of all"
-    score = [math.nan]*n
-    for j,i in enumerate(left): score[i] = s.score[j]
+    score = [math.nan] * n
+    for j, i in enumerate(left):
+        score[i] = s.score[j]
     return replace(s, idx=[left[i] for i in s.idx], score=score)
+
 
 def _deduped_rds(pool, given, seed, **kw):
     left = dedup_items(pool.items)
-    return _mapped(select('rds+', [pool.items[i] for i in left], len(left), given), left, len(pool.items))
+    return _mapped(
+        select("rds+", [pool.items[i] for i in left], len(left), given), left, len(pool.items)
+    )
+
 
 def _small_ifd(pool, given, seed, **kw):
-    return select('ifd', pool.items, len(pool.items), SelectorInputs(given.queries, truncated_model(given), batch=given.batch))
+    return select(
+        "ifd",
+        pool.items,
+        len(pool.items),
+        SelectorInputs(given.queries, truncated_model(given), batch=given.batch),
+    )
 
-COMPOSITE_SELECTORS = {'verified only': _verified, 'dedup + rds+': _deduped_rds, 'ifd, small': _small_ifd}
-COMPARED_METHODS = (*SELECTORS, *COMPOSITE_SELECTORS) # all that are compared
-SEEDED_METHODS = {'verified only', *(m for m,s in SELECTORS.items() if s.seeded)}-{'less'} # those that a study draws anew for each seed
+
+COMPOSITE_SELECTORS = {
+    "verified only": _verified,
+    "dedup + rds+": _deduped_rds,
+    "ifd, small": _small_ifd,
+}
+COMPARED_METHODS = (*SELECTORS, *COMPOSITE_SELECTORS)  # all that are compared
+
+# %% ../../nbs/lib/select/09_experiment.ipynb #63db01fc
+SEEDED_METHODS = {"verified only", *(m for m, s in SELECTORS.items() if s.seeded)} - {
+    "less"
+}  # those that a study draws anew for each seed
+
 
 def rank_pool(
-    method:str, # one of `COMPARED_METHODS`
-    pool:LabelledPool, # rows and queries
-    given:SelectorInputs, # model and vectors
-    seed:int=0, # of what is drawn
-    more:dict|None=None # method -> further arguments
-) -> Selection: # all rows that it would ever take, best first: any budget is a beginning of it
+    method: str,  # one of `COMPARED_METHODS`
+    pool: LabelledPool,  # rows and queries
+    given: SelectorInputs,  # model and vectors
+    seed: int = 0,  # of what is drawn
+    more: dict | None = None,  # method -> further arguments
+) -> Selection:  # all rows that it would ever take, best first: any budget is a beginning of it
     "A selector's whole order. Raises ValueError on an unknown one"
-    if method not in COMPARED_METHODS: raise ValueError(f'no selector {method!r}; there are {", ".join(COMPARED_METHODS)}')
-    if method in COMPOSITE_SELECTORS: out = COMPOSITE_SELECTORS[method](pool, given, seed)
-    else: out = select(method, pool.items, len(pool.items), given, seed, **(more or {}).get(method, {}))
+    if method not in COMPARED_METHODS:
+        raise ValueError(f"no selector {method!r}; there are {', '.join(COMPARED_METHODS)}")
+    if method in COMPOSITE_SELECTORS:
+        out = COMPOSITE_SELECTORS[method](pool, given, seed)
+    else:
+        out = select(
+            method, pool.items, len(pool.items), given, seed, **(more or {}).get(method, {})
+        )
     return replace(out, name=method)
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #d30201b9
 def train_at_budgets(
-    orders:dict, # (method, seed) -> `rank_pool`; a method whose order has no chance in it has seed 0 only
-    pool:LabelledPool, # rows and tests
-    ks:list[int], # budgets in rows
-    tokens:list[int], # budgets in tokens
-    seeds:int, # of each point: 0, 1, …
-    recipe:Recipe, # of all trainings
-    folder:str='', # where trials are kept
-    jobs:int=1 # processes
-) -> list[dict]: # method, unit, k, seed, rows, tokens, select, train (FLOPs), decisions
-    "Train on each selector's share at each budget, and examine; zero-shot and all rows are always among them"
-    todo = [dict(method='zero-shot', unit='rows', k=0, seed=0, idx=[], select=0.)]
-    todo += [dict(method='all', unit='rows', k=len(pool.items), seed=s, idx=list(range(len(pool.items))), select=0.)
-        for s in range(seeds)]
-    for m in dict.fromkeys(m for m,_ in orders):
-        for u,k in [*(('rows', k) for k in ks), *(('tokens', k) for k in tokens)]:
+    # (method, seed) -> `rank_pool`; a method whose order has no chance in it has seed 0 only
+    orders: dict,
+    pool: LabelledPool,  # rows and tests
+    ks: list[int],  # budgets in rows
+    tokens: list[int],  # budgets in tokens
+    seeds: int,  # of each point: 0, 1, …
+    recipe: Recipe,  # of all trainings
+    folder: str = "",  # where trials are kept
+    jobs: int = 1,  # processes
+) -> list[dict]:  # method, unit, k, seed, rows, tokens, select, train (FLOPs), decisions
+    """Train on each selector's share at each budget, and examine; zero-shot and all rows are always
+    among them
+    """
+    todo = [dict(method="zero-shot", unit="rows", k=0, seed=0, idx=[], select=0.0)]
+    todo += [
+        dict(
+            method="all",
+            unit="rows",
+            k=len(pool.items),
+            seed=s,
+            idx=list(range(len(pool.items))),
+            select=0.0,
+        )
+        for s in range(seeds)
+    ]
+    for m in dict.fromkeys(m for m, _ in orders):
+        for u, k in [*(("rows", k) for k in ks), *(("tokens", k) for k in tokens)]:
             for s in range(seeds):
                 o = orders.get((m, s)) or orders[m, 0]
-                todo.append(dict(method=m, unit=u, k=k, seed=s, idx=take_until_budget(o.idx, Budget(pool.items, k, u)), select=o.flops))
-    trials = [FineTuneRun([pool.items[i] for i in t['idx']], pool.tests, with_seed(recipe, t['seed']), folder) for t in todo]
+                todo.append(
+                    dict(
+                        method=m,
+                        unit=u,
+                        k=k,
+                        seed=s,
+                        idx=take_until_budget(o.idx, Budget(pool.items, k, u)),
+                        select=o.flops,
+                    )
+                )
+    trials = [
+        FineTuneRun(
+            [pool.items[i] for i in t["idx"]], pool.tests, with_seed(recipe, t["seed"]), folder
+        )
+        for t in todo
+    ]
     done = run_fine_tunes(trials, jobs)
-    return [dict(t, rows=d['rows'], tokens=d['tokens'], train=d['flops'], decisions=d['decisions']) for t,d in zip(todo, done)]
+    return [
+        dict(t, rows=d["rows"], tokens=d["tokens"], train=d["flops"], decisions=d["decisions"])
+        for t, d in zip(todo, done)
+    ]
 
+# %% ../../nbs/lib/select/09_experiment.ipynb #4bcb6b22
 def _answers(points, key):
     "Answers of some points: values, and the row each belongs to"
-    ds = [(d[key], d['row']) for p in points for d in p['decisions'] if d[key] is not None]
-    return [v for v,_ in ds], [r for _,r in ds]
+    ds = [(d[key], d["row"]) for p in points for d in p["decisions"] if d[key] is not None]
+    return [v for v, _ in ds], [r for _, r in ds]
 
+# %% ../../nbs/lib/select/09_experiment.ipynb #810d2e30
 def summarize_points(
-    points:list[dict] # of `train_at_budgets`
-) -> list[dict]: # a line a method and budget: name, whole (Estimate), loss, total FLOPs, gain over random (Estimate), seeds
+    points: list[dict],  # of `train_at_budgets`
+) -> list[
+    dict
+    # a line a method and budget: name, whole (Estimate), loss, total FLOPs, gain over random
+    # (Estimate), seeds
+]:
     "Means over seeds; intervals treat the rows of the examination as clusters, whatever the seed"
     groups = {}
-    for p in points: groups.setdefault((p['method'], p['unit'], p['k']), []).append(p)
+    for p in points:
+        groups.setdefault((p["method"], p["unit"], p["k"]), []).append(p)
     out = []
-    for (m,u,k),ps in groups.items():
-        base = groups.get(('random', u, k))
-        name, whole = (rate(*_answers(ps, key)) for key in ('name', 'whole'))
-        mean = lambda f: sum(map(f, ps))/len(ps)
-        out.append(dict(method=m, unit=u, k=k, name=name, whole=whole, loss=bootstrap(_answers(ps, 'loss')[0],
-            groups=_answers(ps, 'loss')[1]),
-            rows=mean(lambda p: p['rows']), tokens=mean(lambda p: p['tokens']), select=mean(lambda p: p['select']),
-            total=mean(lambda p: p['select']+p['train']), gain=_gain(ps, base), seeds=len(ps)))
+    for (m, u, k), ps in groups.items():
+        base = groups.get(("random", u, k))
+        name, whole = (rate(*_answers(ps, key)) for key in ("name", "whole"))
+
+        def mean(f):
+            return sum(map(f, ps)) / len(ps)
+
+        out.append(
+            dict(
+                method=m,
+                unit=u,
+                k=k,
+                name=name,
+                whole=whole,
+                loss=bootstrap(_answers(ps, "loss")[0], groups=_answers(ps, "loss")[1]),
+                rows=mean(lambda p: p["rows"]),
+                tokens=mean(lambda p: p["tokens"]),
+                select=mean(lambda p: p["select"]),
+                total=mean(lambda p: p["select"] + p["train"]),
+                gain=_gain(ps, base),
+                seeds=len(ps),
+            )
+        )
     return out
 
+# %% ../../nbs/lib/select/09_experiment.ipynb #7ff2e341
 def _gain(ps, base):
     "Exact calls more than random rows of the same budget, by row of the examination and seed"
-    if not base or ps is base: return Estimate()
-    mine, theirs = ({(d['row'], i, p['seed']): d['whole'] for p in q for i,d in enumerate(p['decisions'])
-        if d['whole'] is not None} for q in (ps, base))
+    if not base or ps is base:
+        return Estimate()
+    mine, theirs = (
+        {
+            (d["row"], i, p["seed"]): d["whole"]
+            for p in q
+            for i, d in enumerate(p["decisions"])
+            if d["whole"] is not None
+        }
+        for q in (ps, base)
+    )
     both = sorted(mine.keys() & theirs.keys())
-    return paired_difference([mine[b] for b in both], [theirs[b] for b in both], groups=[b[0] for b in both])
+    return paired_difference(
+        [mine[b] for b in both], [theirs[b] for b in both], groups=[b[0] for b in both]
+    )
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #455e8b05
 @dataclass
 class ComputeLaw:
     "A fitted law of compute, or the reason why there is none"
-    rate: Estimate = field(default_factory=Estimate) # lambda: how fast performance rises with compute
-    start: Estimate = field(default_factory=Estimate) # P0: performance without training
-    top: float = math.nan # what it rises to
-    why: str = '' # why it could not be fitted; empty: it was
 
-    def __call__(self, share): return (self.top-self.start.value)*(1-math.exp(-self.rate.value*share))+self.start.value
+    rate: Estimate = field(
+        default_factory=Estimate
+    )  # lambda: how fast performance rises with compute
+    start: Estimate = field(default_factory=Estimate)  # P0: performance without training
+    top: float = math.nan  # what it rises to
+    why: str = ""  # why it could not be fitted; empty: it was
+
+    def __call__(self, share):
+        return (self.top - self.start.value) * (
+            1 - math.exp(-self.rate.value * share)
+        ) + self.start.value
+
 
 def _fit(cost, value, top):
     from scipy.optimize import curve_fit
-    import numpy as np
-    law = lambda c, p0, lam: (top-p0)*(1-np.exp(-lam*c))+p0
-    return curve_fit(law, cost, value, p0=[min(value), 1.], bounds=([0, 0], [1, 1e4]), maxfev=4000)[0]
 
+    def law(c, p0, lam):
+        return (top - p0) * (1 - np.exp(-lam * c)) + p0
+
+    return curve_fit(
+        law, cost, value, p0=[min(value), 1.0], bounds=([0, 0], [1, 1e4]), maxfev=4000
+    )[0]
+
+# %% ../../nbs/lib/select/09_experiment.ipynb #04673b75
 def fit_compute_law(
-    rows:list[dict], # of one method: k (budget), seed, cost (share of the whole pool's), value
-    top:float, # best performance reached by anything
-    draws:int=200, # resamples
-    seed:int=0 # of the resampling
-) -> ComputeLaw: # with 95 % percentile intervals
+    rows: list[dict],  # of one method: k (budget), seed, cost (share of the whole pool's), value
+    top: float,  # best performance reached by anything
+    draws: int = 200,  # resamples
+    seed: int = 0,  # of the resampling
+) -> ComputeLaw:  # with 95 % percentile intervals
     "Fit P0 and lambda to one method's points; whole seeds are resampled"
-    import numpy as np
-    ks, ids = {r['k'] for r in rows}, sorted({r['seed'] for r in rows})
-    if len(ks) < 3: return ComputeLaw(top=top, why=f'{len(ks)} budgets: a law of two numbers needs three at least')
-    if len(ids) < 2: return ComputeLaw(top=top, why='one seed: no interval')
+    ks, ids = {r["k"] for r in rows}, sorted({r["seed"] for r in rows})
+    if len(ks) < 3:
+        return ComputeLaw(
+            top=top, why=f"{len(ks)} budgets: a law of two numbers needs three at least"
+        )
+    if len(ids) < 2:
+        return ComputeLaw(top=top, why="one seed: no interval")
     rng, got = random.Random(seed), []
-    for d in range(draws+1):
+    for d in range(draws + 1):
         some = ids if not d else rng.choices(ids, k=len(ids))
-        xs = [(r['cost'], r['value']) for s in some for r in rows if r['seed'] == s]
-        try: got.append(_fit(*map(np.array, zip(*xs)), top))
+        xs = [(r["cost"], r["value"]) for s in some for r in rows if r["seed"] == s]
+        try:
+            got.append(_fit(*map(np.array, zip(*xs)), top))
         except (RuntimeError, ValueError):
-            if not d: return ComputeLaw(top=top, why='the fit did not converge')
-    lo, hi = np.quantile(got[1:], [.025, .975], axis=0)
+            if not d:
+                return ComputeLaw(top=top, why="the fit did not converge")
+    lo, hi = np.quantile(got[1:], [0.025, 0.975], axis=0)
     start, pace = (Estimate(float(got[0][i]), float(lo[i]), float(hi[i]), len(ids)) for i in (0, 1))
-    wide = pace.value < 1e-3 or pace.value > 1e3 or pace.hi > 20*max(pace.lo, 1e-9)
-    return ComputeLaw(pace, start, top, 'its interval says nothing about the rate' if wide else '')
+    wide = pace.value < 1e-3 or pace.value > 1e3 or pace.hi > 20 * max(pace.lo, 1e-9)
+    return ComputeLaw(pace, start, top, "its interval says nothing about the rate" if wide else "")
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #15d02d24
 def fit_compute_laws(
-    points:list[dict], # of `train_at_budgets`
-    key:str='whole' # what counts as performance
-) -> list[dict]: # method, rate and start (Estimates), why
+    points: list[dict],  # of `train_at_budgets`
+    key: str = "whole",  # what counts as performance
+) -> list[dict]:  # method, rate and start (Estimates), why
     "The law of each method, over budgets in rows; all begin at the same zero-shot model"
-    mean = lambda p: sum(v)/len(v) if (v := _answers([p], key)[0]) else math.nan
-    whole = next(p for p in points if p['method'] == 'all')['train']
-    zero = mean(next(p for p in points if p['method'] == 'zero-shot'))
+
+    def mean(p):
+        return sum(v) / len(v) if (v := _answers([p], key)[0]) else math.nan
+
+    whole = next(p for p in points if p["method"] == "all")["train"]
+    zero = mean(next(p for p in points if p["method"] == "zero-shot"))
     top = max(mean(p) for p in points)
     out = []
-    for m in dict.fromkeys(p['method'] for p in points if p['method'] not in ('zero-shot', 'all')):
-        own = [p for p in points if p['method'] == m and p['unit'] == 'rows']
-        rows = [dict(k=p['k'], seed=p['seed'], cost=(p['select']+p['train'])/whole, value=mean(p)) for p in own]
-        rows += [dict(k=0, seed=s, cost=0., value=zero) for s in sorted({p['seed'] for p in own})]
+    for m in dict.fromkeys(p["method"] for p in points if p["method"] not in ("zero-shot", "all")):
+        own = [p for p in points if p["method"] == m and p["unit"] == "rows"]
+        rows = [
+            dict(k=p["k"], seed=p["seed"], cost=(p["select"] + p["train"]) / whole, value=mean(p))
+            for p in own
+        ]
+        rows += [dict(k=0, seed=s, cost=0.0, value=zero) for s in sorted({p["seed"] for p in own})]
         law = fit_compute_law(rows, top)
         out.append(dict(method=m, rate=law.rate, start=law.start, why=law.why))
     return out
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #3b0206dd
 def pareto_front(
-    rows:list[dict], # with `total` (cost) and `value`
-) -> list[dict]: # those that nothing cheaper matches, by cost
+    rows: list[dict],  # with `total` (cost) and `value`
+) -> list[dict]:  # those that nothing cheaper matches, by cost
     "The Pareto front: more accuracy for more compute"
     out, best = [], -math.inf
-    for r in sorted(rows, key=lambda r: (r['total'], -r['value'])):
-        if r['value'] > best: out.append(r); best = r['value']
+    for r in sorted(rows, key=lambda r: (r["total"], -r["value"])):
+        if r["value"] > best:
+            out.append(r)
+            best = r["value"]
     return out
 
+# %% ../../nbs/lib/select/09_experiment.ipynb #5349da48
 def plot_compute_pareto(
-    rows:list[dict], # method, total (FLOPs), value, lo, hi
-    title:str='', # of the figure
-    ylabel:str='', # of the heights
-    ax=None # Axes to draw on
-): # Axes
-    "Accuracy against total compute: whiskers are 95 % intervals, the line is the front, baselines are marked"
+    rows: list[dict],  # method, total (FLOPs), value, lo, hi
+    title: str = "",  # of the figure
+    ylabel: str = "",  # of the heights
+    ax=None,  # Axes to draw on
+):  # Axes
+    """Accuracy against total compute: whiskers are 95 % intervals, the line is the front, baselines
+    are marked
+    """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator, NullFormatter
-    rows = [r for r in rows if r['total'] > 0 and not math.isnan(r['value'])]
-    base = {'random': PALETTE[1], 'balanced': PALETTE[1], 'all': PALETTE[1]}
+
+    rows = [r for r in rows if r["total"] > 0 and not math.isnan(r["value"])]
+    base = {"random": PALETTE[1], "balanced": PALETTE[1], "all": PALETTE[1]}
     best = pareto_front(rows)
     with plot_style():
         ax = ax if ax is not None else plt.subplots(figsize=(6.4, 3.8))[1]
         for r in rows:
-            color = base.get(r['method'], PALETTE[0] if r in best else REST_COLOR)
-            if not math.isnan(r.get('lo', math.nan)): ax.vlines(r['total'], r['lo'], r['hi'], color=color, lw=1, alpha=.6)
-            ax.plot(r['total'], r['value'], 'o', ms=5, color=color, mec='white', mew=.6, zorder=3)
-        ax.step([r['total'] for r in best], [r['value'] for r in best], where='post', color=TEXT_COLOR, lw=1, zorder=2)
-        ax.set_xscale('log'); ax.set_title(title); ax.set_xlabel('FLOPs of selecting and training'); ax.set_ylabel(ylabel)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_formatter(NullFormatter())
-        shown = [r for r in rows if len(rows) < 10 or r in best or r['method'] in base]
-        _names(ax, sorted(shown, key=lambda r: (r not in best, -r['total'])))
+            color = base.get(r["method"], PALETTE[0] if r in best else REST_COLOR)
+            if not math.isnan(r.get("lo", math.nan)):
+                ax.vlines(r["total"], r["lo"], r["hi"], color=color, lw=1, alpha=0.6)
+            ax.plot(r["total"], r["value"], "o", ms=5, color=color, mec="white", mew=0.6, zorder=3)
+        ax.step(
+            [r["total"] for r in best],
+            [r["value"] for r in best],
+            where="post",
+            color=TEXT_COLOR,
+            lw=1,
+            zorder=2,
+        )
+        ax.set_xscale("log")
+        ax.set_title(title)
+        ax.set_xlabel("FLOPs of selecting and training")
+        ax.set_ylabel(ylabel)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        shown = [r for r in rows if len(rows) < 10 or r in best or r["method"] in base]
+        _names(ax, sorted(shown, key=lambda r: (r not in best, -r["total"])))
     return ax
 
-_sides = [((5, 4), 'left'), ((5, -10), 'left'), ((-5, 4), 'right'), ((-5, -10), 'right'), ((5, 13), 'left'), ((-5, 13), 'right')]
+# %% ../../nbs/lib/select/09_experiment.ipynb #9cb471a5
+_sides = [
+    ((5, 4), "left"),
+    ((5, -10), "left"),
+    ((-5, 4), "right"),
+    ((-5, -10), "right"),
+    ((5, 13), "left"),
+    ((-5, 13), "right"),
+]
+
 
 def _names(ax, rows):
-    "Names beside points, the first rows first; a name that would touch another on every side is left out"
+    """Names beside points, the first rows first; a name that would touch another on every side is
+    left out
+    """
     taken, draw = [], ax.figure.canvas.get_renderer()
     for r in rows:
-        text = r['method']+(f' {r["k"]}' if r.get('k') else '')
-        for at,side in _sides:
-            t = ax.annotate(text, (r['total'], r['value']), at, textcoords='offset points', ha=side, fontsize=7.5, color=MUTED_COLOR)
+        text = r["method"] + (f" {r['k']}" if r.get("k") else "")
+        for at, side in _sides:
+            t = ax.annotate(
+                text,
+                (r["total"], r["value"]),
+                at,
+                textcoords="offset points",
+                ha=side,
+                fontsize=7.5,
+                color=MUTED_COLOR,
+            )
             box = t.get_window_extent(draw)
-            if not any(box.overlaps(b) for b in taken): taken.append(box); break
+            if not any(box.overlaps(b) for b in taken):
+                taken.append(box)
+                break
             t.remove()
 
-_table = {'random': (40.9, 40.73), 'balanced': (42.2, 41.1), 'LESS': (44.2, None), 'Embed NV': (42.7, 41.6),
-    'Embed GTR': (42.1, 46.4),
-    'Top-PPL': (34.2, 30.4), 'Mid-PPL': (39.4, 38.9), 'IFD': (38.7, 35.8), 'RDS+': (46.4, 50.5)}
-_spent = {'random': (1.97e18, 1.97e18), 'balanced': (1.97e18, 1.97e18), 'LESS': (6.29e19, None), 'Embed NV': (8.5e18, 1.9e20),
-    'Embed GTR': (2.1e18, 4.6e18), 'Top-PPL': (8.5e18, 1.9e20), 'Mid-PPL': (8.5e18, 1.9e20), 'IFD': (1.5e19,
-        2.0e20), 'RDS+': (8.5e18, 1.9e20)}
+# %% ../../nbs/lib/select/09_experiment.ipynb #df229650
+_table = {
+    "random": (40.9, 40.73),
+    "balanced": (42.2, 41.1),
+    "LESS": (44.2, None),
+    "Embed NV": (42.7, 41.6),
+    "Embed GTR": (42.1, 46.4),
+    "Top-PPL": (34.2, 30.4),
+    "Mid-PPL": (39.4, 38.9),
+    "IFD": (38.7, 35.8),
+    "RDS+": (46.4, 50.5),
+}
+_spent = {
+    "random": (1.97e18, 1.97e18),
+    "balanced": (1.97e18, 1.97e18),
+    "LESS": (6.29e19, None),
+    "Embed NV": (8.5e18, 1.9e20),
+    "Embed GTR": (2.1e18, 4.6e18),
+    "Top-PPL": (8.5e18, 1.9e20),
+    "Mid-PPL": (8.5e18, 1.9e20),
+    "IFD": (1.5e19, 2.0e20),
+    "RDS+": (8.5e18, 1.9e20),
+}
 
-def published_pareto() -> list[dict]: # method, pool, total, value
-    "Means of 7 tasks and FLOPs as published in 2503.01807: 10,000 rows of pools of 200,000 and 5.8 million, Llama-2 7B"
-    return [dict(method=m, pool=p, total=_spent[m][i], value=v[i], lo=math.nan, hi=math.nan)
-            for i,p in enumerate(('pool of 200 thousand', 'pool of 5.8 million')) for m,v in _table.items() if v[i] is not None]
+
+def published_pareto() -> list[dict]:  # method, pool, total, value
+    """Means of 7 tasks and FLOPs as published in 2503.01807: 10,000 rows of pools of 200,000 and
+    5.8 million, Llama-2 7B
+    """
+    return [
+        dict(method=m, pool=p, total=_spent[m][i], value=v[i], lo=math.nan, hi=math.nan)
+        for i, p in enumerate(("pool of 200 thousand", "pool of 5.8 million"))
+        for m, v in _table.items()
+        if v[i] is not None
+    ]
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #844e5eb0
-ROW_TYPE_COLORS = dict(zip(('verified', 'near copy', 'exact copy', 'real seed', 'rejected', 'off-domain'), (PALETTE[2], PALETTE[5],
-    PALETTE[0], PALETTE[6], PALETTE[1], PALETTE[3])))
+ROW_TYPE_COLORS = dict(
+    zip(
+        ("verified", "near copy", "exact copy", "real seed", "rejected", "off-domain"),
+        (PALETTE[2], PALETTE[5], PALETTE[0], PALETTE[6], PALETTE[1], PALETTE[3]),
+    )
+)
+
 
 def composition_rows(
-    orders:dict, # method -> `Selection` with its whole order
-    pool:LabelledPool, # rows
-    k:int # of them
-) -> list[dict]: # selector, group, kept, share
+    orders: dict,  # method -> `Selection` with its whole order
+    pool: LabelledPool,  # rows
+    k: int,  # of them
+) -> list[dict]:  # selector, group, kept, share
     "What each selector's first rows really are"
-    rows = [dict(r, selector=m) for m,s in orders.items()
-            for r in kept_by_group(_first(s, pool, k), pool.items, lambda x: x.info['what'])]
-    return sorted(rows, key=lambda r: (list(orders).index(r['selector']), list(ROW_TYPE_COLORS).index(r['group'])))
+    rows = [
+        dict(r, selector=m)
+        for m, s in orders.items()
+        for r in kept_by_group(_first(s, pool, k), pool.items, lambda x: x.info["what"])
+    ]
+    return sorted(
+        rows,
+        key=lambda r: (list(orders).index(r["selector"]), list(ROW_TYPE_COLORS).index(r["group"])),
+    )
 
-def _first(s, pool, k): return replace(s, idx=take_until_budget(s.idx, Budget(pool.items, k)))
 
+def _first(s, pool, k):
+    return replace(s, idx=take_until_budget(s.idx, Budget(pool.items, k)))
+
+# %% ../../nbs/lib/select/09_experiment.ipynb #66fec086
 def precision_rows(
-    orders:dict, # method -> `Selection`
-    pool:LabelledPool, # rows
-    k:int # of them
-) -> list[dict]: # method, right (verified, each once), copies, off_domain, rejected: shares of what was kept; n
+    orders: dict,  # method -> `Selection`
+    pool: LabelledPool,  # rows
+    k: int,  # of them
+) -> list[
+    dict
+]:  # method, right (verified, each once), copies, off_domain, rejected: shares of what was kept; n
     "Verified-only precision: how much of what is kept is verified, wanted, and not there already"
     out = []
-    for m,s in orders.items():
-        idx, seen, n = take_until_budget(s.idx, Budget(pool.items, k)), set(), dict(right=0, copies=0, off_domain=0, rejected=0, real=0)
+    for m, s in orders.items():
+        idx, seen, n = (
+            take_until_budget(s.idx, Budget(pool.items, k)),
+            set(),
+            dict(right=0, copies=0, off_domain=0, rejected=0, real=0),
+        )
         for x in (pool.items[i] for i in idx):
-            what, group = x.info['what'], x.info.get('of', x.id)
-            kind = {'off-domain': 'off_domain', 'rejected': 'rejected', 'real seed': 'real'}.get(what, 'copies'
-                if group in seen else 'right')
-            n[kind] += 1; seen.add(group)
-        out.append(dict(method=m, **{key: v/max(1, len(idx)) for key,v in n.items()}, n=len(idx)))
+            what, group = x.info["what"], x.info.get("of", x.id)
+            kind = {"off-domain": "off_domain", "rejected": "rejected", "real seed": "real"}.get(
+                what, "copies" if group in seen else "right"
+            )
+            n[kind] += 1
+            seen.add(group)
+        out.append(
+            dict(method=m, **{key: v / max(1, len(idx)) for key, v in n.items()}, n=len(idx))
+        )
     return out
 
+
 def selector_pairs(
-    orders:dict, # method -> `Selection`
-    pool:LabelledPool, # rows
-    k:int, # rows whose overlap is told
-    how:str='overlap' # or `ranks`: Spearman's correlation of scores
-) -> list[dict]: # a, b, value
+    orders: dict,  # method -> `Selection`
+    pool: LabelledPool,  # rows
+    k: int,  # rows whose overlap is told
+    how: str = "overlap",  # or `ranks`: Spearman's correlation of scores
+) -> list[dict]:  # a, b, value
     "Jaccard overlap of first rows, or agreement of scores, of each two selectors"
-    cut = {m: _first(s, pool, k) for m,s in orders.items()}
-    f = selection_jaccard if how == 'overlap' else rank_correlation
+    cut = {m: _first(s, pool, k) for m, s in orders.items()}
+    f = selection_jaccard if how == "overlap" else rank_correlation
     return [dict(a=a, b=b, value=f(cut[a], cut[b])) for a in cut for b in cut]
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #7b45dd4b
 def score_histograms(
-    orders:dict, # method -> `Selection` with scores
-    pool:LabelledPool, # rows
-    bins:int=20 # of each histogram
-): # Figure
+    orders: dict,  # method -> `Selection` with scores
+    pool: LabelledPool,  # rows
+    bins: int = 20,  # of each histogram
+):  # Figure
     "How each selector's scores are spread over what rows really are"
     import matplotlib.pyplot as plt
-    scored = {m: s for m,s in orders.items() if any(math.isfinite(v) for v in s.score)}
-    kinds = [w for w in ROW_TYPE_COLORS if any(x.info['what'] == w for x in pool.items)]
+
+    scored = {m: s for m, s in orders.items() if any(math.isfinite(v) for v in s.score)}
+    kinds = [w for w in ROW_TYPE_COLORS if any(x.info["what"] == w for x in pool.items)]
     with plot_style():
-        down = math.ceil(len(scored)/3) or 1
-        fig, axs = plt.subplots(down, 3, figsize=(8.4, 1.9*down+.4), squeeze=False)
-        for ax in axs.flat[len(scored):]: ax.set_visible(False)
-        for ax,(m,s) in zip(axs.flat, scored.items()):
-            parts = [[v for v,x in zip(s.score, pool.items) if x.info['what'] == w and math.isfinite(v)] for w in kinds]
-            ax.hist(parts, bins, stacked=True, color=[ROW_TYPE_COLORS[w] for w in kinds], label=kinds); ax.set_title(m,
-                fontsize=9); ax.tick_params(labelsize=7)
-        fig.legend(*axs.flat[0].get_legend_handles_labels(), loc='outside lower center', ncols=6, fontsize=8)
+        down = math.ceil(len(scored) / 3) or 1
+        fig, axs = plt.subplots(down, 3, figsize=(8.4, 1.9 * down + 0.4), squeeze=False)
+        for ax in axs.flat[len(scored) :]:
+            ax.set_visible(False)
+        for ax, (m, s) in zip(axs.flat, scored.items()):
+            parts = [
+                [v for v, x in zip(s.score, pool.items) if x.info["what"] == w and math.isfinite(v)]
+                for w in kinds
+            ]
+            ax.hist(
+                parts, bins, stacked=True, color=[ROW_TYPE_COLORS[w] for w in kinds], label=kinds
+            )
+            ax.set_title(m, fontsize=9)
+            ax.tick_params(labelsize=7)
+        fig.legend(
+            *axs.flat[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=6,
+            fontsize=8,
+        )
     return fig
 
+# %% ../../nbs/lib/select/09_experiment.ipynb #e65150b5
 def example_rows(
-    orders:dict, # method -> `Selection` with its whole order
-    pool:LabelledPool, # rows
-    each:int=1, # from either end
-    room:int=160 # characters of a row
-) -> list[dict]: # selector, place, what, row
+    orders: dict,  # method -> `Selection` with its whole order
+    pool: LabelledPool,  # rows
+    each: int = 1,  # from either end
+    room: int = 160,  # characters of a row
+) -> list[dict]:  # selector, place, what, row
     "Rows at the top and at the bottom; the words of real conversations are not shown"
+
     def line(m, place, x):
-        text = '(a real conversation, not shown)' if x.info['what'] == 'real seed' else x.text.replace('\n', ' / ')
-        return dict(selector=m, place=place, what=x.info['what'], row=text if len(text) <= room else text[:room]+'…')
-    return [line(m, place, pool.items[i]) for m,s in orders.items()
-            for place,some in (('top', s.idx[:each]), ('bottom', s.idx[-each:])) for i in some]
+        text = (
+            "(a real conversation, not shown)"
+            if x.info["what"] == "real seed"
+            else x.text.replace("\n", " / ")
+        )
+        return dict(
+            selector=m,
+            place=place,
+            what=x.info["what"],
+            row=text if len(text) <= room else text[:room] + "…",
+        )
+
+    return [
+        line(m, place, pool.items[i])
+        for m, s in orders.items()
+        for place, some in (("top", s.idx[:each]), ("bottom", s.idx[-each:]))
+        for i in some
+    ]

@@ -20,209 +20,309 @@ from .reader import Reader, training_flops
 
 # %% ../../nbs/lib/select/06_less.ipynb #14055a9e
 def add_lora(
-    reader:Reader, # its network gets the adapter
-    rank:int=8, # of the adapter
-    alpha:int=16, # its scale
-    targets=('q_proj', 'k_proj', 'v_proj', 'o_proj'), # the layers that get one
-    seed:int=0 # of its initial values
-) -> Reader: # the same; its network is now the adapted one
+    reader: Reader,  # its network gets the adapter
+    rank: int = 8,  # of the adapter
+    alpha: int = 16,  # its scale
+    targets=("q_proj", "k_proj", "v_proj", "o_proj"),  # the layers that get one
+    seed: int = 0,  # of its initial values
+) -> Reader:  # the same; its network is now the adapted one
     "Put a LoRA adapter on a reader's model"
     import torch
     from peft import LoraConfig, get_peft_model
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        reader.net = get_peft_model(reader.net, LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets)))
+        reader.net = get_peft_model(
+            reader.net, LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets))
+        )
     reader.net.to(reader.device).eval()
     reader.kept.clear()
     return reader
 
-def _adapters(net): return [(n, m) for n,m in net.named_modules() if '.lora_' in n and hasattr(m, 'weight')]
 
+def _adapters(net):
+    return [(n, m) for n, m in net.named_modules() if ".lora_" in n and hasattr(m, "weight")]
+
+# %% ../../nbs/lib/select/06_less.ipynb #f9495568
 def _row_losses(reader, items):
     "Mean loss over the targets of each row"
     import torch
-    h, _ = reader.hidden([x.input_ids for x in items])
-    where = [(b, t-1, x.labels[t]) for b,x in enumerate(items) for t in range(1, x.tokens) if x.labels[t] != -100]
-    b, t, y = (torch.tensor(v, device=h.device) for v in zip(*where))
-    nll = torch.nn.functional.cross_entropy(reader.net.get_output_embeddings()(h[b, t]).float(), y, reduction='none')
-    n = torch.zeros(len(items), device=h.device).index_add_(0, b, torch.ones_like(nll))
-    return torch.zeros(len(items), device=h.device).index_add_(0, b, nll)/n.clamp(min=1)
 
+    h, _ = reader.hidden([x.input_ids for x in items])
+    where = [
+        (b, t - 1, x.labels[t])
+        for b, x in enumerate(items)
+        for t in range(1, x.tokens)
+        if x.labels[t] != -100
+    ]
+    b, t, y = (torch.tensor(v, device=h.device) for v in zip(*where))
+    nll = torch.nn.functional.cross_entropy(
+        reader.net.get_output_embeddings()(h[b, t]).float(), y, reduction="none"
+    )
+    n = torch.zeros(len(items), device=h.device).index_add_(0, b, torch.ones_like(nll))
+    return torch.zeros(len(items), device=h.device).index_add_(0, b, nll) / n.clamp(min=1)
+
+# %% ../../nbs/lib/select/06_less.ipynb #c7af3626
 def row_gradients(
-    reader:Reader, # with an adapter
-    items:list[Item] # rows, each with a target after its first token
-): # tensor of shape (rows, adapter weights)
+    reader: Reader,  # with an adapter
+    items: list[Item],  # rows, each with a target after its first token
+):  # tensor of shape (rows, adapter weights)
     "Each row's gradient of its mean loss with respect to the adapter, in one backward pass"
     import torch
+
     seen, back = {}, {}
+
     def watch(name):
         def hook(m, given, out):
             seen[name] = given[0].detach()
             out.register_hook(lambda grad: back.__setitem__(name, grad.detach()))
+
         return hook
-    handles = [m.register_forward_hook(watch(n)) for n,m in _adapters(reader.net)]
-    try: _row_losses(reader, items).sum().backward()
+
+    handles = [m.register_forward_hook(watch(n)) for n, m in _adapters(reader.net)]
+    try:
+        _row_losses(reader, items).sum().backward()
     finally:
-        for h in handles: h.remove()
+        for h in handles:
+            h.remove()
         reader.net.zero_grad(set_to_none=True)
-    return torch.cat([torch.einsum('bto,bti->boi', back[n], seen[n]).flatten(1) for n,_ in _adapters(reader.net)], 1).float()
+    return torch.cat(
+        [
+            torch.einsum("bto,bti->boi", back[n], seen[n]).flatten(1)
+            for n, _ in _adapters(reader.net)
+        ],
+        1,
+    ).float()
 
 # %% ../../nbs/lib/select/06_less.ipynb #16dba7cb
 @dataclass
 class WarmupCheckpoint:
     "A checkpoint of the warm-up: what LESS needs of it"
-    weights: list # of the adapter, tensors
-    m: object # Adam's first moment, flat
-    v: object # Adam's second moment, flat
-    rate: float # learning rate at that point
-    flops: float = 0. # spent up to here
-    key: str = '' # of model, rows and settings
 
+    weights: list  # of the adapter, tensors
+    m: object  # Adam's first moment, flat
+    v: object  # Adam's second moment, flat
+    rate: float  # learning rate at that point
+    flops: float = 0.0  # spent up to here
+    key: str = ""  # of model, rows and settings
+
+# %% ../../nbs/lib/select/06_less.ipynb #b43adc4f
 def warm_up(
-    reader:Reader, # with an adapter; it is trained in place
-    items:list[Item], # a small draw of the pool; the paper takes 5 %
-    epochs:int=4, # one checkpoint each
-    rate:float=2e-5, # peak learning rate, falling linearly to 0
-    batch:int=8, # rows a step
-    seed:int=0 # of the order
-) -> list[WarmupCheckpoint]: # one an epoch
-    "Train the adapter on a few rows and keep weights and Adam's moments at the end of each epoch (LESS, section 4)"
+    reader: Reader,  # with an adapter; it is trained in place
+    items: list[Item],  # a small draw of the pool; the paper takes 5 %
+    epochs: int = 4,  # one checkpoint each
+    rate: float = 2e-5,  # peak learning rate, falling linearly to 0
+    batch: int = 8,  # rows a step
+    seed: int = 0,  # of the order
+) -> list[WarmupCheckpoint]:  # one an epoch
+    """Train the adapter on a few rows and keep weights and Adam's moments at the end of each epoch
+    (LESS, section 4)
+    """
     import torch
-    ws = [m.weight for _,m in _adapters(reader.net)]
-    opt = torch.optim.Adam(ws, lr=rate, betas=(.9, .999), eps=1e-8)
-    out, gen, total = [], torch.Generator().manual_seed(seed), epochs*math.ceil(len(items)/batch)
-    sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: max(0., 1-s/total))
-    once = training_flops(reader.arch, [x.tokens for x in items], adapter=True, logits=sum(x.targets for x in items))
-    what = [reader.name, rate, batch, seed, [[x.input_ids, x.labels] for x in items], [list(w.shape) for w in ws]]
-    for e in progress(range(epochs), 'warm-up'):
-        used = 0.
+
+    ws = [m.weight for _, m in _adapters(reader.net)]
+    opt = torch.optim.Adam(ws, lr=rate, betas=(0.9, 0.999), eps=1e-8)
+    out, gen, total = (
+        [],
+        torch.Generator().manual_seed(seed),
+        epochs * math.ceil(len(items) / batch),
+    )
+    sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: max(0.0, 1 - s / total))
+    once = training_flops(
+        reader.arch, [x.tokens for x in items], adapter=True, logits=sum(x.targets for x in items)
+    )
+    what = [
+        reader.name,
+        rate,
+        batch,
+        seed,
+        [[x.input_ids, x.labels] for x in items],
+        [list(w.shape) for w in ws],
+    ]
+    for e in progress(range(epochs), "warm-up"):
+        used = 0.0
         for at in torch.randperm(len(items), generator=gen).split(batch):
             _row_losses(reader, [items[i] for i in at.tolist()]).mean().backward()
-            used = opt.param_groups[0]['lr']
-            opt.step(); opt.zero_grad(); sched.step()
-        m, v = (torch.cat([opt.state[w][k].flatten() for w in ws]).clone() for k in ('exp_avg', 'exp_avg_sq'))
-        out.append(WarmupCheckpoint([w.detach().clone() for w in ws], m, v, used, once*(e+1), content_key([what, e])))
+            used = opt.param_groups[0]["lr"]
+            opt.step()
+            opt.zero_grad()
+            sched.step()
+        m, v = (
+            torch.cat([opt.state[w][k].flatten() for w in ws]).clone()
+            for k in ("exp_avg", "exp_avg_sq")
+        )
+        out.append(
+            WarmupCheckpoint(
+                [w.detach().clone() for w in ws], m, v, used, once * (e + 1), content_key([what, e])
+            )
+        )
     return out
 
+# %% ../../nbs/lib/select/06_less.ipynb #9f7a7daf
 def adam_step(
-    grad, # tensor of shape (rows, adapter weights)
-    c:WarmupCheckpoint # Adam's moments
-): # the same shape
+    grad,  # tensor of shape (rows, adapter weights)
+    c: WarmupCheckpoint,  # Adam's moments
+):  # the same shape
     "The step that Adam would make for a row's gradient (LESS, section 3.2)"
-    b1, b2 = .9, .999
-    return (b1*c.m+(1-b1)*grad)/(b2*c.v+(1-b2)*grad**2+1e-8).sqrt()
+    b1, b2 = 0.9, 0.999
+    return (b1 * c.m + (1 - b1) * grad) / (b2 * c.v + (1 - b2) * grad**2 + 1e-8).sqrt()
 
 # %% ../../nbs/lib/select/06_less.ipynb #239c0e75
 class RademacherProjection:
     "A Rademacher projection, drawn from a seed"
-    def __init__(self,
-        size:int, # of what is projected
-        dims:int=1024, # of the result
-        seed:int=0, # of the signs
-        keep:int=600_000_000 # bytes of signs held in memory; beyond that they are drawn anew each time
+
+    def __init__(
+        self,
+        size: int,  # of what is projected
+        dims: int = 1024,  # of the result
+        seed: int = 0,  # of the signs
+        # bytes of signs held in memory; beyond that they are drawn anew each time
+        keep: int = 600_000_000,
     ):
-        self.size, self.dims, self.seed, self.step = size, dims, seed, max(1, 32_000_000//dims)
-        self.keep, self.held = size*dims <= keep, {}
+        self.size, self.dims, self.seed, self.step = size, dims, seed, max(1, 32_000_000 // dims)
+        self.keep, self.held = size * dims <= keep, {}
 
     def _chunk(self, a, n):
         import torch
-        if a in self.held: return self.held[a]
-        g = torch.Generator().manual_seed(self.seed*1_000_003+a)
-        out = torch.randint(0, 2, (n, self.dims), generator=g, dtype=torch.int8)*2-1
-        if self.keep: self.held[a] = out
+
+        if a in self.held:
+            return self.held[a]
+        g = torch.Generator().manual_seed(self.seed * 1_000_003 + a)
+        out = torch.randint(0, 2, (n, self.dims), generator=g, dtype=torch.int8) * 2 - 1
+        if self.keep:
+            self.held[a] = out
         return out
 
-    def __call__(self,
-        x # tensor of shape (rows, size)
-    ): # tensor of shape (rows, dims)
+    def __call__(
+        self,
+        x,  # tensor of shape (rows, size)
+    ):  # tensor of shape (rows, dims)
         "Project rows"
         import torch
+
         out = torch.zeros(len(x), self.dims, device=x.device)
         for a in range(0, self.size, self.step):
-            part = x[:, a:a+self.step]
+            part = x[:, a : a + self.step]
             out += part @ self._chunk(a, part.shape[1]).to(x.device, x.dtype)
-        return out/math.sqrt(self.dims)
+        return out / math.sqrt(self.dims)
 
 # %% ../../nbs/lib/select/06_less.ipynb #691aec26
-def _row_key(x): return content_key([x.input_ids, x.labels], 16)
+def _row_key(x):
+    return content_key([x.input_ids, x.labels], 16)
+
 
 def _stored(folder):
     "Features on disk, by row key; a file that is not whole is left alone"
     import numpy as np
+
     out = {}
-    for f in sorted(Path(folder).glob('*.npz')) if folder else []:
+    for f in sorted(Path(folder).glob("*.npz")) if folder else []:
         try:
-            with np.load(f, allow_pickle=False) as d: out |= dict(zip(d['keys'].tolist(), d['rows']))
-        except (OSError, ValueError, KeyError, BadZipFile): continue
+            with np.load(f, allow_pickle=False) as d:
+                out |= dict(zip(d["keys"].tolist(), d["rows"]))
+        except (OSError, ValueError, KeyError, BadZipFile):
+            continue
     return out
+
 
 def _store(folder, keys, rows):
     import numpy as np
+
     Path(folder).mkdir(parents=True, exist_ok=True)
-    name, tmp = Path(folder)/f'{content_key(keys, 16)}.npz', Path(folder)/f'.{content_key(keys, 16)}.{os.getpid()}.part.npz'
+    name, tmp = (
+        Path(folder) / f"{content_key(keys, 16)}.npz",
+        Path(folder) / f".{content_key(keys, 16)}.{os.getpid()}.part.npz",
+    )
     np.savez(tmp, keys=np.array(keys), rows=rows)
     os.replace(tmp, name)
 
+# %% ../../nbs/lib/select/06_less.ipynb #82458cc8
 def gradient_features(
-    reader:Reader, # with an adapter; its weights become the checkpoint's
-    items:list[Item], # rows
-    c:WarmupCheckpoint, # the checkpoint
-    adam:bool, # Adam's step (rows to train on) or the plain gradient (what is wanted)
-    dims:int=1024, # after projection
-    seed:int=0, # of the projection
-    cache:str|Path|None=None, # folder; rows that are there are not computed again
-    block:int=32 # rows projected together
-): # unit vectors, array of shape (rows, dims); rows without a target are zeros
+    reader: Reader,  # with an adapter; its weights become the checkpoint's
+    items: list[Item],  # rows
+    c: WarmupCheckpoint,  # the checkpoint
+    adam: bool,  # Adam's step (rows to train on) or the plain gradient (what is wanted)
+    dims: int = 1024,  # after projection
+    seed: int = 0,  # of the projection
+    cache: str | Path | None = None,  # folder; rows that are there are not computed again
+    block: int = 32,  # rows projected together
+):  # unit vectors, array of shape (rows, dims); rows without a target are zeros
     "Projected gradient features of rows at a checkpoint"
-    import numpy as np, torch
-    for (_,m),w in zip(_adapters(reader.net), c.weights): m.weight.data.copy_(w)
-    folder = cache and Path(cache)/content_key([c.key, bool(adam), dims, seed], 16)
+    import numpy as np
+    import torch
+
+    for (_, m), w in zip(_adapters(reader.net), c.weights):
+        m.weight.data.copy_(w)
+    folder = cache and Path(cache) / content_key([c.key, bool(adam), dims, seed], 16)
     have, keys = _stored(folder), [_row_key(x) for x in items]
-    lost = {k for k,x in zip(keys, items) if not any(y != -100 for y in x.labels[1:])}
-    todo = {k: x for k,x in zip(keys, items) if k not in have and k not in lost}
+    lost = {k for k, x in zip(keys, items) if not any(y != -100 for y in x.labels[1:])}
+    todo = {k: x for k, x in zip(keys, items) if k not in have and k not in lost}
     names, rows = list(todo), list(todo.values())
     signs = RademacherProjection(len(c.m), dims, seed)
     order = [i for at in reader.batches([x.input_ids for x in rows]) for i in at]
-    for a in progress(range(0, len(order), block), 'gradients'):
-        at = order[a:a+block]
+    for a in progress(range(0, len(order), block), "gradients"):
+        at = order[a : a + block]
         parts = [[at[j] for j in b] for b in reader.batches([rows[i].input_ids for i in at])]
         g = torch.cat([row_gradients(reader, [rows[i] for i in p]) for p in parts])
         new = signs(adam_step(g, c) if adam else g).cpu().numpy().astype(np.float32)
         new /= np.maximum(np.linalg.norm(new, axis=1, keepdims=True), 1e-12)
         done = [names[i] for p in parts for i in p]
         have |= dict(zip(done, new))
-        if folder: _store(folder, done, new)
-    return np.stack([have.get(k, np.zeros(dims, np.float32)) for k in keys]) if keys else np.zeros((0, dims), np.float32)
+        if folder:
+            _store(folder, done, new)
+    return (
+        np.stack([have.get(k, np.zeros(dims, np.float32)) for k in keys])
+        if keys
+        else np.zeros((0, dims), np.float32)
+    )
 
 # %% ../../nbs/lib/select/06_less.ipynb #936e6bef
 def less(
-    items:list[Item], # the pool
-    k:int, # budget, in `unit`
-    wanted:list[Item], # development rows of the target tasks, by `source`
-    reader:Reader, # with an adapter, see `add_lora`
-    warm:list[WarmupCheckpoint]|None=None, # checkpoints; None: warm up on `share` of the pool
-    share:float=.05, # of the pool to warm up on
-    epochs:int=4, # of the warm-up
-    rate:float=2e-5, # of the warm-up
-    dims:int=1024, # of the features
-    seed:int=0, # of the draw and of the projection
-    cache:str|Path|None=None, # folder for features
-    **kw # which, unit, cap
-) -> Selection: # `info['by_task']`: each row's influence on each task
-    "LESS (2402.04333): sum over checkpoints of rate × cosine with a task's mean gradient; a row's best task counts"
-    import numpy as np, random
-    if not wanted: raise ValueError('LESS needs rows of the wanted tasks')
-    draw = random.Random(seed).sample(range(len(items)), max(1, round(share*len(items))))
-    warm = warm or warm_up(reader, [items[i] for i in draw if items[i].targets > 1], epochs, rate, seed=seed)
+    items: list[Item],  # the pool
+    k: int,  # budget, in `unit`
+    wanted: list[Item],  # development rows of the target tasks, by `source`
+    reader: Reader,  # with an adapter, see `add_lora`
+    warm: list[WarmupCheckpoint] | None = None,  # checkpoints; None: warm up on `share` of the pool
+    share: float = 0.05,  # of the pool to warm up on
+    epochs: int = 4,  # of the warm-up
+    rate: float = 2e-5,  # of the warm-up
+    dims: int = 1024,  # of the features
+    seed: int = 0,  # of the draw and of the projection
+    cache: str | Path | None = None,  # folder for features
+    **kw,  # which, unit, cap
+) -> Selection:  # `info['by_task']`: each row's influence on each task
+    """LESS (2402.04333): sum over checkpoints of rate × cosine with a task's mean gradient; a row's
+    best task counts
+    """
+    import random
+
+    import numpy as np
+
+    if not wanted:
+        raise ValueError("LESS needs rows of the wanted tasks")
+    draw = random.Random(seed).sample(range(len(items)), max(1, round(share * len(items))))
+    warm = warm or warm_up(
+        reader, [items[i] for i in draw if items[i].targets > 1], epochs, rate, seed=seed
+    )
     tasks = list(dict.fromkeys(x.source for x in wanted))
-    total, rates = np.zeros((len(items), len(tasks))), sum(c.rate for c in warm) or 1.
+    total, rates = np.zeros((len(items), len(tasks))), sum(c.rate for c in warm) or 1.0
     for c in warm:
         z = gradient_features(reader, items, c, True, dims, seed, cache)
         w = gradient_features(reader, wanted, c, False, dims, seed, cache)
         mean = np.stack([w[[x.source == t for x in wanted]].mean(0) for t in tasks])
         mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
-        total += c.rate/rates*(z @ mean.T)
+        total += c.rate / rates * (z @ mean.T)
     both = [*items, *wanted]
-    once = training_flops(reader.arch, [x.tokens for x in both], adapter=True, logits=sum(x.targets for x in both))
-    flops = warm[-1].flops+len(warm)*(once+2.*len(both)*len(warm[0].m)*dims)
-    return by_score(items, total.max(1), k, 'LESS', flops=flops, info=dict(tasks=tasks, by_task=total.tolist()), **kw)
+    once = training_flops(
+        reader.arch, [x.tokens for x in both], adapter=True, logits=sum(x.targets for x in both)
+    )
+    flops = warm[-1].flops + len(warm) * (once + 2.0 * len(both) * len(warm[0].m) * dims)
+    return by_score(
+        items,
+        total.max(1),
+        k,
+        "LESS",
+        flops=flops,
+        info=dict(tasks=tasks, by_task=total.tolist()),
+        **kw,
+    )

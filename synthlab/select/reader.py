@@ -10,10 +10,11 @@ __all__ = ['LLAMA3_8B', 'Arch', 'arch_from_config', 'arch_of_model', 'forward_fl
 # %% ../../nbs/lib/select/03_reader.ipynb #aa74d675
 import json
 import math
-import numpy as np
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+
+import numpy as np
 
 from ..core.parallel import progress
 from ..core.text import normalize_rows
@@ -24,205 +25,291 @@ from .base import Item
 @dataclass
 class Arch:
     "What a decoder-only model's compute depends on"
-    weights: int # that multiply: all but an embedding table that is only looked up
-    layers: int # blocks
-    queries: int # width of all query heads together
-    name: str = '' # of the model
-    head: int = 0 # of the weights, those that make logits
+
+    weights: int  # that multiply: all but an embedding table that is only looked up
+    layers: int  # blocks
+    queries: int  # width of all query heads together
+    name: str = ""  # of the model
+    head: int = 0  # of the weights, those that make logits
+
 
 def arch_from_config(
-    config:dict, # a Llama-like config.json
-    name:str='' # of the model
+    config: dict,  # a Llama-like config.json
+    name: str = "",  # of the model
 ) -> Arch:
     "Counts from a configuration. Raises ValueError when it is not of Llama's form"
-    try: d, f, n, v = (config[k] for k in ('hidden_size', 'intermediate_size', 'num_hidden_layers', 'vocab_size'))
-    except KeyError as e: raise ValueError(f'{name or "the config"} has no {e}: compute is known for Llama-like models') from None
-    h = config['num_attention_heads']
-    kv, one = config.get('num_key_value_heads') or h, config.get('head_dim') or d//h
-    block = d*one*(2*h+2*kv)+3*d*f
-    return Arch(n*block+d*v, n, h*one, name, d*v)
+    try:
+        d, f, n, v = (
+            config[k]
+            for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
+        )
+    except KeyError as e:
+        raise ValueError(
+            f"{name or 'the config'} has no {e}: compute is known for Llama-like models"
+        ) from None
+    h = config["num_attention_heads"]
+    kv, one = config.get("num_key_value_heads") or h, config.get("head_dim") or d // h
+    block = d * one * (2 * h + 2 * kv) + 3 * d * f
+    return Arch(n * block + d * v, n, h * one, name, d * v)
+
 
 def arch_of_model(
-    model:str # as in `model_dir`: `smollm2`, a folder, a hub id
-) -> Arch: # read from its config.json
+    model: str,  # as in `model_dir`: `smollm2`, a folder, a hub id
+) -> Arch:  # read from its config.json
     "The counts of a model at hand"
-    return arch_from_config(json.loads((Path(model_dir(model))/'config.json').read_text()), model)
+    return arch_from_config(json.loads((Path(model_dir(model)) / "config.json").read_text()), model)
 
-LLAMA3_8B = Arch(7_504_658_432, 32, 4096, 'Llama-3-8B', 525_336_576) # its published shape; the embedding table is not tied
+# %% ../../nbs/lib/select/03_reader.ipynb #09b4e5d2
+LLAMA3_8B = Arch(
+    7_504_658_432, 32, 4096, "Llama-3-8B", 525_336_576
+)  # its published shape; the embedding table is not tied
 
 # %% ../../nbs/lib/select/03_reader.ipynb #9dbfac6d
 def forward_flops(
-    a:Arch, # the model
-    lengths:list[int], # tokens of each row
-    logits:int|None=None # tokens whose logits are made, all rows together; None: all tokens
-) -> float: # FLOPs
+    a: Arch,  # the model
+    lengths: list[int],  # tokens of each row
+    logits: int | None = None,  # tokens whose logits are made, all rows together; None: all tokens
+) -> float:  # FLOPs
     "A forward pass over rows, each attending to itself only"
     told = sum(lengths) if logits is None else logits
-    return float(2*a.head*told+sum(2*(a.weights-a.head)*t+4*a.layers*a.queries*t*t for t in lengths))
+    return float(
+        2 * a.head * told
+        + sum(2 * (a.weights - a.head) * t + 4 * a.layers * a.queries * t * t for t in lengths)
+    )
+
 
 def training_flops(
-    a:Arch, # the model
-    lengths:list[int], # tokens of each row
-    epochs:float=1., # passes over them
-    adapter:bool=False, # only an adapter learns: no gradients of the frozen weights
-    logits:int|None=None # target tokens of an epoch, where only their logits are made; None: all tokens
-) -> float: # FLOPs, the adapter's own left out (below a percent at rank 16)
-    "Forward and backward passes: 6NT for all weights (Kaplan et al., 2001.08361), 4NT for an adapter"
-    return forward_flops(a, lengths, logits)*(2 if adapter else 3)*epochs
+    a: Arch,  # the model
+    lengths: list[int],  # tokens of each row
+    epochs: float = 1.0,  # passes over them
+    adapter: bool = False,  # only an adapter learns: no gradients of the frozen weights
+    logits: int
+    | None = None,  # target tokens of an epoch, where only their logits are made; None: all tokens
+) -> float:  # FLOPs, the adapter's own left out (below a percent at rank 16)
+    """Forward and backward passes: 6NT for all weights (Kaplan et al., 2001.08361), 4NT for an
+    adapter
+    """
+    return forward_flops(a, lengths, logits) * (2 if adapter else 3) * epochs
 
+# %% ../../nbs/lib/select/03_reader.ipynb #973082d6
 def published_cost(
-    method:str, # of 2503.01807: random, embed, ppl, rds, ifd, less
-    pool:int, # rows in the pool
-    chosen:int=10_000, # rows trained on
-    n:float=8e9, # parameters
-    tokens:int=2048 # of a row
-) -> float: # FLOPs, selecting and training
-    "The cost model of RDS+ (2503.01807, appendix): 6NL a training row and epoch, two epochs, 2NL a row read"
-    train, read = 6*n*tokens*chosen*2, 2*n*tokens
-    extra = dict(random=0, embed=2*110e6*tokens*pool, ppl=read*pool, rds=read*pool, less=train+6*n*tokens*pool*3,
-                 ifd=read*200_000+6*n*tokens*1000+read*pool)
-    if method not in extra: raise ValueError(f'method {method!r}: known are {", ".join(extra)}')
-    return train+extra[method]
+    method: str,  # of 2503.01807: random, embed, ppl, rds, ifd, less
+    pool: int,  # rows in the pool
+    chosen: int = 10_000,  # rows trained on
+    n: float = 8e9,  # parameters
+    tokens: int = 2048,  # of a row
+) -> float:  # FLOPs, selecting and training
+    """The cost model of RDS+ (2503.01807, appendix): 6NL a training row and epoch, two epochs, 2NL
+    a row read
+    """
+    train, read = 6 * n * tokens * chosen * 2, 2 * n * tokens
+    extra = dict(
+        random=0,
+        embed=2 * 110e6 * tokens * pool,
+        ppl=read * pool,
+        rds=read * pool,
+        less=train + 6 * n * tokens * pool * 3,
+        ifd=read * 200_000 + 6 * n * tokens * 1000 + read * pool,
+    )
+    if method not in extra:
+        raise ValueError(f"method {method!r}: known are {', '.join(extra)}")
+    return train + extra[method]
 
 # %% ../../nbs/lib/select/03_reader.ipynb #7def541b
 def measure_flops(
-    f # called without arguments
-) -> tuple: # (what `f` gave, FLOPs)
+    f,  # called without arguments
+) -> tuple:  # (what `f` gave, FLOPs)
     "What PyTorch's own counter sees: matrix products and attention, forward and backward"
     from torch.utils.flop_counter import FlopCounterMode
-    with FlopCounterMode(display=False) as c: out = f()
+
+    with FlopCounterMode(display=False) as c:
+        out = f()
     return out, float(c.get_total_flops())
 
 # %% ../../nbs/lib/select/03_reader.ipynb #b4fc793b
 class Reader:
     "A causal language model that reads rows"
-    def __init__(self,
-        model:str='smollm2', # as in `model_dir`, or a loaded transformers model
-        device:str='', # empty: cuda where there is one
-        dtype:str='float32', # of the weights
-        batch:int=4096 # tokens at once, padding included
+
+    def __init__(
+        self,
+        model: str = "smollm2",  # as in `model_dir`, or a loaded transformers model
+        device: str = "",  # empty: cuda where there is one
+        dtype: str = "float32",  # of the weights
+        batch: int = 4096,  # tokens at once, padding included
     ):
         limit_openmp_spin()
         import torch
-        self.batch, self.device = batch, device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        self.kept = {} # what was read: key of row and kind -> array
+
+        self.batch, self.device = batch, device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.kept = {}  # what was read: key of row and kind -> array
         if isinstance(model, (str, Path)):
             from transformers import AutoModelForCausalLM
+
             with quiet_transformers(), short_hub_errors(str(model)):
-                net = AutoModelForCausalLM.from_pretrained(model_dir(model), dtype=getattr(torch, dtype))
+                net = AutoModelForCausalLM.from_pretrained(
+                    model_dir(model), dtype=getattr(torch, dtype)
+                )
             self.name, self.arch = str(model), arch_of_model(model)
         else:
             net, self.name = model, model.config.name_or_path or type(model).__name__
             self.arch = arch_from_config(model.config.to_dict(), self.name)
         self.net = net.to(self.device).eval()
 
-    def batches(self,
-        rows:list[list[int]] # token ids
-    ): # lists of positions, shortest rows first
+    def batches(
+        self,
+        rows: list[list[int]],  # token ids
+    ):  # lists of positions, shortest rows first
         "Rows of like length together, at most `batch` padded tokens each time"
         now = []
         for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
-            if now and len(rows[i])*(len(now)+1) > self.batch: yield now; now = []
+            if now and len(rows[i]) * (len(now) + 1) > self.batch:
+                yield now
+                now = []
             now.append(i)
-        if now: yield now
+        if now:
+            yield now
 
-    def hidden(self,
-        rows:list[list[int]], # token ids, of one batch
-        **kw # of the network
-    ): # (last hidden states of shape (rows, tokens, width), mask of the same rows and tokens)
+    def hidden(
+        self,
+        rows: list[list[int]],  # token ids, of one batch
+        **kw,  # of the network
+    ):  # (last hidden states of shape (rows, tokens, width), mask of the same rows and tokens)
         "Last hidden states of right-padded rows"
         import torch
-        width = max(map(len, rows))
-        ids = torch.tensor([r+[0]*(width-len(r)) for r in rows], device=self.device)
-        mask = torch.tensor([[1]*len(r)+[0]*(width-len(r)) for r in rows], device=self.device)
-        base = self.net.get_base_model() if hasattr(self.net, 'get_base_model') else self.net
-        return base.model(input_ids=ids, attention_mask=mask, use_cache=False, **kw).last_hidden_state, mask
 
-    def flops(self,
-        rows:list[list[int]], # token ids
-        logits:int|None=None # tokens whose logits are made; None: all
-    ) -> float: # by formula
+        width = max(map(len, rows))
+        ids = torch.tensor([r + [0] * (width - len(r)) for r in rows], device=self.device)
+        mask = torch.tensor(
+            [[1] * len(r) + [0] * (width - len(r)) for r in rows], device=self.device
+        )
+        base = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
+        return base.model(
+            input_ids=ids, attention_mask=mask, use_cache=False, **kw
+        ).last_hidden_state, mask
+
+    def flops(
+        self,
+        rows: list[list[int]],  # token ids
+        logits: int | None = None,  # tokens whose logits are made; None: all
+    ) -> float:  # by formula
         "What reading them costs"
         return forward_flops(self.arch, [len(r) for r in rows], logits)
 
-    def once(self,
-        kind:str, # of reading
-        rows:list, # tuples of lists of integers
-        read # positions -> one array each
-    ) -> list: # an array a row
+    def once(
+        self,
+        kind: str,  # of reading
+        rows: list,  # tuples of lists of integers
+        read,  # positions -> one array each
+    ) -> list:  # an array a row
         "Read what was not read before"
-        keys = [blake2b(b'|'.join(np.asarray(v, np.int32).tobytes() for v in r), digest_size=16, key=kind.encode()).digest()
-                for r in rows]
-        first = {k: i for i,k in reversed(list(enumerate(keys))) if k not in self.kept}
+        keys = [
+            blake2b(
+                b"|".join(np.asarray(v, np.int32).tobytes() for v in r),
+                digest_size=16,
+                key=kind.encode(),
+            ).digest()
+            for r in rows
+        ]
+        first = {k: i for i, k in reversed(list(enumerate(keys))) if k not in self.kept}
         todo = sorted(first.values())
-        if todo: self.kept |= dict(zip([keys[i] for i in todo], read(todo)))
+        if todo:
+            self.kept |= dict(zip([keys[i] for i in todo], read(todo)))
         return [self.kept[k] for k in keys]
 
 # %% ../../nbs/lib/select/03_reader.ipynb #b1ac6837
 def _nll(reader, rows, labels):
     "Negative log-probabilities of target tokens, an array a row"
     import torch
-    out, head = [np.zeros(0, np.float32)]*len(rows), reader.net.get_output_embeddings()
-    for at in progress(list(reader.batches(rows)), 'reading'):
+
+    out, head = [np.zeros(0, np.float32)] * len(rows), reader.net.get_output_embeddings()
+    for at in progress(list(reader.batches(rows)), "reading"):
         h, _ = reader.hidden([rows[i] for i in at])
-        where = [(b, t-1, rows[i][t]) for b,i in enumerate(at) for t in range(1, len(rows[i])) if labels[i][t] != -100]
-        if not where: continue
+        where = [
+            (b, t - 1, rows[i][t])
+            for b, i in enumerate(at)
+            for t in range(1, len(rows[i]))
+            if labels[i][t] != -100
+        ]
+        if not where:
+            continue
         b, t, y = (torch.tensor(x, device=h.device) for x in zip(*where))
-        nll = torch.nn.functional.cross_entropy(head(h[b, t]).float(), y, reduction='none').cpu().numpy()
-        for i,v in zip(at, np.split(nll, np.cumsum(np.bincount(b.cpu().numpy(), minlength=len(at)))[:-1])): out[i] = v
+        nll = (
+            torch.nn.functional.cross_entropy(head(h[b, t]).float(), y, reduction="none")
+            .cpu()
+            .numpy()
+        )
+        for i, v in zip(
+            at, np.split(nll, np.cumsum(np.bincount(b.cpu().numpy(), minlength=len(at)))[:-1])
+        ):
+            out[i] = v
     return out
 
+# %% ../../nbs/lib/select/03_reader.ipynb #d1c51f86
 def token_nll(
-    reader:Reader, # the model
-    rows:list[list[int]], # token ids
-    labels:list[list[int]] # -100 where nothing is asked
-) -> list: # natural log, an array a row: one value a target token; the first token of a row is never a target
+    reader: Reader,  # the model
+    rows: list[list[int]],  # token ids
+    labels: list[list[int]],  # -100 where nothing is asked
+) -> list:  # natural log, an array a row: one value a target token; the first token of a row is never a target
     "Negative log-probabilities of target tokens given all before them"
     import torch
+
     asked = [[int(t != -100) for t in v] for v in labels]
     with torch.inference_mode():
-        read = lambda at: _nll(reader, [rows[i] for i in at], [labels[i] for i in at])
-        return reader.once('surprise', list(zip(rows, asked)), read)
+
+        def read(at):
+            return _nll(reader, [rows[i] for i in at], [labels[i] for i in at])
+
+        return reader.once("surprise", list(zip(rows, asked)), read)
+
 
 def mean_or_nan(
-    v # numbers
-) -> float: # NaN when there are none
+    v,  # numbers
+) -> float:  # NaN when there are none
     "The mean of a row's values"
     return float(np.mean(v, dtype=float)) if len(v) else math.nan
 
+
 def target_perplexity(
-    items:list[Item], # rows
-    reader:Reader # the model
-) -> list[float]: # NaN for a row without targets
+    items: list[Item],  # rows
+    reader: Reader,  # the model
+) -> list[float]:  # NaN for a row without targets
     "Perplexity of the targets given their context"
     nll = token_nll(reader, [x.input_ids for x in items], [x.labels for x in items])
     return [math.exp(mean_or_nan(v)) for v in nll]
 
+# %% ../../nbs/lib/select/03_reader.ipynb #37b4000b
 def unconditional_perplexity(
-    items:list[Item], # rows
-    reader:Reader # the model
-) -> list[float]: # NaN for a row with fewer than two targets
-    "Perplexity of the target tokens without their context, the first left out, as it has nothing before it"
-    bare = [[t for t,y in zip(x.input_ids, x.labels) if y != -100] for x in items]
+    items: list[Item],  # rows
+    reader: Reader,  # the model
+) -> list[float]:  # NaN for a row with fewer than two targets
+    """Perplexity of the target tokens without their context, the first left out, as it has nothing
+    before it
+    """
+    bare = [[t for t, y in zip(x.input_ids, x.labels) if y != -100] for x in items]
     nll = token_nll(reader, [b or [0] for b in bare], [b or [-100] for b in bare])
     return [math.exp(mean_or_nan(v)) for v in nll]
 
 # %% ../../nbs/lib/select/03_reader.ipynb #3ef734e7
 def _states(reader, rows):
     import torch
+
     out = np.zeros((len(rows), reader.net.config.hidden_size), np.float32)
-    for at in progress(list(reader.batches(rows)), 'embedding'):
+    for at in progress(list(reader.batches(rows)), "embedding"):
         h, mask = reader.hidden([rows[i] for i in at])
-        w = (mask*torch.arange(1, h.shape[1]+1, device=h.device)).to(h.dtype)
-        out[at] = (torch.einsum('btd,bt->bd', h, w)/w.sum(1, keepdim=True)).float().cpu().numpy()
+        w = (mask * torch.arange(1, h.shape[1] + 1, device=h.device)).to(h.dtype)
+        out[at] = (torch.einsum("btd,bt->bd", h, w) / w.sum(1, keepdim=True)).float().cpu().numpy()
     return normalize_rows(out)
 
+
 def embed_rows(
-    rows:list[list[int]], # token ids
-    reader:Reader # the model
-): # unit vectors, array of shape (rows, width)
+    rows: list[list[int]],  # token ids
+    reader: Reader,  # the model
+):  # unit vectors, array of shape (rows, width)
     "Position-weighted mean of the last hidden states (RDS+, 2503.01807, section 3)"
     import torch
+
     with torch.inference_mode():
-        new = reader.once('state', [(r,) for r in rows], lambda at: _states(reader, [rows[i] for i in at]))
+        new = reader.once(
+            "state", [(r,) for r in rows], lambda at: _states(reader, [rows[i] for i in at])
+        )
     return np.stack(new) if rows else np.zeros((0, reader.net.config.hidden_size), np.float32)

@@ -19,268 +19,437 @@ from ..core.text import embedder
 from ..core.types import Usage, write_jsonl
 from ..models.hub import Prompter, model_dir, quiet_transformers, short_hub_errors
 from ..runs.run import find_run
-from .base import Item, Selection, balanced_rows, by_length, kept_by_group, random_rows
+from synthlab.select.base import (
+    Item,
+    Selection,
+    balanced_rows,
+    by_length,
+    kept_by_group,
+    random_rows,
+)
 from .coverage import facility_location, kcenter, rds
 from .dedup import drop_exact, drop_near
 from .less import add_lora, less
 from .likelihood import by_perplexity, critical_steps, deita, grape, ifd, rate_texts
-from .reader import Arch, Reader, arch_of_model, embed_rows, forward_flops, training_flops
+from synthlab.select.reader import (
+    Arch,
+    Reader,
+    arch_of_model,
+    embed_rows,
+    forward_flops,
+    training_flops,
+)
 from ..train.tokenize import as_row, encode_row
 
 # %% ../../nbs/lib/select/07_registry.ipynb #a226e008
-MINILM_ARCH = Arch(10_616_832, 6, 384, 'all-MiniLM-L6-v2') # its published shape, without the embedding table
+MINILM_ARCH = Arch(
+    10_616_832, 6, 384, "all-MiniLM-L6-v2"
+)  # its published shape, without the embedding table
 
+# %% ../../nbs/lib/select/07_registry.ipynb #0994940e
 @dataclass
 class SelectorInputs:
     "What selectors may ask for besides the pool"
-    queries: list[Item] = field(default_factory=list) # rows of what is wanted, by `source`
-    model: object = 'smollm2' # that reads: as in `model_dir`, or a loaded transformers model
-    scorer: object = None # that rates, for DEITA; None: `model`
-    embed: str = 'model' # vectors for k-center, facility location and DEITA: `model`, `minilm` or `lexical`
-    device: str = '' # empty: cuda where there is one
-    dtype: str = 'float32' # of the weights
-    batch: int = 4096 # tokens at once
-    cache: str|Path|None = None # folder for gradient features
-    rank: int = 8 # of the adapter that LESS warms up
-    tok: object = None # the model's tokenizer; None: the one beside its weights
+
+    queries: list[Item] = field(default_factory=list)  # rows of what is wanted, by `source`
+    model: object = "smollm2"  # that reads: as in `model_dir`, or a loaded transformers model
+    scorer: object = None  # that rates, for DEITA; None: `model`
+    embed: str = (
+        "model"  # vectors for k-center, facility location and DEITA: `model`, `minilm` or `lexical`
+    )
+    device: str = ""  # empty: cuda where there is one
+    dtype: str = "float32"  # of the weights
+    batch: int = 4096  # tokens at once
+    cache: str | Path | None = None  # folder for gradient features
+    rank: int = 8  # of the adapter that LESS warms up
+    tok: object = None  # the model's tokenizer; None: the one beside its weights
 
     @cached_property
-    def reader(self): return Reader(self.model, self.device, self.dtype, self.batch)
+    def reader(self):
+        return Reader(self.model, self.device, self.dtype, self.batch)
 
     @cached_property
-    def rater(self): return Reader(self.scorer, self.device, self.dtype, self.batch) if self.scorer else self.reader
+    def rater(self):
+        return (
+            Reader(self.scorer, self.device, self.dtype, self.batch) if self.scorer else self.reader
+        )
 
     @cached_property
     def prompter(self):
         from transformers import AutoTokenizer
-        with quiet_transformers(): return Prompter(self.tok or AutoTokenizer.from_pretrained(model_dir(self.scorer or self.model)))
+
+        with quiet_transformers():
+            return Prompter(
+                self.tok or AutoTokenizer.from_pretrained(model_dir(self.scorer or self.model))
+            )
 
     def learner(self):
         "A fresh reader with an adapter, as LESS trains it"
         from copy import deepcopy
-        named = isinstance(self.model, (str, Path))
-        return add_lora(Reader(self.model if named else deepcopy(self.model), self.device, self.dtype, self.batch), self.rank)
 
-    def vectors(self,
-        items:list[Item] # rows
-    ): # unit vectors, array of shape (rows, dimensions)
+        named = isinstance(self.model, (str, Path))
+        return add_lora(
+            Reader(
+                self.model if named else deepcopy(self.model), self.device, self.dtype, self.batch
+            ),
+            self.rank,
+        )
+
+    def vectors(
+        self,
+        items: list[Item],  # rows
+    ):  # unit vectors, array of shape (rows, dimensions)
         "Embeddings of rows"
-        if self.embed == 'model': return embed_rows([x.input_ids for x in items], self.reader)
+        if self.embed == "model":
+            return embed_rows([x.input_ids for x in items], self.reader)
         return embedder(self.embed)([x.text for x in items])
 
-    def vector_cost(self,
-        items:list[Item] # rows
-    ) -> float: # FLOPs
+    def vector_cost(
+        self,
+        items: list[Item],  # rows
+    ) -> float:  # FLOPs
         "What embedding them costs"
-        if self.embed == 'model': return self.reader.flops([x.input_ids for x in items], 0)
-        return forward_flops(MINILM_ARCH, [min(256, x.tokens) for x in items]) if self.embed == 'minilm' else 0.
+        if self.embed == "model":
+            return self.reader.flops([x.input_ids for x in items], 0)
+        return (
+            forward_flops(MINILM_ARCH, [min(256, x.tokens) for x in items])
+            if self.embed == "minilm"
+            else 0.0
+        )
 
 # %% ../../nbs/lib/select/07_registry.ipynb #1ef0a6c3
 @dataclass
 class Selector:
     "A way to choose"
-    run: object # (items, k, given, seed, and unit, cap, …) -> Selection
-    about: str # in a few words
-    needs: tuple = () # of `queries`, `model`, `embeddings`
-    seeded: bool = False # whether the seed matters
 
-def _plain(f, **more): return lambda items, k, given, seed, **kw: f(items, k, **{**more, **kw})
-def _drawn(f): return lambda items, k, given, seed, **kw: f(items, k, seed, **kw)
-def _read(f, **more): return lambda items, k, given, seed, **kw: f(items, k, given.reader, **{**more, **kw})
+    run: object  # (items, k, given, seed, and unit, cap, …) -> Selection
+    about: str  # in a few words
+    needs: tuple = ()  # of `queries`, `model`, `embeddings`
+    seeded: bool = False  # whether the seed matters
+
+
+def _plain(f, **more):
+    return lambda items, k, given, seed, **kw: f(items, k, **{**more, **kw})
+
+
+def _drawn(f):
+    return lambda items, k, given, seed, **kw: f(items, k, seed, **kw)
+
+
+def _read(f, **more):
+    return lambda items, k, given, seed, **kw: f(items, k, given.reader, **{**more, **kw})
+
 
 def _spread(f):
     "A selector on embeddings, their cost added"
+
     def run(items, k, given, seed, **kw):
-        if f is kcenter: kw['seed'] = seed
+        if f is kcenter:
+            kw["seed"] = seed
         out = f(items, k, given.vectors(items), **kw)
         out.flops += given.vector_cost(items)
         return out
+
     return run
 
+# %% ../../nbs/lib/select/07_registry.ipynb #60c290d0
 def _deita(items, k, given, seed, **kw):
     r, flops = rate_texts([x.text for x in items], given.rater, given.prompter)
-    return deita(items, k, r['complexity'], r['quality'], given.vectors(items), flops=flops+given.vector_cost(items), **kw)
+    return deita(
+        items,
+        k,
+        r["complexity"],
+        r["quality"],
+        given.vectors(items),
+        flops=flops + given.vector_cost(items),
+        **kw,
+    )
 
-def _rds(items, k, given, seed, **kw): return rds(items, k, given.queries, given.reader, **kw)
+
+def _rds(items, k, given, seed, **kw):
+    return rds(items, k, given.queries, given.reader, **kw)
+
 
 def _less(items, k, given, seed, **kw):
     return less(items, k, given.queries, given.learner(), seed=seed, cache=given.cache, **kw)
 
-_m, _e, _q = ('model',), ('model', 'embeddings'), ('model', 'queries')
-SELECTORS = { # name -> how it chooses
-    'random': Selector(_drawn(random_rows), 'a uniform draw', (), True),
-    'balanced': Selector(_drawn(balanced_rows), 'equal shares of all sources', (), True),
-    'longest': Selector(_plain(by_length, which='top'), 'most target tokens'),
-    'shortest': Selector(_plain(by_length, which='bottom'), 'fewest target tokens'),
-    'ppl-top': Selector(_read(by_perplexity, which='top'), 'highest perplexity', _m),
-    'ppl-mid': Selector(_read(by_perplexity, which='mid'), 'perplexity nearest the median', _m),
-    'ifd': Selector(_read(ifd), 'where the context helps least, below 1', _m),
-    'deita': Selector(_deita, 'rated complexity × quality, nothing twice', _e),
-    'grape': Selector(_read(grape), 'the likeliest answer to each prompt', _m),
-    'critical': Selector(_read(critical_steps), 'surprise of the hardest steps', _m),
-    'rds+': Selector(_rds, 'nearest to the queries, dealt out in turn', _q),
-    'k-center': Selector(_spread(kcenter), 'no row far from a chosen one', _e, True),
-    'facility': Selector(_spread(facility_location), 'every row near a chosen one', _e),
-    'less': Selector(_less, 'gradients that point where the queries point', _q, True)}
 
+_m, _e, _q = ("model",), ("model", "embeddings"), ("model", "queries")
+SELECTORS = {  # name -> how it chooses
+    "random": Selector(_drawn(random_rows), "a uniform draw", (), True),
+    "balanced": Selector(_drawn(balanced_rows), "equal shares of all sources", (), True),
+    "longest": Selector(_plain(by_length, which="top"), "most target tokens"),
+    "shortest": Selector(_plain(by_length, which="bottom"), "fewest target tokens"),
+    "ppl-top": Selector(_read(by_perplexity, which="top"), "highest perplexity", _m),
+    "ppl-mid": Selector(_read(by_perplexity, which="mid"), "perplexity nearest the median", _m),
+    "ifd": Selector(_read(ifd), "where the context helps least, below 1", _m),
+    "deita": Selector(_deita, "rated complexity × quality, nothing twice", _e),
+    "grape": Selector(_read(grape), "the likeliest answer to each prompt", _m),
+    "critical": Selector(_read(critical_steps), "surprise of the hardest steps", _m),
+    "rds+": Selector(_rds, "nearest to the queries, dealt out in turn", _q),
+    "k-center": Selector(_spread(kcenter), "no row far from a chosen one", _e, True),
+    "facility": Selector(_spread(facility_location), "every row near a chosen one", _e),
+    "less": Selector(_less, "gradients that point where the queries point", _q, True),
+}
+
+# %% ../../nbs/lib/select/07_registry.ipynb #334de73d
 def get_selector(
-    method:str # a name
+    method: str,  # a name
 ) -> Selector:
     "A way to choose by its name. Raises ValueError naming all when it is unknown"
-    if method not in SELECTORS: raise ValueError(f'no selector {method!r}; there are {", ".join(SELECTORS)}')
+    if method not in SELECTORS:
+        raise ValueError(f"no selector {method!r}; there are {', '.join(SELECTORS)}")
     return SELECTORS[method]
 
+
 def select(
-    method:str, # a name in `SELECTORS`
-    items:list[Item], # the pool
-    k:int, # budget, in `unit`
-    given:SelectorInputs|None=None, # what the method may ask for; None: the embedded model, no queries
-    seed:int=0, # of what is drawn
-    unit:str='rows', # what `k` counts: rows or tokens
-    cap:int|None=None, # rows of one parent, at most
-    **more # of the method itself, such as `which` or `dims`
-) -> Selection: # with seconds in `usage`
+    method: str,  # a name in `SELECTORS`
+    items: list[Item],  # the pool
+    k: int,  # budget, in `unit`
+    given: SelectorInputs
+    | None = None,  # what the method may ask for; None: the embedded model, no queries
+    seed: int = 0,  # of what is drawn
+    unit: str = "rows",  # what `k` counts: rows or tokens
+    cap: int | None = None,  # rows of one parent, at most
+    **more,  # of the method itself, such as `which` or `dims`
+) -> Selection:  # with seconds in `usage`
     "Choose from a pool. Raises ValueError on an unknown method, and when what it needs is missing"
     way, given, start = get_selector(method), given or SelectorInputs(), time.time()
-    if 'queries' in way.needs and not given.queries:
-        raise ValueError(f'{method} needs queries: some rows of the tasks that are wanted')
+    if "queries" in way.needs and not given.queries:
+        raise ValueError(f"{method} needs queries: some rows of the tasks that are wanted")
     out = way.run(items, k, given, seed, unit=unit, cap=cap, **more)
-    out.name, out.usage = method, out.usage+Usage(seconds=time.time()-start)
+    out.name, out.usage = method, out.usage + Usage(seconds=time.time() - start)
     out.info |= dict(k=k, unit=unit, cap=cap, seed=seed if way.seeded else None, **more)
     return out
 
 # %% ../../nbs/lib/select/07_registry.ipynb #c9ccd63a
 def pool_file(
-    pool:str|Path # a JSONL file, a folder with trajectories.jsonl or train.jsonl, a run, or a study
-) -> Path: # the file that is meant
+    pool: str
+    | Path,  # a JSONL file, a folder with trajectories.jsonl or train.jsonl, a run, or a study
+) -> Path:  # the file that is meant
     "Where a pool's rows are. Raises FileNotFoundError or ValueError when there are none"
     path = Path(pool).expanduser()
-    if path.is_file(): return path
-    if not path.is_dir() and (path.suffix or len(path.parts) > 2): raise FileNotFoundError(f'{pool}: no such file')
+    if path.is_file():
+        return path
+    if not path.is_dir() and (path.suffix or len(path.parts) > 2):
+        raise FileNotFoundError(f"{pool}: no such file")
     folder = path if path.is_dir() else find_run(str(pool))
-    for name in ('trajectories.jsonl', 'train.jsonl', 'messages/train.jsonl'):
-        if (folder/name).exists(): return folder/name
-    raise FileNotFoundError(f'{pool}: no trajectories.jsonl or train.jsonl in that folder')
+    for name in ("trajectories.jsonl", "train.jsonl", "messages/train.jsonl"):
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(f"{pool}: no trajectories.jsonl or train.jsonl in that folder")
+
 
 def read_pool(
-    path:Path # of JSON lines
-) -> tuple[list,list]: # rows as (line, dict), and torn lines as dicts of `line` and `why`
+    path: Path,  # of JSON lines
+) -> tuple[list, list]:  # rows as (line, dict), and torn lines as dicts of `line` and `why`
     "The rows of a file that can be read, and the lines that cannot"
     rows, torn = [], []
-    for n,line in enumerate(path.read_bytes().split(b'\n'), 1):
-        if not line.strip(): continue
+    for n, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
         try:
             d = json.loads(line)
-            if not isinstance(d, dict): raise ValueError(f'expected a JSON object, got {type(d).__name__}')
+            if not isinstance(d, dict):
+                raise ValueError(f"expected a JSON object, got {type(d).__name__}")
             rows.append((n, d))
-        except ValueError as e: torn.append(dict(line=n, why=f'torn: {e}', text=line.decode('utf8', 'replace')))
+        except ValueError as e:
+            torn.append(dict(line=n, why=f"torn: {e}", text=line.decode("utf8", "replace")))
     return rows, torn
 
 # %% ../../nbs/lib/select/07_registry.ipynb #f2f42b76
 def _facts(d, row):
     "Source, parent and verdict of a row"
-    if 'task' not in d:
-        turn = 'completion' in d and '/' in row.id
-        parent = d.get('parent') or (row.id.rsplit('/', 1)[0] if turn else '')
-        return dict(source=str(d.get('source') or d.get('domain') or ''), parent=str(parent))
-    reward, info = (d.get('scores') or {}).get('reward'), d.get('info') or {}
-    source = ' '.join(filter(None, [d.get('source'), d['task'].get('domain')]))
-    return dict(source=source, parent=str(info.get('parent') or row.id), good=reward and reward.get('value'))
+    if "task" not in d:
+        turn = "completion" in d and "/" in row.id
+        parent = d.get("parent") or (row.id.rsplit("/", 1)[0] if turn else "")
+        return dict(source=str(d.get("source") or d.get("domain") or ""), parent=str(parent))
+    reward, info = (d.get("scores") or {}).get("reward"), d.get("info") or {}
+    source = " ".join(filter(None, [d.get("source"), d["task"].get("domain")]))
+    return dict(
+        source=source, parent=str(info.get("parent") or row.id), good=reward and reward.get("value")
+    )
 
-def _text(row): return '\n'.join(f'{m.role}: {" ".join([m.content, *map(str, m.calls)]).strip()}' for m in row.messages)
 
+def _text(row):
+    return "\n".join(
+        f"{m.role}: {' '.join([m.content, *map(str, m.calls)]).strip()}" for m in row.messages
+    )
+
+# %% ../../nbs/lib/select/07_registry.ipynb #58d07674
 def pool_items(
-    rows:list, # (line, dict)
-    prompter:Prompter, # of the model
-    cutoff:int=2048 # tokens kept from the start of each
-) -> tuple[list[Item],list]: # items, their line in `info`; and what was left out, as dicts of `line` and `why`
+    rows: list,  # (line, dict)
+    prompter: Prompter,  # of the model
+    cutoff: int = 2048,  # tokens kept from the start of each
+) -> tuple[
+    list[Item], list
+]:  # items, their line in `info`; and what was left out, as dicts of `line` and `why`
     "Rows as selectors see them"
     out, left = [], []
-    for n,d in rows:
-        try: row = as_row(d); e = encode_row(row, prompter, cutoff)
+    for n, d in rows:
+        try:
+            row = as_row(d)
+            e = encode_row(row, prompter, cutoff)
         except (ValueError, TypeError, KeyError, AttributeError) as err:
-            left.append(dict(line=n, why=f'not learnable: {" ".join(str(err).split())[:200]}', text=json.dumps(d))); continue
-        first = next((m.content for m in row.messages if m.role == 'user'), '')
+            left.append(
+                dict(
+                    line=n,
+                    why=f"not learnable: {' '.join(str(err).split())[:200]}",
+                    text=json.dumps(d),
+                )
+            )
+            continue
+        first = next((m.content for m in row.messages if m.role == "user"), "")
         facts = _facts(d, row)
-        info = dict(line=n, prompt=facts['parent'] or first)
-        out.append(Item(e.input_ids, e.labels, _text(row), row.id or f'line {n}', info=info, **facts))
+        info = dict(line=n, prompt=facts["parent"] or first)
+        out.append(
+            Item(e.input_ids, e.labels, _text(row), row.id or f"line {n}", info=info, **facts)
+        )
     return out, left
 
 # %% ../../nbs/lib/select/07_registry.ipynb #8df7cf82
 def annotate_selected(
-    d:dict, # a row of the pool
-    sel:Selection, # of the pool
-    rank:int # in the selection
-) -> dict: # the row with its score and reason
+    d: dict,  # a row of the pool
+    sel: Selection,  # of the pool
+    rank: int,  # in the selection
+) -> dict:  # the row with its score and reason
     "A chosen row: a trajectory has them among its scores, other rows in the field `selection`"
     score, why = sel.score[sel.idx[rank]], sel.reason[rank]
-    if 'task' in d:
-        mark = dict(why=f'{rank+1}: {why}', by=f'select {sel.name}') | ({} if score != score else dict(value=score))
-        return {**d, 'scores': {**d.get('scores', {}), 'selection': mark}}
-    return {**d, 'selection': dict(method=sel.name, rank=rank+1, score=None if score != score else score, reason=why)}
+    if "task" in d:
+        mark = dict(why=f"{rank + 1}: {why}", by=f"select {sel.name}") | (
+            {} if score != score else dict(value=score)
+        )
+        return {**d, "scores": {**d.get("scores", {}), "selection": mark}}
+    return {
+        **d,
+        "selection": dict(
+            method=sel.name, rank=rank + 1, score=None if score != score else score, reason=why
+        ),
+    }
 
 # %% ../../nbs/lib/select/07_registry.ipynb #6605bad6
 def _prompter(model):
-    if not find_spec('transformers'): raise ValueError('transformers is not installed: pip install -e .[cpu] or .[gpu]')
+    if not find_spec("transformers"):
+        raise ValueError("transformers is not installed: pip install -e .[cpu] or .[gpu]")
     from transformers import AutoTokenizer
-    with quiet_transformers(), short_hub_errors(model): return Prompter(AutoTokenizer.from_pretrained(model_dir(model)))
+
+    with quiet_transformers(), short_hub_errors(model):
+        return Prompter(AutoTokenizer.from_pretrained(model_dir(model)))
+
 
 def _load(pool, prompter, cutoff):
     "Items of a pool, its rows by line, and what was left out"
     path = pool_file(pool)
     rows, torn = read_pool(path)
     items, left = pool_items(rows, prompter, cutoff)
-    bad = sorted(torn+left, key=lambda x: x['line'])
-    first = f'; line {bad[0]["line"]} is {bad[0]["why"]}' if bad else ''
-    if not items: raise ValueError(f'{path}: no row can be learned from{first}')
+    bad = sorted(torn + left, key=lambda x: x["line"])
+    first = f"; line {bad[0]['line']} is {bad[0]['why']}" if bad else ""
+    if not items:
+        raise ValueError(f"{path}: no row can be learned from{first}")
     return items, dict(rows), bad
+
 
 def _deduped(items):
     "Exact and near copies gone: items that stay, and the drops"
     texts = [x.text for x in items]
     one = drop_exact(texts)
     two = drop_near([texts[i] for i in one.kept])
-    drops = [*one.drops, *(d | dict(row=one.kept[d['row']], of=one.kept[d['of']]) for d in two.drops)]
+    drops = [
+        *one.drops,
+        *(d | dict(row=one.kept[d["row"]], of=one.kept[d["of"]]) for d in two.drops),
+    ]
     kept = [one.kept[i] for i in two.kept]
-    def line(i): return items[i].info['line']
-    return [items[i] for i in kept], [dict(line=line(d['row']), why=f'{d["how"]} copy of line {line(d["of"])}') for d in drops]
 
+    def line(i):
+        return items[i].info["line"]
+
+    return [items[i] for i in kept], [
+        dict(line=line(d["row"]), why=f"{d['how']} copy of line {line(d['of'])}") for d in drops
+    ]
+
+# %% ../../nbs/lib/select/07_registry.ipynb #1959b9ef
 def select_rows(
-    pool:str|Path, # as `pool_file` takes it
-    out:str|Path, # JSONL file to write; what was left out comes beside it, in `<out>.left.jsonl`
-    method:str='rds+', # a name in `SELECTORS`
-    k:int=0, # rows
-    tokens:int=0, # or tokens
-    queries:str='', # pool of what is wanted, for methods that need it
-    model:str='smollm2', # that reads, and whose tokens count
-    seed:int=0, # of what is drawn
-    cap:int=0, # rows of one parent, at most; 0: any number
-    cutoff:int=2048, # tokens of a row that are read
-    embed:str='model', # as in `SelectorInputs`
-    copies:bool=True # False: exact and near copies are dropped first
-) -> dict: # the report: what was kept by source, tokens, FLOPs, seconds, cost
-    "Select from a file into a file. Raises ValueError or FileNotFoundError saying what is wrong or missing"
+    pool: str | Path,  # as `pool_file` takes it
+    out: str
+    | Path,  # JSONL file to write; what was left out comes beside it, in `<out>.left.jsonl`
+    method: str = "rds+",  # a name in `SELECTORS`
+    k: int = 0,  # rows
+    tokens: int = 0,  # or tokens
+    queries: str = "",  # pool of what is wanted, for methods that need it
+    model: str = "smollm2",  # that reads, and whose tokens count
+    seed: int = 0,  # of what is drawn
+    cap: int = 0,  # rows of one parent, at most; 0: any number
+    cutoff: int = 2048,  # tokens of a row that are read
+    embed: str = "model",  # as in `SelectorInputs`
+    copies: bool = True,  # False: exact and near copies are dropped first
+) -> dict:  # the report: what was kept by source, tokens, FLOPs, seconds, cost
+    """Select from a file into a file.
+
+    Raises ValueError or FileNotFoundError saying what is wrong or missing
+    """
     way, out = get_selector(method), Path(out)
-    if (k > 0) == (tokens > 0): raise ValueError('say how much: --k ROWS or --tokens TOKENS')
-    if 'queries' in way.needs and not queries: raise ValueError(f'{method} needs rows of what is wanted: --queries FILE')
-    if out.exists() and out.samefile(pool_file(pool)): raise ValueError(f'{out} is the pool itself: write to another file')
+    if (k > 0) == (tokens > 0):
+        raise ValueError("say how much: --k ROWS or --tokens TOKENS")
+    if "queries" in way.needs and not queries:
+        raise ValueError(f"{method} needs rows of what is wanted: --queries FILE")
+    if out.exists() and out.samefile(pool_file(pool)):
+        raise ValueError(f"{out} is the pool itself: write to another file")
     prompter = _prompter(model)
     items, rows, left = _load(pool, prompter, cutoff)
-    if not copies: items, gone = _deduped(items); left += gone
+    if not copies:
+        items, gone = _deduped(items)
+        left += gone
     have = len(items) if k else sum(x.tokens for x in items)
-    if (k or tokens) > have: raise ValueError(f'{k or tokens:,} {"rows" if k else "tokens"} are more than the pool has: {have:,}')
-    given = SelectorInputs(_load(queries, prompter, cutoff)[0] if queries else [], model, embed=embed)
-    s = select(method, items, k or tokens, given, seed, 'rows' if k else 'tokens', cap or None)
-    write_jsonl((annotate_selected(rows[items[i].info['line']], s, r) for r,i in enumerate(s.idx)), out)
-    if left: write_jsonl(left, f'{out}.left.jsonl')
+    if (k or tokens) > have:
+        raise ValueError(
+            f"{k or tokens:,} {'rows' if k else 'tokens'} are more than the pool has: {have:,}"
+        )
+    given = SelectorInputs(
+        _load(queries, prompter, cutoff)[0] if queries else [], model, embed=embed
+    )
+    s = select(method, items, k or tokens, given, seed, "rows" if k else "tokens", cap or None)
+    write_jsonl(
+        (annotate_selected(rows[items[i].info["line"]], s, r) for r, i in enumerate(s.idx)), out
+    )
+    if left:
+        write_jsonl(left, f"{out}.left.jsonl")
     return _report(s, items, left, model)
 
+# %% ../../nbs/lib/select/07_registry.ipynb #34accd78
 def _report(s, items, left, model):
     chosen = [items[i] for i in s.idx]
-    train = training_flops(arch_of_model(model), [x.tokens for x in chosen], adapter=True, logits=sum(x.targets for x in chosen))
-    def size(rows): return sum(x.tokens for x in rows)
-    by = [dict(source=r['group'] or '?', pool=r['pool'], kept=r['kept'], tokens=size(x for x in chosen if x.source == r['group']),
-               lift=round(r['lift'], 2)) for r in kept_by_group(s, items)]
-    spent = dict(flops=s.flops, train_flops=train, seconds=round(s.usage.seconds, 2), usd=cost(s.usage, model))
-    return dict(method=s.name, pool=len(items), kept=len(s), tokens=size(chosen), sources=by, **spent,
-                left=[dict(line=x['line'], why=x['why']) for x in left])
+    train = training_flops(
+        arch_of_model(model),
+        [x.tokens for x in chosen],
+        adapter=True,
+        logits=sum(x.targets for x in chosen),
+    )
+
+    def size(rows):
+        return sum(x.tokens for x in rows)
+
+    by = [
+        dict(
+            source=r["group"] or "?",
+            pool=r["pool"],
+            kept=r["kept"],
+            tokens=size(x for x in chosen if x.source == r["group"]),
+            lift=round(r["lift"], 2),
+        )
+        for r in kept_by_group(s, items)
+    ]
+    spent = dict(
+        flops=s.flops,
+        train_flops=train,
+        seconds=round(s.usage.seconds, 2),
+        usd=cost(s.usage, model),
+    )
+    return dict(
+        method=s.name,
+        pool=len(items),
+        kept=len(s),
+        tokens=size(chosen),
+        sources=by,
+        **spent,
+        left=[dict(line=x["line"], why=x["why"]) for x in left],
+    )

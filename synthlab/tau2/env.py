@@ -12,316 +12,491 @@ import json
 import pickle
 import re
 from collections import Counter
-from fastcore.basics import patch
 from functools import lru_cache
 from types import SimpleNamespace
 
+from fastcore.basics import patch
+
 from ..core.types import Message, Task, ToolCall
-from .database import CopyOnWriteTable, DOMAINS, domain_folder, env_template, read_domain_json
+from synthlab.tau2.database import (
+    DOMAINS,
+    CopyOnWriteTable,
+    domain_folder,
+    env_template,
+    read_domain_json,
+)
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #730913ed
-_known = ('id', 'description', 'user_scenario', 'ticket', 'initial_state', 'evaluation_criteria')
+_known = ("id", "description", "user_scenario", "ticket", "initial_state", "evaluation_criteria")
+
 
 def from_tau2(
-    d:dict, # a task as the benchmark writes it
-    domain:str # τ² domain name
-) -> Task: # the same, as a record of this lab
+    d: dict,  # a task as the benchmark writes it
+    domain: str,  # τ² domain name
+) -> Task:  # the same, as a record of this lab
     "A task from the benchmark's JSON. Raises ValueError when `d` is not one"
-    if not isinstance(d, dict) or 'id' not in d or not isinstance(d.get('user_scenario'), dict):
-        raise ValueError('not a τ² task: it needs an id and a user_scenario')
-    who, how = d['user_scenario'], d.get('evaluation_criteria')
-    extra = {k: v for k,v in d.items() if k not in _known and v is not None}
-    about = dict(d.get('description') or {}, **({'extra': extra} if extra else {}))
-    return Task(str(d['id']), domain, goal=who.get('instructions') or '', persona=who.get('persona'),
-        init=d.get('initial_state'), gold=None if how is None else how.get('actions'),
-        checks=None if how is None else {k: v for k,v in how.items() if k != 'actions'},
-        ticket=d.get('ticket'), about=about or None)
+    if not isinstance(d, dict) or "id" not in d or not isinstance(d.get("user_scenario"), dict):
+        raise ValueError("not a τ² task: it needs an id and a user_scenario")
+    who, how = d["user_scenario"], d.get("evaluation_criteria")
+    extra = {k: v for k, v in d.items() if k not in _known and v is not None}
+    about = dict(d.get("description") or {}, **({"extra": extra} if extra else {}))
+    return Task(
+        str(d["id"]),
+        domain,
+        goal=who.get("instructions") or "",
+        persona=who.get("persona"),
+        init=d.get("initial_state"),
+        gold=None if how is None else how.get("actions"),
+        checks=None if how is None else {k: v for k, v in how.items() if k != "actions"},
+        ticket=d.get("ticket"),
+        about=about or None,
+    )
 
+# %% ../../nbs/lib/tau2/02_env.ipynb #cfa6cf3e
 def to_tau2(
-    task:Task # any task
-) -> dict: # a task as the benchmark reads it
+    task: Task,  # any task
+) -> dict:  # a task as the benchmark reads it
     "The benchmark's JSON of a task, as `from_tau2` took it"
     about = dict(task.about or {})
-    extra = about.pop('extra', {})
-    how = None if task.checks is None and task.gold is None else dict(actions=task.gold, **(task.checks or {}))
-    return dict(id=task.id, description=about or None, user_scenario=dict(persona=task.persona, instructions=task.goal),
-        ticket=task.ticket, initial_state=task.init, evaluation_criteria=how, **extra)
+    extra = about.pop("extra", {})
+    how = (
+        None
+        if task.checks is None and task.gold is None
+        else dict(actions=task.gold, **(task.checks or {}))
+    )
+    return dict(
+        id=task.id,
+        description=about or None,
+        user_scenario=dict(persona=task.persona, instructions=task.goal),
+        ticket=task.ticket,
+        initial_state=task.init,
+        evaluation_criteria=how,
+        **extra,
+    )
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #6a3f55e3
 def splits(
-    domain:str # τ² domain name
-) -> dict[str, list[str]]: # split -> task ids
+    domain: str,  # τ² domain name
+) -> dict[str, list[str]]:  # split -> task ids
     "The benchmark's splits of a domain. Raises ValueError on an unknown domain"
-    return copy.deepcopy(read_domain_json(domain_folder(domain), 'split_tasks.json'))
+    return copy.deepcopy(read_domain_json(domain_folder(domain), "split_tasks.json"))
+
 
 def tasks(
-    domain:str, # τ² domain name
-    split:str='base' # `base` is what the benchmark reports on; see `splits`
-) -> list[Task]: # in the benchmark's order
+    domain: str,  # τ² domain name
+    split: str = "base",  # `base` is what the benchmark reports on; see `splits`
+) -> list[Task]:  # in the benchmark's order
     "The tasks of a split. Raises ValueError on an unknown domain or split"
-    known = read_domain_json(domain_folder(domain), 'split_tasks.json')
-    if split not in known: raise ValueError(f'{domain} has no split {split!r}; it has {", ".join(known)}')
+    known = read_domain_json(domain_folder(domain), "split_tasks.json")
+    if split not in known:
+        raise ValueError(f"{domain} has no split {split!r}; it has {', '.join(known)}")
     ids = set(known[split])
-    return [from_tau2(copy.deepcopy(d), domain) for d in read_domain_json(domain_folder(domain), 'tasks.json') if d['id'] in ids]
+    return [
+        from_tau2(copy.deepcopy(d), domain)
+        for d in read_domain_json(domain_folder(domain), "tasks.json")
+        if d["id"] in ids
+    ]
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #9432dfae
 def domain_policy(
-    domain:str, # τ² domain name
-    solo:bool=False # the variant for an agent without a user
-) -> str: # Markdown
-    "What the agent must follow, as the benchmark words it. Raises ValueError where there is no solo mode"
+    domain: str,  # τ² domain name
+    solo: bool = False,  # the variant for an agent without a user
+) -> str:  # Markdown
+    """What the agent must follow, as the benchmark words it.
+
+    Raises ValueError where there is no solo mode
+    """
     return env_template(domain, solo)[0].policy
+
 
 @lru_cache(maxsize=None)
 def _schemas(domain, by, solo):
     env, _ = env_template(domain, solo)
-    kits = dict(assistant=[env.tools, env.user_tools if solo else None], user=[None if solo else env.user_tools])
-    if by not in kits: raise ValueError(f'tools are for the assistant or the user, not for {by!r}')
-    return json.dumps([t.openai_schema for kit in kits[by] if kit for t in kit.get_tools().values()])
+    kits = dict(
+        assistant=[env.tools, env.user_tools if solo else None],
+        user=[None if solo else env.user_tools],
+    )
+    if by not in kits:
+        raise ValueError(f"tools are for the assistant or the user, not for {by!r}")
+    return json.dumps(
+        [t.openai_schema for kit in kits[by] if kit for t in kit.get_tools().values()]
+    )
+
 
 def tools(
-    domain:str, # τ² domain name
-    by:str='assistant', # `assistant` or `user`
-    solo:bool=False # in solo mode the agent has the user's tools too
-) -> list[dict]: # OpenAI function schemas
+    domain: str,  # τ² domain name
+    by: str = "assistant",  # `assistant` or `user`
+    solo: bool = False,  # in solo mode the agent has the user's tools too
+) -> list[dict]:  # OpenAI function schemas
     "The tools of a domain, in the benchmark's order. Raises ValueError on another `by`"
     return json.loads(_schemas(domain, by, solo))
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #6e043813
 def _call(d):
-    args = d.get('arguments', {})
+    args = d.get("arguments", {})
     args = args if isinstance(args, (dict, str)) else json.dumps(args)
-    return ToolCall(d['name'], args, d.get('id') or '', d.get('requestor') or 'assistant')
+    return ToolCall(d["name"], args, d.get("id") or "", d.get("requestor") or "assistant")
+
 
 def message_from_tau2(d):
     "A message from the benchmark's JSON"
-    calls, text = [_call(c) for c in d.get('tool_calls') or []], d.get('content') or ''
-    if d['role'] != 'tool': return Message(d['role'], text, calls)
-    return Message('tool', text, [], d.get('id') or '', bool(d.get('error')), d.get('requestor') or 'assistant')
+    calls, text = [_call(c) for c in d.get("tool_calls") or []], d.get("content") or ""
+    if d["role"] != "tool":
+        return Message(d["role"], text, calls)
+    return Message(
+        "tool", text, [], d.get("id") or "", bool(d.get("error")), d.get("requestor") or "assistant"
+    )
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #eec684e7
 class Env:
-    "One episode's world. Raises ValueError on an unknown domain, and on solo mode where there is none"
-    def __init__(self,
-        task:Task, # sets the domain and the initial state
-        solo:bool=False, # the agent has the user's tools, and there is no user
-        history:bool=True # replay the message history that a task may begin with
+    """One episode's world.
+
+    Raises ValueError on an unknown domain, and on solo mode where there is none
+    """
+
+    def __init__(
+        self,
+        task: Task,  # sets the domain and the initial state
+        solo: bool = False,  # the agent has the user's tools, and there is no user
+        history: bool = True,  # replay the message history that a task may begin with
     ):
         self.task, self.solo, self.history, self._synced = task, solo, history, False
         self._load(*env_template(task.domain, solo))
-        try: self._begin(task.init or {})
+        try:
+            self._begin(task.init or {})
         except Exception as e:
-            raise ValueError(f'{task.domain} task {task.id}: cannot set its initial state: {e}') from e
+            raise ValueError(
+                f"{task.domain} task {task.id}: cannot set its initial state: {e}"
+            ) from e
 
     def _load(self, env, state):
         self._env = copy.copy(env)
         self._env.tools, self._env.user_tools = pickle.loads(state)
         self._find_tables()
 
-    def _find_tables(self): self._tables = [v for v in vars(self._env.tools.db).values() if isinstance(v, CopyOnWriteTable)]
+    def _find_tables(self):
+        self._tables = [
+            v for v in vars(self._env.tools.db).values() if isinstance(v, CopyOnWriteTable)
+        ]
 
     def _begin(self, init):
-        data = init.get('initialization_data') or {}
-        for kit,k in ((self._env.tools, 'agent_data'), (self._env.user_tools, 'user_data')):
-            if data.get(k) is not None: self._update(kit, data[k])
-        for a in init.get('initialization_actions') or []: self.call(a)
-        if self.history: self.replay([message_from_tau2(m) for m in init.get('message_history') or []])
+        data = init.get("initialization_data") or {}
+        for kit, k in ((self._env.tools, "agent_data"), (self._env.user_tools, "user_data")):
+            if data.get(k) is not None:
+                self._update(kit, data[k])
+        for a in init.get("initialization_actions") or []:
+            self.call(a)
+        if self.history:
+            self.replay([message_from_tau2(m) for m in init.get("message_history") or []])
 
     def _update(self, kit, data):
         "Merge `data` into a database as the benchmark does: on a plain one, validated as a whole"
-        plain = {k: dict(v) if isinstance(v, CopyOnWriteTable) else v for k,v in vars(kit.db).items()}
+        plain = {
+            k: dict(v) if isinstance(v, CopyOnWriteTable) else v for k, v in vars(kit.db).items()
+        }
         kit.db = type(kit.db).model_construct(**plain)
         kit.update_db(data)
         self._find_tables()
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #db8b2192
-_reserved = {'self', 'tool_name', 'requestor'} # arguments so named meet the signatures on the benchmark's way to a tool
+_reserved = {
+    "self",
+    "tool_name",
+    "requestor",
+}  # arguments so named meet the signatures on the benchmark's way to a tool
+
 
 @patch
-def _kit(self:Env, name, by):
+def _kit(self: Env, name, by):
     "The toolkit whose tool a valid call reaches, else None"
     agents, users = self._env.names
-    if name in users and by == ('assistant' if self.solo else 'user'): return self._env.user_tools
-    return self._env.tools if name in agents and by == 'assistant' else None
+    if name in users and by == ("assistant" if self.solo else "user"):
+        return self._env.user_tools
+    return self._env.tools if name in agents and by == "assistant" else None
+
 
 @patch
-def _reads(self:Env, name, by):
+def _reads(self: Env, name, by):
     "Whether a call can change nothing, whatever its arguments"
     kit = self._kit(name, by)
-    return kit is not None and getattr(kit, name).__tool_type__ == 'read'
+    return kit is not None and getattr(kit, name).__tool_type__ == "read"
+
 
 def _owned(args):
     "Arguments that a database may keep without sharing a list or dict with the caller"
-    return {k: copy.deepcopy(v) if isinstance(v, (list, dict)) else v for k,v in args.items()}
+    return {k: copy.deepcopy(v) if isinstance(v, (list, dict)) else v for k, v in args.items()}
+
 
 @patch
-def _run(self:Env, name, args, by):
-    "Run a tool without syncing; tools that only read get the shared records, and leave nothing to sync"
+def _run(self: Env, name, args, by):
+    """Run a tool without syncing; tools that only read get the shared records, and leave nothing to
+    sync
+    """
     kit = None if _reserved & args.keys() else self._kit(name, by)
     tool = kit and getattr(kit, name)
-    if tool and tool.__tool_type__ == 'read': return self._look(tool, args)
+    if tool and tool.__tool_type__ == "read":
+        return self._look(tool, args)
     self._synced = False
     return tool(**_owned(args)) if tool else self._env.make_tool_call(name, requestor=by, **args)
 
+# %% ../../nbs/lib/tau2/02_env.ipynb #fcaf4a5a
 @patch
-def _look(self:Env, tool, args):
-    for t in self._tables: t.copying = False
-    try: return tool(**args)
+def _look(self: Env, tool, args):
+    for t in self._tables:
+        t.copying = False
+    try:
+        return tool(**args)
     finally:
-        for t in self._tables: t.copying = True
+        for t in self._tables:
+            t.copying = True
+
 
 @patch
-def _sync(self:Env):
+def _sync(self: Env):
     "Let each side see what the other did"
-    if not self._synced: self._env.sync_tools()
+    if not self._synced:
+        self._env.sync_tools()
     self._synced = True
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #eec55b44
 def call_arguments(
-    call:ToolCall # as a model emitted it
-) -> dict: # what its tool is called with
-    "A call's arguments; what was no JSON object becomes one argument that no tool takes, so that the tool rejects it"
+    call: ToolCall,  # as a model emitted it
+) -> dict:  # what its tool is called with
+    """A call's arguments; what was no JSON object becomes one argument that no tool takes, so that
+    the tool rejects it
+    """
     return call.args if isinstance(call.args, dict) else dict(malformed_arguments=call.args)
 
+
 @patch
-def step(self:Env,
-    call:ToolCall # by the agent or the user
-) -> Message: # role `tool`
-    "Run a call and answer it as the benchmark's `get_response` does; a broken call gets an error message"
+def step(
+    self: Env,
+    call: ToolCall,  # by the agent or the user
+) -> Message:  # role `tool`
+    """Run a call and answer it as the benchmark's `get_response` does; a broken call gets an error
+    message
+    """
     try:
         out, error = self._run(call.name, call_arguments(call), call.by), False
         self._sync()
         out = self._env.to_json_str(out)
-    except Exception as e: out, error = f'Error: {e}', True
-    return Message('tool', out, call_id=call.id, error=error, by=call.by)
+    except Exception as e:
+        out, error = f"Error: {e}", True
+    return Message("tool", out, call_id=call.id, error=error, by=call.by)
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #d197bfcb
 def loads_or_text(s):
-    "A tool's output as JSON, or as text when it is none; without the version of pydantic in error texts"
-    s = re.sub(r'errors\.pydantic\.dev/[\d.]+/', 'errors.pydantic.dev/', s)
-    try: return json.loads(s)
-    except json.JSONDecodeError: return s
+    """A tool's output as JSON, or as text when it is none; without the version of pydantic in error
+    texts
+    """
+    s = re.sub(r"errors\.pydantic\.dev/[\d.]+/", "errors.pydantic.dev/", s)
+    try:
+        return json.loads(s)
+    except json.JSONDecodeError:
+        return s
+
 
 def iter_call_results(messages):
-    "Each call of a trajectory with the tool message that follows it. Raises ValueError where that is missing"
+    """Each call of a trajectory with the tool message that follows it.
+
+    Raises ValueError where that is missing
+    """
     rest = iter(messages)
     for m in rest:
-        if m.role == 'tool': raise ValueError(f'tool message {m.call_id!r} answers no call')
-        for c in m.calls if m.role in ('assistant', 'user') else ():
+        if m.role == "tool":
+            raise ValueError(f"tool message {m.call_id!r} answers no call")
+        for c in m.calls if m.role in ("assistant", "user") else ():
             t = next(rest, None)
-            if t is None or t.role != 'tool' or t.call_id != c.id:
-                raise ValueError(f'call {c.id!r} of {c.name} has no answer')
+            if t is None or t.role != "tool" or t.call_id != c.id:
+                raise ValueError(f"call {c.id!r} of {c.name} has no answer")
             yield c, t
 
+# %% ../../nbs/lib/tau2/02_env.ipynb #903715c8
 @patch
-def replay(self:Env,
-    messages:list[Message] # a trajectory, from its beginning or from where this world stands
+def replay(
+    self: Env,
+    messages: list[Message],  # a trajectory, from its beginning or from where this world stands
 ) -> None:
-    "Run every call of a trajectory. Raises ValueError when one gives another output than was recorded"
-    if self.solo and any(m.role == 'user' for m in messages): raise ValueError('user messages in solo mode')
-    for call,said in list(iter_call_results(messages)):
+    """Run every call of a trajectory.
+
+    Raises ValueError when one gives another output than was recorded
+    """
+    if self.solo and any(m.role == "user" for m in messages):
+        raise ValueError("user messages in solo mode")
+    for call, said in list(iter_call_results(messages)):
         got = self.step(call)
-        if got.content != said.content and loads_or_text(got.content) != loads_or_text(said.content):
-            raise ValueError(f'{call} gave {got.content[:300]!r}, the record says {said.content[:300]!r}')
+        if got.content != said.content and loads_or_text(got.content) != loads_or_text(
+            said.content
+        ):
+            raise ValueError(
+                f"{call} gave {got.content[:300]!r}, the record says {said.content[:300]!r}"
+            )
     self._sync()
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #3d44e2b3
 @patch
-def call(self:Env,
-    action:dict # `env_type`, `func_name` and `arguments`, as in a task's initial state
-): # what the function returns
-    "Run a function of either toolkit, then sync, as the benchmark does. Raises what the function raises"
+def call(
+    self: Env,
+    action: dict,  # `env_type`, `func_name` and `arguments`, as in a task's initial state
+):  # what the function returns
+    """Run a function of either toolkit, then sync, as the benchmark does.
+
+    Raises what the function raises
+    """
     self._synced = False
-    return self._env.run_env_function_call(SimpleNamespace(**action | dict(arguments=_owned(action['arguments']))))
+    return self._env.run_env_function_call(
+        SimpleNamespace(**action | dict(arguments=_owned(action["arguments"])))
+    )
+
 
 @patch
-def check(self:Env,
-    assertion:dict # an action with the `assert_value` that is wanted
-) -> bool: # met
+def check(
+    self: Env,
+    assertion: dict,  # an action with the `assert_value` that is wanted
+) -> bool:  # met
     "Whether an assertion holds now; one that raises or gives no bool does not"
-    try: got = self.call(assertion)
-    except Exception: return False
-    return isinstance(got, bool) and got == assertion.get('assert_value', True)
+    try:
+        got = self.call(assertion)
+    except Exception:
+        return False
+    return isinstance(got, bool) and got == assertion.get("assert_value", True)
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #a3103d23
 def plain_database(db, own=None):
     "A database as plain data; of its tables only the records named in `own`"
-    tables = {n: t for n,t in vars(db).items() if isinstance(t, CopyOnWriteTable)}
-    if not tables: return db.model_dump(warnings=False)
-    def named(n, t): return (k for k in (t if own is None else own[n]) if k in t)
-    return {n: {k: t.peek(k).model_dump(warnings=False) for k in named(n, t)} for n,t in tables.items()}
+    tables = {n: t for n, t in vars(db).items() if isinstance(t, CopyOnWriteTable)}
+    if not tables:
+        return db.model_dump(warnings=False)
+
+    def named(n, t):
+        return (k for k in (t if own is None else own[n]) if k in t)
+
+    return {
+        n: {k: t.peek(k).model_dump(warnings=False) for k in named(n, t)} for n, t in tables.items()
+    }
+
 
 def _pair(a, b):
     "Two databases of a domain as plain data, as far as they can differ"
-    owns = [{n: t.own for n,t in vars(db).items() if isinstance(t, CopyOnWriteTable)} for db in (a, b)]
-    own = {n: owns[0][n] | owns[1][n] for n in owns[0]} if owns[0].keys() == owns[1].keys() else None
+    owns = [
+        {n: t.own for n, t in vars(db).items() if isinstance(t, CopyOnWriteTable)} for db in (a, b)
+    ]
+    own = (
+        {n: owns[0][n] | owns[1][n] for n in owns[0]} if owns[0].keys() == owns[1].keys() else None
+    )
     return plain_database(a, own), plain_database(b, own)
 
-def canonical_json(x): return json.dumps(x, sort_keys=True, default=str)
+
+def canonical_json(x):
+    return json.dumps(x, sort_keys=True, default=str)
+
 
 def _equal(a, b):
-    if a is None or b is None: return a is b
+    if a is None or b is None:
+        return a is b
     x, y = _pair(a.db, b.db)
     return canonical_json(x) == canonical_json(y)
 
+# %% ../../nbs/lib/tau2/02_env.ipynb #c85f0d46
 @patch
-def fork(self:Env) -> Env: # an independent world in the same state
+def fork(self: Env) -> Env:  # an independent world in the same state
     "Branch here: what either side does from now on, the other does not see"
     new = copy.copy(self)
     new._load(self._env, pickle.dumps((self._env.tools, self._env.user_tools), 5))
     return new
 
+
 @patch
-def same_state(self:Env,
-    other:Env # of the same domain
-) -> tuple[bool, bool]: # the agent's database is equal, the user's is
+def same_state(
+    self: Env,
+    other: Env,  # of the same domain
+) -> tuple[bool, bool]:  # the agent's database is equal, the user's is
     "Compare two worlds as the benchmark does"
-    return _equal(self._env.tools, other._env.tools), _equal(self._env.user_tools, other._env.user_tools)
+    return _equal(self._env.tools, other._env.tools), _equal(
+        self._env.user_tools, other._env.user_tools
+    )
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #bac77bb0
 def _ids(x):
     "The ids of a list of records whose first field is an id, all different; else None"
-    if not all(isinstance(r, dict) and r and next(iter(r)).endswith('_id') for r in x): return None
+    if not all(isinstance(r, dict) and r and next(iter(r)).endswith("_id") for r in x):
+        return None
     ids = [str(next(iter(r.values()))) for r in x]
     return ids if len(set(ids)) == len(ids) else None
 
+
 def _children(a, b):
-    "Two values as dicts to descend into, records in lists by their ids; None where there is nothing to descend into"
-    if isinstance(a, dict) and isinstance(b, dict): return a, b
-    if not (isinstance(a, list) and isinstance(b, list)): return None
+    """Two values as dicts to descend into, records in lists by their ids; None where there is
+    nothing to descend into
+    """
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a, b
+    if not (isinstance(a, list) and isinstance(b, list)):
+        return None
     ids = _ids(a), _ids(b)
-    return [dict(zip(range(len(x)) if None in ids else i, x)) for i,x in zip(ids, (a, b))]
+    return [dict(zip(range(len(x)) if None in ids else i, x)) for i, x in zip(ids, (a, b))]
+
 
 def _diff(a, b, path):
-    if canonical_json(a) == canonical_json(b): return
-    if (ab := _children(a, b)) is None: yield path, (a, b); return
-    for k in dict.fromkeys([*ab[0], *ab[1]]): yield from _diff(ab[0].get(k), ab[1].get(k), f'{path}/{k}')
+    if canonical_json(a) == canonical_json(b):
+        return
+    if (ab := _children(a, b)) is None:
+        yield path, (a, b)
+        return
+    for k in dict.fromkeys([*ab[0], *ab[1]]):
+        yield from _diff(ab[0].get(k), ab[1].get(k), f"{path}/{k}")
 
+# %% ../../nbs/lib/tau2/02_env.ipynb #2298bdb1
 @patch
-def diff(self:Env,
-    other:Env|None=None # compare with this; default the task's initial state
-) -> dict[str, tuple]: # path -> (there, here); None where there is nothing
+def diff(
+    self: Env,
+    other: Env | None = None,  # compare with this; default the task's initial state
+) -> dict[str, tuple]:  # path -> (there, here); None where there is nothing
     "What changed, git-like: the paths at which two worlds differ"
     other = other or Env(self.task, self.solo, self.history)
-    kits = [(n, getattr(other._env, k), getattr(self._env, k)) for n,k in (('agent', 'tools'), ('user', 'user_tools'))]
-    pairs = [(n, *(json.loads(json.dumps(x, default=str)) for x in _pair(a.db, b.db))) for n,a,b in kits if a and b]
-    return {p: ab for n,a,b in pairs for p,ab in _diff(a, b, n)}
+    kits = [
+        (n, getattr(other._env, k), getattr(self._env, k))
+        for n, k in (("agent", "tools"), ("user", "user_tools"))
+    ]
+    pairs = [
+        (n, *(json.loads(json.dumps(x, default=str)) for x in _pair(a.db, b.db)))
+        for n, a, b in kits
+        if a and b
+    ]
+    return {p: ab for n, a, b in pairs for p, ab in _diff(a, b, n)}
+
 
 @patch(as_prop=True)
-def touched(self:Env) -> list[str]: # like `agent/reservations/XEHM4B`
+def touched(self: Env) -> list[str]:  # like `agent/reservations/XEHM4B`
     "The records that differ from the initial state"
-    return list(dict.fromkeys('/'.join(p.split('/')[:3]) for p in self.diff()))
+    return list(dict.fromkeys("/".join(p.split("/")[:3]) for p in self.diff()))
 
 # %% ../../nbs/lib/tau2/02_env.ipynb #efe6397f
 def _has_solo(domain):
-    try: return bool(env_template(domain, True))
-    except ValueError: return False
+    try:
+        return bool(env_template(domain, True))
+    except ValueError:
+        return False
 
-def domain_table() -> list[dict]: # a row a domain
-    "Tasks by split, tools by side, what the reward is made of over all tasks, and whether there is a solo mode"
+
+def domain_table() -> list[dict]:  # a row a domain
+    """Tasks by split, tools by side, what the reward is made of over all tasks, and whether there
+    is a solo mode
+    """
+
     def row(d):
-        checks = [t.get('evaluation_criteria') or {} for t in read_domain_json(domain_folder(d), 'tasks.json')]
-        basis = Counter('+'.join(c.get('reward_basis') or ['DB', 'COMMUNICATE']) for c in checks)
-        return dict(domain=d, splits={k: len(v) for k,v in splits(d).items()}, tools=len(tools(d)),
-            user_tools=len(tools(d, 'user')), reward_basis=dict(basis), solo=_has_solo(d))
+        checks = [
+            t.get("evaluation_criteria") or {}
+            for t in read_domain_json(domain_folder(d), "tasks.json")
+        ]
+        basis = Counter("+".join(c.get("reward_basis") or ["DB", "COMMUNICATE"]) for c in checks)
+        return dict(
+            domain=d,
+            splits={k: len(v) for k, v in splits(d).items()},
+            tools=len(tools(d)),
+            user_tools=len(tools(d, "user")),
+            reward_basis=dict(basis),
+            solo=_has_solo(d),
+        )
+
     return [row(d) for d in DOMAINS]

@@ -10,27 +10,41 @@ __all__ = ['reward_info', 'grade', 'action_turn', 'gold_trajectory', 'oracle_tra
 import json
 import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
 
 from ..core.stats import pass_curve
 from ..core.types import Message, Score, ToolCall, Trajectory
 from .env import Env, call_arguments, message_from_tau2, tasks
-from .results import assertion_json, check_task_ids, gold_action_json, is_tau1_results, load_results, read_results_json, write_results
+from synthlab.tau2.results import (
+    assertion_json,
+    check_task_ids,
+    gold_action_json,
+    is_tau1_results,
+    load_results,
+    read_results_json,
+    write_results,
+)
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #cba7e167
 def _gold_world(task):
     "The state that the gold actions lead to; one that raises is passed over, as the benchmark does"
     env = Env(task)
     for a in task.gold or []:
-        name, by = a['name'], a.get('requestor', 'assistant')
-        if env._reads(name, by): continue
-        try: env._run(name, a['arguments'], by)
-        except Exception: pass
+        name, by = a["name"], a.get("requestor", "assistant")
+        if env._reads(name, by):
+            continue
+        try:
+            env._run(name, a["arguments"], by)
+        except Exception:
+            pass
     return env
 
-def _met(env, a): return dict(env_assertion=assertion_json(a), met=(ok := env.check(a)), reward=float(ok))
+
+def _met(env, a):
+    return dict(env_assertion=assertion_json(a), met=(ok := env.check(a)), reward=float(ok))
+
 
 def _end_of(traj):
     "The world that a trajectory leads to. Raises ValueError when replay fails"
@@ -38,207 +52,330 @@ def _end_of(traj):
     env.replay(traj.messages)
     return env
 
+# %% ../../nbs/lib/tau2/04_grade.ipynb #d67393d6
 def _env_part(traj, world=None):
-    "Scores of DB and ENV_ASSERTION, and what the benchmark says of them. Raises ValueError when replay fails"
-    task, wanted = traj.task, (traj.task.checks or {}).get('env_assertions')
+    """Scores of DB and ENV_ASSERTION, and what the benchmark says of them.
+
+    Raises ValueError when replay fails
+    """
+    task, wanted = traj.task, (traj.task.checks or {}).get("env_assertions")
     if task.gold is None and wanted is None:
-        return {}, dict(db_match=True, db_reward=1.), None, dict(note='No expected actions or env assertions')
+        return (
+            {},
+            dict(db_match=True, db_reward=1.0),
+            None,
+            dict(note="No expected actions or env assertions"),
+        )
     env = world or _end_of(traj)
     same = all(env.same_state(_gold_world(task)))
     met = [_met(env, a) for a in wanted or []]
-    return dict(DB=float(same), ENV_ASSERTION=_all_met(met)), dict(db_match=same, db_reward=float(same)), met, None
+    return (
+        dict(DB=float(same), ENV_ASSERTION=_all_met(met)),
+        dict(db_match=same, db_reward=float(same)),
+        met,
+        None,
+    )
 
-def _all_met(rows): return float(all(r.get('met', r.get('action_match')) for r in rows))
+
+def _all_met(rows):
+    return float(all(r.get("met", r.get("action_match")) for r in rows))
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #bdd2672f
 def _matches(gold, call):
-    if gold['name'] != call.name: return False
+    if gold["name"] != call.name:
+        return False
     args = call_arguments(call)
-    keys = args.keys() if gold.get('compare_args') is None else gold['compare_args']
-    return {k: v for k,v in args.items() if k in keys} == {k: v for k,v in gold['arguments'].items() if k in keys}
+    keys = args.keys() if gold.get("compare_args") is None else gold["compare_args"]
+    return {k: v for k, v in args.items() if k in keys} == {
+        k: v for k, v in gold["arguments"].items() if k in keys
+    }
+
 
 def _action_checks(task, calls):
     hits = [(g, any(_matches(g, c) for c in calls)) for g in task.gold or []]
-    return [dict(action=gold_action_json(g), action_match=hit, action_reward=float(hit)) for g,hit in hits]
+    return [
+        dict(action=gold_action_json(g), action_match=hit, action_reward=float(hit))
+        for g, hit in hits
+    ]
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #d2427c72
 def _communicate_checks(task, messages):
-    wanted = (task.checks or {}).get('communicate_info') or []
-    said = [m.content for m in messages if m.role == 'assistant' and m.content.strip()]
-    said = [(text, text.lower().replace(',', '')) for text in said]
+    wanted = (task.checks or {}).get("communicate_info") or []
+    said = [m.content for m in messages if m.role == "assistant" and m.content.strip()]
+    said = [(text, text.lower().replace(",", "")) for text in said]
+
     def check(info):
-        where = next((text for text,plain in said if info.lower() in plain), None)
-        how = 'not communicated.' if where is None else f"communicated in the message:\n '{where}'"
+        where = next((text for text, plain in said if info.lower() in plain), None)
+        how = "not communicated." if where is None else f"communicated in the message:\n '{where}'"
         return dict(info=info, met=where is not None, justification=f"Information '{info}' {how}")
+
     return [check(i) for i in wanted]
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #ec816d8f
 def _nl_part(traj, judge):
     "Score, verdicts and the note on them; nothing is judged when there is no judge"
-    wanted = (traj.task.checks or {}).get('nl_assertions')
-    if judge is None: return math.nan, None, None
-    if not wanted: return 1., [], dict(note='No nl_assertions to evaluate')
+    wanted = (traj.task.checks or {}).get("nl_assertions")
+    if judge is None:
+        return math.nan, None, None
+    if not wanted:
+        return 1.0, [], dict(note="No nl_assertions to evaluate")
     rows = judge(traj, wanted)
     return _all_met(rows), rows, None
 
-_fields = ('db_check', 'env_assertions', 'action_checks', 'nl_assertions', 'communicate_checks', 'reward_basis',
-    'reward_breakdown')
 
-def _info(reward, **kw): return dict(reward=reward, **dict.fromkeys(_fields)) | kw
+_fields = (
+    "db_check",
+    "env_assertions",
+    "action_checks",
+    "nl_assertions",
+    "communicate_checks",
+    "reward_basis",
+    "reward_breakdown",
+)
 
+
+def _info(reward, **kw):
+    return dict(reward=reward, **dict.fromkeys(_fields)) | kw
+
+# %% ../../nbs/lib/tau2/04_grade.ipynb #611575c2
 def reward_info(
-    traj:Trajectory, # with its task
-    judge:Callable|None=None, # verdicts on sentences about it, for NL_ASSERTION
-    world:Env|None=None # the one it leads to, when it has been replayed already
-) -> dict: # τ²'s RewardInfo as JSON; `reward` is NaN when it needs a judge and there is none
-    "Grade a trajectory as τ²'s evaluator does. Raises ValueError when replaying it gives other outputs than recorded"
+    traj: Trajectory,  # with its task
+    judge: Callable | None = None,  # verdicts on sentences about it, for NL_ASSERTION
+    world: Env | None = None,  # the one it leads to, when it has been replayed already
+) -> dict:  # τ²'s RewardInfo as JSON; `reward` is NaN when it needs a judge and there is none
+    """Grade a trajectory as τ²'s evaluator does.
+
+    Raises ValueError when replaying it gives other outputs than recorded
+    """
     task = traj.task
-    if traj.stop not in ('agent_stop', 'user_stop'):
-        return _info(0., info=dict(note=f'Simulation terminated prematurely. Termination reason: {traj.stop}'))
-    if task.checks is None and task.gold is None: return _info(1., info=dict(note='No evaluation criteria'))
-    basis = (task.checks or {}).get('reward_basis')
-    basis = ['DB', 'COMMUNICATE'] if basis is None else list(basis)
+    if traj.stop not in ("agent_stop", "user_stop"):
+        return _info(
+            0.0,
+            info=dict(note=f"Simulation terminated prematurely. Termination reason: {traj.stop}"),
+        )
+    if task.checks is None and task.gold is None:
+        return _info(1.0, info=dict(note="No evaluation criteria"))
+    basis = (task.checks or {}).get("reward_basis")
+    basis = ["DB", "COMMUNICATE"] if basis is None else list(basis)
     scores, db, met, env_note = _env_part(traj, world)
     acts, said = _action_checks(task, traj.calls), _communicate_checks(task, traj.messages)
     nl, verdicts, nl_note = _nl_part(traj, judge)
     scores |= dict(ACTION=_all_met(acts), NL_ASSERTION=nl, COMMUNICATE=_all_met(said))
-    parts = {k: v for k,v in scores.items() if k in basis}
-    notes = dict(env=env_note, nl=nl_note, communicate=None if said else dict(note='No communicate_info to evaluate'),
-        action=None if acts else dict(note='No actions to evaluate'))
-    return _info(math.prod(parts.values(), start=1.), db_check=db, env_assertions=met, action_checks=acts or None,
-        nl_assertions=verdicts, communicate_checks=said or None, reward_basis=basis, reward_breakdown=parts, info=notes)
+    parts = {k: v for k, v in scores.items() if k in basis}
+    notes = dict(
+        env=env_note,
+        nl=nl_note,
+        communicate=None if said else dict(note="No communicate_info to evaluate"),
+        action=None if acts else dict(note="No actions to evaluate"),
+    )
+    return _info(
+        math.prod(parts.values(), start=1.0),
+        db_check=db,
+        env_assertions=met,
+        action_checks=acts or None,
+        nl_assertions=verdicts,
+        communicate_checks=said or None,
+        reward_basis=basis,
+        reward_breakdown=parts,
+        info=notes,
+    )
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #c89036d8
 def grade(
-    traj:Trajectory, # with its task
-    judge:Callable|None=None, # verdicts on sentences about it, for NL_ASSERTION
-    world:Env|None=None # the one it leads to, when it has been replayed already
-) -> Trajectory: # the same object
-    "Set `scores['reward']` and one score for each part of the reward basis; NaN with the reason where replay fails"
-    try: r = reward_info(traj, judge, world)
+    traj: Trajectory,  # with its task
+    judge: Callable | None = None,  # verdicts on sentences about it, for NL_ASSERTION
+    world: Env | None = None,  # the one it leads to, when it has been replayed already
+) -> Trajectory:  # the same object
+    """Set `scores['reward']` and one score for each part of the reward basis; NaN with the reason
+    where replay fails
+    """
+    try:
+        r = reward_info(traj, judge, world)
     except ValueError as e:
-        traj.scores['reward'] = Score(why=f'cannot be replayed: {e}', by='grade')
+        traj.scores["reward"] = Score(why=f"cannot be replayed: {e}", by="grade")
         return traj
-    parts = r['reward_breakdown'] or {}
-    failed = [k + (' (needs a judge)' if math.isnan(v) else '') for k,v in parts.items() if v != 1]
-    why = r['info'].get('note') or ('not met: ' + ', '.join(failed) if failed else 'met: ' + ', '.join(parts))
-    traj.scores |= {k: Score(v, by='grade') for k,v in dict(reward=r['reward'], **parts).items()}
-    traj.scores['reward'].why = why
+    parts = r["reward_breakdown"] or {}
+    failed = [k + (" (needs a judge)" if math.isnan(v) else "") for k, v in parts.items() if v != 1]
+    why = r["info"].get("note") or (
+        "not met: " + ", ".join(failed) if failed else "met: " + ", ".join(parts)
+    )
+    traj.scores |= {k: Score(v, by="grade") for k, v in dict(reward=r["reward"], **parts).items()}
+    traj.scores["reward"].why = why
     return traj
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #7e88bdd0
 def action_turn(env, action):
     "Messages of one gold action: the call and its answer"
-    call = ToolCall(action['name'], action['arguments'], action['action_id'], action.get('requestor', 'assistant'))
+    call = ToolCall(
+        action["name"],
+        action["arguments"],
+        action["action_id"],
+        action.get("requestor", "assistant"),
+    )
     return [Message(call.by, calls=[call]), env.step(call)]
 
+
 def gold_trajectory(task, actions, said):
-    "A trajectory that plays `actions` and says `said` without a model, after the history that the task begins with"
+    """A trajectory that plays `actions` and says `said` without a model, after the history that the
+    task begins with
+    """
     env = Env(task)
     turns = [m for a in actions for m in action_turn(env, a)]
-    words = [Message('assistant', s) for s in said] + [Message('user', '###STOP###')]
-    past = [message_from_tau2(m) for m in (task.init or {}).get('message_history') or []]
-    return Trajectory(task, [*past, *turns, *words], source='audit', stop='user_stop')
+    words = [Message("assistant", s) for s in said] + [Message("user", "###STOP###")]
+    past = [message_from_tau2(m) for m in (task.init or {}).get("message_history") or []]
+    return Trajectory(task, [*past, *turns, *words], source="audit", stop="user_stop")
 
-def oracle_trajectory(task): return gold_trajectory(task, task.gold or [], (task.checks or {}).get('communicate_info') or [])
+
+def oracle_trajectory(task):
+    return gold_trajectory(task, task.gold or [], (task.checks or {}).get("communicate_info") or [])
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #f51171a9
 def _with_reward(traj):
-    if traj.info.get('stored'): return traj
-    try: r = reward_info(traj)
-    except ValueError: r = None
-    return replace(traj, info=traj.info | dict(stored=None if r is None or math.isnan(r['reward']) else r))
+    if traj.info.get("stored"):
+        return traj
+    try:
+        r = reward_info(traj)
+    except ValueError:
+        r = None
+    return replace(
+        traj, info=traj.info | dict(stored=None if r is None or math.isnan(r["reward"]) else r)
+    )
+
 
 def write_graded_results(
-    trajs:list[Trajectory], # of one domain, all with or all without a user
-    path:str|Path, # .json or .json.gz
-    info:dict|None=None # what to say in the info block beyond what the trajectories tell
-) -> Path: # what was written
-    "Write trajectories as a results file of τ², graded. Raises ValueError when they are not one run"
+    trajs: list[Trajectory],  # of one domain, all with or all without a user
+    path: str | Path,  # .json or .json.gz
+    info: dict | None = None,  # what to say in the info block beyond what the trajectories tell
+) -> Path:  # what was written
+    """Write trajectories as a results file of τ², graded.
+
+    Raises ValueError when they are not one run
+    """
     return write_results([_with_reward(t) for t in trajs], path, info)
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #b860341f
 def _comparable(r):
     "A RewardInfo without what depends on the version that wrote it"
-    acts = r.get('action_checks') and [{k: v for k,v in c.items() if k != 'tool_type'} for c in r['action_checks']]
-    early = 'note' in (r.get('info') or {})
-    basis = None if early else r.get('reward_basis')
+    acts = r.get("action_checks") and [
+        {k: v for k, v in c.items() if k != "tool_type"} for c in r["action_checks"]
+    ]
+    early = "note" in (r.get("info") or {})
+    basis = None if early else r.get("reward_basis")
     return json.dumps(r | dict(action_checks=acts, reward_basis=basis), sort_keys=True)
+
 
 def stored_judge(traj):
     "The verdicts that a file states, when it was graded with a judge"
-    rows = (traj.info.get('stored') or {}).get('nl_assertions')
+    rows = (traj.info.get("stored") or {}).get("nl_assertions")
     return None if rows is None else lambda traj, wanted: rows
+
 
 def _regraded(traj):
     "A simulation's reward info, how it compares with what is stored, and why"
-    stored = traj.info.get('stored')
-    try: r = reward_info(traj, stored_judge(traj))
-    except ValueError as e: return None, 'raised', str(e)
-    if stored is None: return r, 'unstored', 'the file states no reward'
-    if _comparable(r) == _comparable(stored): return r, 'same', ''
-    return r, 'different', f"reward {r['reward']:g}, stored {stored.get('reward')}"
+    stored = traj.info.get("stored")
+    try:
+        r = reward_info(traj, stored_judge(traj))
+    except ValueError as e:
+        return None, "raised", str(e)
+    if stored is None:
+        return r, "unstored", "the file states no reward"
+    if _comparable(r) == _comparable(stored):
+        return r, "same", ""
+    return r, "different", f"reward {r['reward']:g}, stored {stored.get('reward')}"
+
 
 def _mean(xs):
     xs = [x for x in xs if not math.isnan(x)]
-    return sum(xs)/len(xs) if xs else math.nan
+    return sum(xs) / len(xs) if xs else math.nan
 
+# %% ../../nbs/lib/tau2/04_grade.ipynb #eea3d685
 def _by_component(infos):
     got = defaultdict(list)
     for r in infos:
-        for k,v in (r['reward_breakdown'] or {}).items(): got[k].append(v)
-    return {k: dict(mean=_mean(v), n=len(v)) for k,v in got.items()}
+        for k, v in (r["reward_breakdown"] or {}).items():
+            got[k].append(v)
+    return {k: dict(mean=_mean(v), n=len(v)) for k, v in got.items()}
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #e47050f4
 def regrade(
-    path:str|Path # a results file of τ²
-) -> dict: # counts, mean reward, parts of the reward, linkage, and the problems one by one
-    "Recompute a file's rewards and compare them with the stored ones. Raises as `load_results` does"
+    path: str | Path,  # a results file of τ²
+) -> dict:  # counts, mean reward, parts of the reward, linkage, and the problems one by one
+    """Recompute a file's rewards and compare them with the stored ones.
+
+    Raises as `load_results` does
+    """
     run = load_results(path)
     link = check_task_ids(run)
-    for t,r in zip(run.trajectories, link['rows']):
-        if r['proposed']: t.task = run.tasks[r['proposed']]
+    for t, r in zip(run.trajectories, link["rows"]):
+        if r["proposed"]:
+            t.task = run.tasks[r["proposed"]]
     rows = [(t, *_regraded(t)) for t in run.trajectories]
-    count, infos = Counter(how for _,_,how,_ in rows), [r for _,r,_,_ in rows if r]
-    problems = [dict(id=t.info.get('id'), task=t.task.id, how=how, why=why) for t,_,how,why in rows if why]
-    return dict(file=str(path), n=len(rows), **{k: count[k] for k in ('same', 'different', 'raised', 'unstored')},
-        mean_reward=_mean([r['reward'] for r in infos]), by_component=_by_component(infos),
-        linkage={k: link[k] for k in ('ok', 'wrong', 'repaired')}, problems=problems)
+    count, infos = Counter(how for _, _, how, _ in rows), [r for _, r, _, _ in rows if r]
+    problems = [
+        dict(id=t.info.get("id"), task=t.task.id, how=how, why=why)
+        for t, _, how, why in rows
+        if why
+    ]
+    return dict(
+        file=str(path),
+        n=len(rows),
+        **{k: count[k] for k in ("same", "different", "raised", "unstored")},
+        mean_reward=_mean([r["reward"] for r in infos]),
+        by_component=_by_component(infos),
+        linkage={k: link[k] for k in ("ok", "wrong", "repaired")},
+        problems=problems,
+    )
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #aadef6be
 def _outcome(reward, stop):
     "True or False, None for an infrastructure error, NaN where no reward is stored"
-    if stop == 'infrastructure_error': return None
-    return math.nan if reward is None else abs(reward-1) <= 1e-6
+    if stop == "infrastructure_error":
+        return None
+    return math.nan if reward is None else abs(reward - 1) <= 1e-6
+
 
 def _outcomes(path):
     "Task, reward and termination reason of each row of a results file of either benchmark"
     d = read_results_json(path)
-    if is_tau1_results(d): return [(r['task_id'], r['reward'], '') for r in d]
-    return [(t.task.id, (t.info['stored'] or {}).get('reward'), t.stop) for t in load_results(path).trajectories]
+    if is_tau1_results(d):
+        return [(r["task_id"], r["reward"], "") for r in d]
+    return [
+        (t.task.id, (t.info["stored"] or {}).get("reward"), t.stop)
+        for t in load_results(path).trajectories
+    ]
+
 
 def pass_k_of_file(
-    path:str|Path, # a results file of τ² or of τ-bench v1
-    convention:str='all' # `all` or `drop_infra`
-) -> dict: # k -> {value, lo, hi}, for every k that all tasks have trials for
+    path: str | Path,  # a results file of τ² or of τ-bench v1
+    convention: str = "all",  # `all` or `drop_infra`
+) -> dict:  # k -> {value, lo, hi}, for every k that all tasks have trials for
     "pass^k of a file, with intervals over tasks. Raises as `load_results` does"
     trials = defaultdict(list)
-    for i,reward,stop in _outcomes(path): trials[str(i)].append(_outcome(reward, stop))
-    return {k: dict(value=e.value, lo=e.lo, hi=e.hi) for k,e in pass_curve(trials, convention).items()}
+    for i, reward, stop in _outcomes(path):
+        trials[str(i)].append(_outcome(reward, stop))
+    return {
+        k: dict(value=e.value, lo=e.lo, hi=e.hi) for k, e in pass_curve(trials, convention).items()
+    }
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #a6e8b979
 def _gold_failure(task):
     "Why the gold actions do not earn the reward; None when they do"
     t = grade(oracle_trajectory(task))
-    if t.reward == 1: return None
-    return t.scores['reward'].why + ('' if task.gold else '; the task states no gold actions')
+    if t.reward == 1:
+        return None
+    return t.scores["reward"].why + ("" if task.gold else "; the task states no gold actions")
+
 
 def audit_tasks(
-    domain:str, # τ² domain name
-    split:str='base' # see `splits`
-) -> dict: # `n`, `gold_ok`, `gold_failed` with reasons, `null_agent_passes`
-    "On which tasks gold actions fail to earn the reward, and where an agent that does nothing earns it"
+    domain: str,  # τ² domain name
+    split: str = "base",  # see `splits`
+) -> dict:  # `n`, `gold_ok`, `gold_failed` with reasons, `null_agent_passes`
+    """On which tasks gold actions fail to earn the reward, and where an agent that does nothing
+    earns it
+    """
     rows = tasks(domain, split)
     failed = [dict(task=t.id, why=why) for t in rows if (why := _gold_failure(t))]
-    idle = [t.id for t in rows if reward_info(gold_trajectory(t, [], []))['reward'] == 1]
-    return dict(n=len(rows), gold_ok=len(rows)-len(failed), gold_failed=failed, null_agent_passes=idle)
+    idle = [t.id for t in rows if reward_info(gold_trajectory(t, [], []))["reward"] == 1]
+    return dict(
+        n=len(rows), gold_ok=len(rows) - len(failed), gold_failed=failed, null_agent_passes=idle
+    )

@@ -10,265 +10,368 @@ __all__ = ['match_call_results', 'strict_schema', 'argument_validators', 'schema
 # %% ../../nbs/lib/tau2/06_replay.ipynb #30592dfc
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Callable
+from typing import Any
 
 from ..core.types import Message, Task, ToolCall, Trajectory
-from .database import CopyOnWriteTable, DOMAINS, env_template
+from .database import DOMAINS, CopyOnWriteTable, env_template
 from .env import Env, iter_call_results, loads_or_text, tools
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #655e3308
 def match_call_results(
-    messages:list[Message] # of a trajectory
-) -> tuple[list, list]: # (turn, call, its tool message or None), and the turns of tool messages that answer nothing
+    messages: list[Message],  # of a trajectory
+) -> tuple[
+    list, list
+]:  # (turn, call, its tool message or None), and the turns of tool messages that answer nothing
     "Each call with the answer that the transcript gives"
     out, loose, waiting = [], [], {}
-    for i,m in enumerate(messages):
-        if m.role == 'tool':
-            k = next((k for k,c in waiting.items() if c.id == m.call_id), None)
-            if k is None: loose.append(i); continue
-            out[k] = (*out[k][:2], m); del waiting[k]
+    for i, m in enumerate(messages):
+        if m.role == "tool":
+            k = next((k for k, c in waiting.items() if c.id == m.call_id), None)
+            if k is None:
+                loose.append(i)
+                continue
+            out[k] = (*out[k][:2], m)
+            del waiting[k]
         else:
             waiting = {}
-            for c in m.calls: waiting[len(out)] = c; out.append((i, c, None))
+            for c in m.calls:
+                waiting[len(out)] = c
+                out.append((i, c, None))
     return out, loose
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #31a76eb4
 def strict_schema(
-    schema:dict # `parameters` of an OpenAI tool schema
-) -> dict: # without references, escapes and unknown arguments
+    schema: dict,  # `parameters` of an OpenAI tool schema
+) -> dict:  # without references, escapes and unknown arguments
     "The schema that the tool really has"
-    defs = schema.get('$defs', {})
+    defs = schema.get("$defs", {})
+
     def put(x):
-        if isinstance(x, list): return [put(o) for o in x]
-        if not isinstance(x, dict): return x
-        if '$ref' in x: return put(defs[x['$ref'].rsplit('/', 1)[-1]])
-        some = [o for o in x.get('anyOf', []) if o != dict(additionalProperties=True, type='object')]
-        if some and len(some) < len(x['anyOf']): x = dict(some[0]) if len(some) == 1 else x | dict(anyOf=some)
-        if '$ref' in x: return put(x)
-        words = {k for k in ('description', 'title') if isinstance(x.get(k), str)}
-        return {k: put(v) for k,v in x.items() if k not in {'$defs', *words}}
+        if isinstance(x, list):
+            return [put(o) for o in x]
+        if not isinstance(x, dict):
+            return x
+        if "$ref" in x:
+            return put(defs[x["$ref"].rsplit("/", 1)[-1]])
+        some = [
+            o for o in x.get("anyOf", []) if o != dict(additionalProperties=True, type="object")
+        ]
+        if some and len(some) < len(x["anyOf"]):
+            x = dict(some[0]) if len(some) == 1 else x | dict(anyOf=some)
+        if "$ref" in x:
+            return put(x)
+        words = {k for k in ("description", "title") if isinstance(x.get(k), str)}
+        return {k: put(v) for k, v in x.items() if k not in {"$defs", *words}}
+
     return put(schema) | dict(additionalProperties=False)
+
 
 def _compiled(schemas):
     from jsonschema import Draft202012Validator
-    return {f['name']: Draft202012Validator(strict_schema(f['parameters'])) for f in (t['function'] for t in schemas)}
+
+    return {
+        f["name"]: Draft202012Validator(strict_schema(f["parameters"]))
+        for f in (t["function"] for t in schemas)
+    }
+
 
 @lru_cache(maxsize=None)
-def _validators(domain, by, solo): return _compiled(tools(domain, by, solo))
+def _validators(domain, by, solo):
+    return _compiled(tools(domain, by, solo))
 
+# %% ../../nbs/lib/tau2/06_replay.ipynb #ea190b2a
 def argument_validators(
-    traj:Trajectory, # its own tools count for the assistant; without any, those of its domain
-    by:str='assistant' # `assistant` or `user`
-) -> dict: # tool name -> validator of its arguments
-    "What can check the arguments of a trajectory's calls. Raises ValueError where the domain is unknown"
-    if not traj.tools or by == 'user': return _validators(traj.task.domain, by, traj.solo)
+    traj: Trajectory,  # its own tools count for the assistant; without any, those of its domain
+    by: str = "assistant",  # `assistant` or `user`
+) -> dict:  # tool name -> validator of its arguments
+    """What can check the arguments of a trajectory's calls.
+
+    Raises ValueError where the domain is unknown
+    """
+    if not traj.tools or by == "user":
+        return _validators(traj.task.domain, by, traj.solo)
     return _compiled(traj.tools)
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #7e260037
 def schema_error(
-    call:ToolCall, # to be checked
-    known:dict # tool name -> validator
-) -> str: # empty when there is none
+    call: ToolCall,  # to be checked
+    known: dict,  # tool name -> validator
+) -> str:  # empty when there is none
     "Why a call is not well formed"
-    if call.name not in known: return f'no tool {call.name!r}'
-    if not isinstance(call.args, dict): return f'arguments of {call.name} are no JSON object: {call.args!r:.80}'
+    if call.name not in known:
+        return f"no tool {call.name!r}"
+    if not isinstance(call.args, dict):
+        return f"arguments of {call.name} are no JSON object: {call.args!r:.80}"
     e = next(iter(known[call.name].iter_errors(call.args)), None)
-    return '' if e is None else f'{call.name}: {"/".join(map(str, e.absolute_path)) or "arguments"}: {e.message:.160}'
+    return (
+        ""
+        if e is None
+        else f"{call.name}: {'/'.join(map(str, e.absolute_path)) or 'arguments'}: {e.message:.160}"
+    )
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #87e68366
 @dataclass
 class Step:
     "One call of a trajectory, what was recorded of it and what it does"
-    turn: int # index of the message that makes it
-    call: ToolCall # as emitted
-    said: Message|None # the answer in the transcript
-    kind: str # `read`, `write`, `generic`, or empty for an unknown tool
-    fault: str = '' # why the call is not well formed
-    got: Message|None = None # the environment's answer; None before it ran
-    match: bool = False # the transcript says what the environment says
+
+    turn: int  # index of the message that makes it
+    call: ToolCall  # as emitted
+    said: Message | None  # the answer in the transcript
+    kind: str  # `read`, `write`, `generic`, or empty for an unknown tool
+    fault: str = ""  # why the call is not well formed
+    got: Message | None = None  # the environment's answer; None before it ran
+    match: bool = False  # the transcript says what the environment says
 
     @property
-    def ok(self): return self.got is not None and not self.got.error
-    @property
-    def changed(self): return self.kind == 'write' and self.ok
-    @property
-    def alike(self): return self.match or not self.ok and self.said is not None and is_tool_error(self.said)
+    def ok(self):
+        return self.got is not None and not self.got.error
 
+    @property
+    def changed(self):
+        return self.kind == "write" and self.ok
+
+    @property
+    def alike(self):
+        return self.match or not self.ok and self.said is not None and is_tool_error(self.said)
+
+# %% ../../nbs/lib/tau2/06_replay.ipynb #e1e48557
 @dataclass
 class Replay:
     "A trajectory gone through in its environment"
-    traj: Trajectory # what was replayed
-    env: Any = None # as it stands now; None where there is none
-    steps: list[Step] = field(default_factory=list) # calls so far
-    loose: list[int] = field(default_factory=list) # turns of tool messages that answer no call
-    found: list[dict] = field(default_factory=list) # what `watch` found
-    why: str = '' # why there is no environment
-    schemas: bool = False # the schemas of its tools are known
-    inferred: list[dict] = field(default_factory=list) # calls of the user that the transcript leaves out: turn, call
-    names: dict = field(default_factory=dict) # ids of draft bills: in the transcript -> here
+
+    traj: Trajectory  # what was replayed
+    env: Any = None  # as it stands now; None where there is none
+    steps: list[Step] = field(default_factory=list)  # calls so far
+    loose: list[int] = field(default_factory=list)  # turns of tool messages that answer no call
+    found: list[dict] = field(default_factory=list)  # what `watch` found
+    why: str = ""  # why there is no environment
+    schemas: bool = False  # the schemas of its tools are known
+    inferred: list[dict] = field(
+        default_factory=list
+    )  # calls of the user that the transcript leaves out: turn, call
+    names: dict = field(default_factory=dict)  # ids of draft bills: in the transcript -> here
 
     @property
-    def writes(self): return [s for s in self.steps if s.changed]
+    def writes(self):
+        return [s for s in self.steps if s.changed]
+
     @property
     def exact(self):
-        "It went as the benchmark's evaluator would go through it, so `env` stands where the evaluator's would"
+        """It went as the benchmark's evaluator would go through it, so `env` stands where the
+        evaluator's would
+        """
         free = not (self.loose or self.inferred or self.names) and all(s.match for s in self.steps)
         return free and self.env is not None and _orderly(self.traj)
 
+
 def _orderly(traj):
     "Is each answer right behind its call, and nobody speaking in solo mode?"
-    if traj.solo and any(m.role == 'user' for m in traj.messages): return False
-    try: list(iter_call_results(traj.messages)); return True
-    except ValueError: return False
+    if traj.solo and any(m.role == "user" for m in traj.messages):
+        return False
+    try:
+        list(iter_call_results(traj.messages))
+        return True
+    except ValueError:
+        return False
 
+# %% ../../nbs/lib/tau2/06_replay.ipynb #d6730839
 def is_tool_error(
-    m:Message # role `tool`
-) -> bool: # an error, by its mark or by how it begins
+    m: Message,  # role `tool`
+) -> bool:  # an error, by its mark or by how it begins
     "Does a tool message report an error? Sources other than τ² set no mark"
-    return m.error or m.content.startswith('Error')
+    return m.error or m.content.startswith("Error")
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #b01b63fe
 @lru_cache(maxsize=None)
 def _kinds(domain):
     env = env_template(domain)[0]
-    return {(n, by): f.__tool_type__.value for by,kit in (('assistant', env.tools), ('user', env.user_tools)) if kit
-            for n,f in kit._func_tools.items()}
+    return {
+        (n, by): f.__tool_type__.value
+        for by, kit in (("assistant", env.tools), ("user", env.user_tools))
+        if kit
+        for n, f in kit._func_tools.items()
+    }
+
 
 def tool_kind(
-    domain:str, # τ² domain name
-    name:str, # tool name
-    by:str='assistant', # who calls: `assistant` or `user`
-    solo:bool=False # the assistant has the user's tools too
-) -> str: # `read`, `write`, `generic`; empty when there is no such tool
+    domain: str,  # τ² domain name
+    name: str,  # tool name
+    by: str = "assistant",  # who calls: `assistant` or `user`
+    solo: bool = False,  # the assistant has the user's tools too
+) -> str:  # `read`, `write`, `generic`; empty when there is no such tool
     "What the benchmark says a tool does"
     kinds = _kinds(domain)
-    return kinds.get((name, by)) or (kinds.get((name, 'user'), '') if solo and by == 'assistant' else '')
+    return kinds.get((name, by)) or (
+        kinds.get((name, "user"), "") if solo and by == "assistant" else ""
+    )
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #60fc22ce
-_draft = re.compile(r'B[0-9a-f]{8}\b')
+_draft = re.compile(r"B[0-9a-f]{8}\b")
 
-def _same(a, b): return a.content == b.content or loads_or_text(a.content) == loads_or_text(b.content)
+
+def _same(a, b):
+    return a.content == b.content or loads_or_text(a.content) == loads_or_text(b.content)
+
 
 def _rename(x, names):
-    for a,b in names.items(): x = x.replace(a, b)
+    for a, b in names.items():
+        x = x.replace(a, b)
     return x
+
 
 def _match(said, got, names):
     "Do two answers agree, ids of draft bills aside? Learns those"
-    if said is None: return False
-    if _same(said, got): return True
+    if said is None:
+        return False
+    if _same(said, got):
+        return True
     a, b = _draft.findall(said.content), _draft.findall(got.content)
-    if not a or len(a) != len(b): return False
+    if not a or len(a) != len(b):
+        return False
     fresh = dict(zip(a, b))
-    if not _same(Message('tool', _rename(said.content, fresh)), got): return False
+    if not _same(Message("tool", _rename(said.content, fresh)), got):
+        return False
     names.update(fresh)
     return True
 
+
 def _args(call, names):
-    if not names or not isinstance(call.args, dict): return call
+    if not names or not isinstance(call.args, dict):
+        return call
     return ToolCall(call.name, json.loads(_rename(json.dumps(call.args), names)), call.id, call.by)
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #c0ba1175
 def lacks_user_calls(
-    traj:Trajectory # from some source
-) -> bool: # `info['left_out']` is `user calls`
+    traj: Trajectory,  # from some source
+) -> bool:  # `info['left_out']` is `user calls`
     "Does the transcript leave out the user's tool calls, by what its source says?"
-    return traj.info.get('left_out') == 'user calls'
+    return traj.info.get("left_out") == "user calls"
+
 
 @lru_cache(maxsize=None)
 def _deeds(domain):
     "What a user can do without saying how"
     kit = env_template(domain)[0].user_tools
-    fs = [t['function'] for t in tools(domain, 'user')] if kit else []
-    bare = [f['name'] for f in fs if not f['parameters'].get('required')]
-    return [n for n in bare if tool_kind(domain, n, 'user') == 'write']
+    fs = [t["function"] for t in tools(domain, "user")] if kit else []
+    bare = [f["name"] for f in fs if not f["parameters"].get("required")]
+    return [n for n in bare if tool_kind(domain, n, "user") == "write"]
+
 
 def _infer(r, s, before, names):
     for name in _deeds(r.traj.task.domain):
         world = before.fork()
-        if world.step(ToolCall(name, {}, by='user')).error: continue
+        if world.step(ToolCall(name, {}, by="user")).error:
+            continue
         got = world.step(_args(s.call, names))
-        if not _match(s.said, got, names): continue
+        if not _match(s.said, got, names):
+            continue
         r.env, s.got, s.match = world, got, True
         return r.inferred.append(dict(turn=s.turn, call=name))
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #c1ac7473
 def _start(traj):
     "The world a trajectory starts from, or why there is none"
-    if traj.task.domain not in DOMAINS: return None, f'{traj.task.domain or "no"} domain: not one of τ²'
-    try: return Env(traj.task, traj.solo, history=False), ''
-    except ValueError as e: return None, str(e)
+    if traj.task.domain not in DOMAINS:
+        return None, f"{traj.task.domain or 'no'} domain: not one of τ²"
+    try:
+        return Env(traj.task, traj.solo, history=False), ""
+    except ValueError as e:
+        return None, str(e)
+
 
 def _run(r, s, names):
     before = r.env.fork() if lacks_user_calls(r.traj) else None
     s.got = r.env.step(_args(s.call, names))
     s.match = _match(s.said, s.got, names)
-    if before and not s.match: _infer(r, s, before, names)
+    if before and not s.match:
+        _infer(r, s, before, names)
+
 
 def _known(traj, by):
-    try: return argument_validators(traj, by)
-    except ValueError: return None
+    try:
+        return argument_validators(traj, by)
+    except ValueError:
+        return None
 
+# %% ../../nbs/lib/tau2/06_replay.ipynb #afe673f6
 def replay(
-    traj:Trajectory, # anything that looks like one
-    watch:Callable|None=None # asked before each call with the replay and the step; gives a list of what it found
-) -> Replay: # with a step for each call
+    traj: Trajectory,  # anything that looks like one
+    watch: Callable
+    # asked before each call with the replay and the step; gives a list of what it found
+    | None = None,
+) -> Replay:  # with a step for each call
     "Run every call of a trajectory in its environment; nothing in a transcript makes this raise"
     pairs, loose = match_call_results(traj.messages)
     env, why = _start(traj)
-    known = {by: _known(traj, by) for by in ('assistant', 'user') if any(c.by == by for _,c,_ in pairs)}
+    known = {
+        by: _known(traj, by) for by in ("assistant", "user") if any(c.by == by for _, c, _ in pairs)
+    }
     r = Replay(traj, env, loose=loose, why=why, schemas=None not in known.values())
-    for turn,call,said in pairs:
-        rules, kind = known.get(call.by), tool_kind(traj.task.domain, call.name, call.by, traj.solo) if env else ''
-        s = Step(turn, call, said, kind, schema_error(call, rules) if rules is not None else '')
-        if env and watch: r.found += watch(r, s)
-        if env: _run(r, s, r.names)
+    for turn, call, said in pairs:
+        rules, kind = (
+            known.get(call.by),
+            tool_kind(traj.task.domain, call.name, call.by, traj.solo) if env else "",
+        )
+        s = Step(turn, call, said, kind, schema_error(call, rules) if rules is not None else "")
+        if env and watch:
+            r.found += watch(r, s)
+        if env:
+            _run(r, s, r.names)
         r.steps.append(s)
     return r
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #30d4dcb9
 def run_actions(
-    task:Task, # sets the domain and the initial state
-    actions:list[dict], # name, arguments, and `requestor` where it is the user; as in `Task.gold`
-    solo:bool=False, # the agent has the user's tools
-    stop:str='user_stop' # termination reason
-) -> Trajectory: # without a word
+    task: Task,  # sets the domain and the initial state
+    actions: list[dict],  # name, arguments, and `requestor` where it is the user; as in `Task.gold`
+    solo: bool = False,  # the agent has the user's tools
+    stop: str = "user_stop",  # termination reason
+) -> Trajectory:  # without a word
     "Run actions in a fresh environment and write down what it answers"
     env, out = Env(task, solo, history=False), []
-    for i,a in enumerate(actions):
-        by = 'assistant' if solo else a.get('requestor') or 'assistant'
-        call = ToolCall(a['name'], a['arguments'], f'call_{i}', by)
+    for i, a in enumerate(actions):
+        by = "assistant" if solo else a.get("requestor") or "assistant"
+        call = ToolCall(a["name"], a["arguments"], f"call_{i}", by)
         out += [Message(call.by, calls=[call]), env.step(call)]
-    return Trajectory(task, out, source='enact', stop=stop, solo=solo)
+    return Trajectory(task, out, source="enact", stop=stop, solo=solo)
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #62f7c46a
-_keys = dict(customers='customer_id', lines='line_id', bills='bill_id', plans='plan_id', devices='device_id')
+_keys = dict(
+    customers="customer_id", lines="line_id", bills="bill_id", plans="plan_id", devices="device_id"
+)
+
 
 def current_record(
-    r:Replay, # at some moment
-    table:str, # like `reservations`
-    key # id of the record, anything a model may have written
-): # None when there is none
+    r: Replay,  # at some moment
+    table: str,  # like `reservations`
+    key,  # id of the record, anything a model may have written
+):  # None when there is none
     "A record of the agent's database as it stands"
     rows = getattr(r.env._env.tools.db, table)
-    if isinstance(rows, list): return next((x for x in rows if getattr(x, _keys[table]) == key), None)
-    if not isinstance(key, str) or key not in rows: return None
+    if isinstance(rows, list):
+        return next((x for x in rows if getattr(x, _keys[table]) == key), None)
+    if not isinstance(key, str) or key not in rows:
+        return None
     return rows.peek(key) if isinstance(rows, CopyOnWriteTable) else rows[key]
 
+
 def initial_record(
-    r:Replay, # at any moment
-    table:str, # like `reservations`
-    key:str # id of the record
-): # None when there was none
+    r: Replay,  # at any moment
+    table: str,  # like `reservations`
+    key: str,  # id of the record
+):  # None when there was none
     "A record as the domain's database has it, before anything happened"
     rows = getattr(r.env._env.tools.db, table)
-    if not isinstance(rows, CopyOnWriteTable): return current_record(r, table, key)
+    if not isinstance(rows, CopyOnWriteTable):
+        return current_record(r, table, key)
     return rows.rows[key] if key in rows.rows.raw else None
 
+
 def user_database(
-    r:Replay # in telecom
-): # the user's phone and what surrounds it
+    r: Replay,  # in telecom
+):  # the user's phone and what surrounds it
     "The user's database as it stands"
     return r.env._env.user_tools.db

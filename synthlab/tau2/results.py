@@ -25,254 +25,467 @@ from .env import call_arguments, domain_policy, from_tau2, message_from_tau2, to
 @dataclass
 class Results:
     "A run of the benchmark, as its results file states it"
-    path: str # where it came from
-    domain: str # τ² domain name
-    info: dict # models, limits, seed; without arguments of models
-    tasks: dict[str, Task] # by id
-    trajectories: list[Trajectory] # in the file's order
+
+    path: str  # where it came from
+    domain: str  # τ² domain name
+    info: dict  # models, limits, seed; without arguments of models
+    tasks: dict[str, Task]  # by id
+    trajectories: list[Trajectory]  # in the file's order
+
     def __repr__(self):
         name, n = Path(self.path).name, len(self.trajectories)
-        return f'Results({name}: {self.domain}, {len(self.tasks)} tasks, {n} trajectories)'
+        return f"Results({name}: {self.domain}, {len(self.tasks)} tasks, {n} trajectories)"
+
 
 def _no_secrets(x):
     "Without what was passed to language models: API keys have been published there"
-    if isinstance(x, list): return [_no_secrets(v) for v in x]
-    if not isinstance(x, dict): return x
-    return {k: _no_secrets(v) for k,v in x.items() if not re.search('llm_args|api_?key', k, re.I)}
+    if isinstance(x, list):
+        return [_no_secrets(v) for v in x]
+    if not isinstance(x, dict):
+        return x
+    return {k: _no_secrets(v) for k, v in x.items() if not re.search("llm_args|api_?key", k, re.I)}
+
 
 def _json(path):
-    "Parsed JSON of a plain or gzipped file. Raises FileNotFoundError, and ValueError when it is torn"
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file; give a τ² results file (.json or .json.gz) or folder')
-    try:
-        if not (raw := path.read_bytes()): raise ValueError('the file is empty')
-        return json.loads(gzip.decompress(raw) if raw[:2] == b'\x1f\x8b' else raw)
-    except (ValueError, EOFError, OSError, zlib.error, RecursionError) as e:
-        raise ValueError(f'{path}: not whole JSON ({e}); copy the file again') from None
+    """Parsed JSON of a plain or gzipped file.
 
+    Raises FileNotFoundError, and ValueError when it is torn
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; give a τ² results file (.json or .json.gz) or folder"
+        )
+    try:
+        if not (raw := path.read_bytes()):
+            raise ValueError("the file is empty")
+        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    except (ValueError, EOFError, OSError, zlib.error, RecursionError) as e:
+        raise ValueError(f"{path}: not whole JSON ({e}); copy the file again") from None
+
+# %% ../../nbs/lib/tau2/03_results.ipynb #56cef8ec
 def read_results_json(path):
     "The JSON of a run: a file, or results.json and simulations/*.json of a folder"
     path = Path(path)
-    if not path.is_dir(): return _json(path)
-    d, files = _json(path/'results.json'), sorted((path/'simulations').glob('*.json'))
-    if isinstance(d, dict) and files: d['simulations'] = [_json(f) for f in files]
+    if not path.is_dir():
+        return _json(path)
+    d, files = _json(path / "results.json"), sorted((path / "simulations").glob("*.json"))
+    if isinstance(d, dict) and files:
+        d["simulations"] = [_json(f) for f in files]
     return d
+
 
 def is_tau1_results(d):
     "Whether this is a file of τ-bench v1: a list of {task_id, reward, traj}"
-    def is_row(r): return isinstance(r, dict) and {'task_id', 'reward', 'traj'} <= r.keys()
+
+    def is_row(r):
+        return isinstance(r, dict) and {"task_id", "reward", "traj"} <= r.keys()
+
     return isinstance(d, list) and bool(d) and all(map(is_row, d))
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #455be8eb
 _action = dict(action_id=str, name=str, arguments=dict)
 _function = dict(env_type=str, func_name=str, arguments=dict)
-_turn = dict(role=str) | {'content?': str, 'id?': str, 'requestor?': str, 'usage?': dict,
-    'tool_calls?': [{'name': str, 'id?': str, 'requestor?': str}]}
-_reward = dict(reward=(int, float)) | {'info?': dict, 'reward_basis?': [str], 'reward_breakdown?': dict, 'db_check?': dict,
-    'action_checks?': [dict(action=_action)], 'env_assertions?': [dict(env_assertion=_function)],
-    'communicate_checks?': [dict(info=str)], 'nl_assertions?': [dict(nl_assertion=str, met=bool)]}
-_run = {'task_id': (str, int), 'termination_reason': str, 'messages': [_turn], 'reward_info?': _reward,
-    'duration?': (int, float), 'seed?': int}
-_start = {'initialization_data?': {'agent_data?': dict, 'user_data?': dict}, 'initialization_actions?': [_function],
-    'message_history?': [_turn]}
-_criteria = {'actions?': [_action | {'compare_args?': [str], 'requestor?': str}], 'env_assertions?': [_function],
-    'communicate_info?': [str], 'nl_assertions?': [str], 'reward_basis?': [str]}
-_task = {'id': (str, int), 'user_scenario': {'instructions': (str, dict)}, 'initial_state?': _start,
-    'evaluation_criteria?': _criteria, 'description?': dict, 'ticket?': str}
-_info = {'environment_info': dict, 'num_trials?': int, 'agent_info?': {'llm?': str, 'implementation?': str}}
+_turn = dict(role=str) | {
+    "content?": str,
+    "id?": str,
+    "requestor?": str,
+    "usage?": dict,
+    "tool_calls?": [{"name": str, "id?": str, "requestor?": str}],
+}
+_reward = dict(reward=(int, float)) | {
+    "info?": dict,
+    "reward_basis?": [str],
+    "reward_breakdown?": dict,
+    "db_check?": dict,
+    "action_checks?": [dict(action=_action)],
+    "env_assertions?": [dict(env_assertion=_function)],
+    "communicate_checks?": [dict(info=str)],
+    "nl_assertions?": [dict(nl_assertion=str, met=bool)],
+}
+_run = {
+    "task_id": (str, int),
+    "termination_reason": str,
+    "messages": [_turn],
+    "reward_info?": _reward,
+    "duration?": (int, float),
+    "seed?": int,
+}
+_start = {
+    "initialization_data?": {"agent_data?": dict, "user_data?": dict},
+    "initialization_actions?": [_function],
+    "message_history?": [_turn],
+}
+_criteria = {
+    "actions?": [_action | {"compare_args?": [str], "requestor?": str}],
+    "env_assertions?": [_function],
+    "communicate_info?": [str],
+    "nl_assertions?": [str],
+    "reward_basis?": [str],
+}
 
-def _fit(x, shape, at=''):
-    "Raise ValueError where JSON has another shape than is read; a key with `?` may be absent or null"
+# %% ../../nbs/lib/tau2/03_results.ipynb #6de2b33b
+_task = {
+    "id": (str, int),
+    "user_scenario": {"instructions": (str, dict)},
+    "initial_state?": _start,
+    "evaluation_criteria?": _criteria,
+    "description?": dict,
+    "ticket?": str,
+}
+_info = {
+    "environment_info": dict,
+    "num_trials?": int,
+    "agent_info?": {"llm?": str, "implementation?": str},
+}
+
+
+def _fit(x, shape, at=""):
+    """Raise ValueError where JSON has another shape than is read; a key with `?` may be absent or
+    null
+    """
     kind = type(shape) if isinstance(shape, (dict, list)) else shape
     if not isinstance(x, kind) or isinstance(x, bool) != (kind is bool):
-        raise ValueError(f'{at or "it"} is {json.dumps(x)[:60]}')
-    for i,v in enumerate(x) if isinstance(shape, list) else (): _fit(v, shape[0], f'{at} {i}')
-    for k,s in shape.items() if isinstance(shape, dict) else ():
-        v, name = x.get(k.rstrip('?')), f'{at} {k.rstrip("?")}'.strip()
-        if v is not None or not k.endswith('?'): _fit(v, s, name)
+        raise ValueError(f"{at or 'it'} is {json.dumps(x)[:60]}")
+    for i, v in enumerate(x) if isinstance(shape, list) else ():
+        _fit(v, shape[0], f"{at} {i}")
+    for k, s in shape.items() if isinstance(shape, dict) else ():
+        v, name = x.get(k.rstrip("?")), f"{at} {k.rstrip('?')}".strip()
+        if v is not None or not k.endswith("?"):
+            _fit(v, s, name)
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #b4345c5f
 def _checked(d, path):
     "The run if it is one of τ². Raises ValueError saying what it is instead"
-    need = ('info', 'tasks', 'simulations')
-    if is_tau1_results(d): raise ValueError(f'{path}: a τ-bench v1 results file; only pass^k reads those (synthlab passk)')
+    need = ("info", "tasks", "simulations")
+    if is_tau1_results(d):
+        raise ValueError(
+            f"{path}: a τ-bench v1 results file; only pass^k reads those (synthlab passk)"
+        )
     if not isinstance(d, dict) or not any(k in d for k in need):
-        raise ValueError(f'{path}: not a τ² results file, which is an object with {", ".join(need)}')
-    lost = ' and no '.join(k for k in need if not d.get(k))
-    if lost: raise ValueError(f'{path}: no {lost} in it, so its rewards cannot be checked; give the file tau2 wrote')
+        raise ValueError(
+            f"{path}: not a τ² results file, which is an object with {', '.join(need)}"
+        )
+    lost = " and no ".join(k for k in need if not d.get(k))
+    if lost:
+        raise ValueError(
+            f"{path}: no {lost} in it, so its rewards cannot be checked; give the file tau2 wrote"
+        )
     if [type(d[k]) for k in need] != [dict, list, list]:
-        raise ValueError(f'{path}: info must be an object, tasks and simulations lists')
-    domain = (d['info'].get('environment_info') or {}).get('domain_name')
-    if domain not in DOMAINS: raise ValueError(f'{path}: domain {domain!r}; this lab knows {", ".join(DOMAINS)}')
+        raise ValueError(f"{path}: info must be an object, tasks and simulations lists")
+    domain = (d["info"].get("environment_info") or {}).get("domain_name")
+    if domain not in DOMAINS:
+        raise ValueError(f"{path}: domain {domain!r}; this lab knows {', '.join(DOMAINS)}")
     return d
 
-_kept = ('id', 'trial', 'timestamp', 'start_time', 'end_time', 'duration', 'agent_cost', 'user_cost')
 
+_kept = (
+    "id",
+    "trial",
+    "timestamp",
+    "start_time",
+    "end_time",
+    "duration",
+    "agent_cost",
+    "user_cost",
+)
+
+# %% ../../nbs/lib/tau2/03_results.ipynb #36891eeb
 def _usage(sim):
-    rows = [m['usage'] for m in sim['messages'] if m.get('usage')]
-    inp, out = (sum(r.get(k) or 0 for r in rows) for k in ('prompt_tokens', 'completion_tokens'))
-    return Usage(inp, out, seconds=sim.get('duration') or 0.)
+    rows = [m["usage"] for m in sim["messages"] if m.get("usage")]
+    inp, out = (sum(r.get(k) or 0 for r in rows) for k in ("prompt_tokens", "completion_tokens"))
+    return Usage(inp, out, seconds=sim.get("duration") or 0.0)
+
 
 def _trajectory(sim, known, info, source):
     "A simulation as a trajectory. Raises ValueError when its task is not in the file"
     _fit(sim, _run)
-    agent, task = info.get('agent_info') or {}, known.get(str(sim['task_id']))
+    agent, task = info.get("agent_info") or {}, known.get(str(sim["task_id"]))
     if task is None:
-        raise ValueError(f'task {sim["task_id"]!r} is not in this file, which has {", ".join(list(known)[:5])}…')
-    return Trajectory(task, [message_from_tau2(m) for m in sim['messages']], usage=_usage(sim), source=source,
-        model=agent.get('llm') or '', seed=sim.get('seed'), stop=sim['termination_reason'],
-        solo='solo' in (agent.get('implementation') or ''),
-        info={k: sim[k] for k in _kept if sim.get(k) is not None} | dict(stored=sim.get('reward_info')))
+        raise ValueError(
+            f"task {sim['task_id']!r} is not in this file, which has {', '.join(list(known)[:5])}…"
+        )
+    return Trajectory(
+        task,
+        [message_from_tau2(m) for m in sim["messages"]],
+        usage=_usage(sim),
+        source=source,
+        model=agent.get("llm") or "",
+        seed=sim.get("seed"),
+        stop=sim["termination_reason"],
+        solo="solo" in (agent.get("implementation") or ""),
+        info={k: sim[k] for k in _kept if sim.get(k) is not None}
+        | dict(stored=sim.get("reward_info")),
+    )
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #ac84a3a0
 def _each(rows, f, what, path):
     "f of every row. Raises ValueError naming the file and the row that does not fit"
-    for i,r in enumerate(rows):
-        try: yield f(r)
+    for i, r in enumerate(rows):
+        try:
+            yield f(r)
         except (KeyError, TypeError, AttributeError, ValueError) as e:
-            why = f'it has no {e}' if isinstance(e, KeyError) else e
-            raise ValueError(f'{path}: {what} {i}: {why}') from None
+            why = f"it has no {e}" if isinstance(e, KeyError) else e
+            raise ValueError(f"{path}: {what} {i}: {why}") from None
+
 
 def load_results(
-    path:str|Path # a results file (.json, .json.gz) or folder
-) -> Results: # with every simulation as a trajectory
-    "Read a run of τ². Raises FileNotFoundError, and ValueError on anything that is not one, saying what is wrong"
+    path: str | Path,  # a results file (.json, .json.gz) or folder
+) -> Results:  # with every simulation as a trajectory
+    """Read a run of τ².
+
+    Raises FileNotFoundError, and ValueError on anything that is not one, saying what is wrong
+    """
     d = _checked(read_results_json(path), path)
-    list(_each([d['info']], lambda i: _fit(i, _info), 'info', path))
-    info = _no_secrets(d['info'])
-    domain = info['environment_info']['domain_name']
-    def task(t): _fit(t, _task); return from_tau2(t, domain)
-    known = {t.id: t for t in _each(d['tasks'], task, 'task', path)}
-    def trajectory(s): return _trajectory(s, known, info, Path(path).name)
-    return Results(str(path), domain, info, known, list(_each(d['simulations'], trajectory, 'simulation', path)))
+    list(_each([d["info"]], lambda i: _fit(i, _info), "info", path))
+    info = _no_secrets(d["info"])
+    domain = info["environment_info"]["domain_name"]
+
+    def task(t):
+        _fit(t, _task)
+        return from_tau2(t, domain)
+
+    known = {t.id: t for t in _each(d["tasks"], task, "task", path)}
+
+    def trajectory(s):
+        return _trajectory(s, known, info, Path(path).name)
+
+    return Results(
+        str(path),
+        domain,
+        info,
+        known,
+        list(_each(d["simulations"], trajectory, "simulation", path)),
+    )
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #2f670e21
 def _said(i, m):
     "A message as the benchmark's JSON"
-    if m.role == 'tool':
-        return dict(role='tool', id=m.call_id, content=m.content, requestor=m.by, error=m.error, turn_idx=i)
-    calls = [dict(id=c.id, name=c.name, arguments=call_arguments(c), requestor=c.by) for c in m.calls]
-    return dict(role=m.role, content=m.content or (None if calls else ''), tool_calls=calls or None, turn_idx=i)
+    if m.role == "tool":
+        return dict(
+            role="tool", id=m.call_id, content=m.content, requestor=m.by, error=m.error, turn_idx=i
+        )
+    calls = [
+        dict(id=c.id, name=c.name, arguments=call_arguments(c), requestor=c.by) for c in m.calls
+    ]
+    return dict(
+        role=m.role,
+        content=m.content or (None if calls else ""),
+        tool_calls=calls or None,
+        turn_idx=i,
+    )
+
 
 def simulation_json(i, t, trial):
     "A trajectory as a simulation. Raises ValueError when it does not say how it ended"
-    if not t.stop: raise ValueError(f'trajectory {i} (task {t.task.id}) has no termination reason; set its `stop`')
+    if not t.stop:
+        raise ValueError(
+            f"trajectory {i} (task {t.task.id}) has no termination reason; set its `stop`"
+        )
     now = datetime.now().isoformat()
-    given = dict(id=f'{t.task.id}-{i}', trial=trial, timestamp=now, start_time=now, end_time=now)
+    given = dict(id=f"{t.task.id}-{i}", trial=trial, timestamp=now, start_time=now, end_time=now)
     given |= dict(duration=t.usage.seconds) | {k: t.info[k] for k in _kept if k in t.info}
-    return given | dict(task_id=t.task.id, seed=t.seed, termination_reason=t.stop, reward_info=t.info.get('stored'),
-        messages=[_said(j, m) for j,m in enumerate(t.messages)])
+    return given | dict(
+        task_id=t.task.id,
+        seed=t.seed,
+        termination_reason=t.stop,
+        reward_info=t.info.get("stored"),
+        messages=[_said(j, m) for j, m in enumerate(t.messages)],
+    )
 
+# %% ../../nbs/lib/tau2/03_results.ipynb #443baac5
 def _run_info(trajs, info):
-    "The benchmark's info block for trajectories of one domain and mode, `info` having the last word on each part"
+    """The benchmark's info block for trajectories of one domain and mode, `info` having the last
+    word on each part
+    """
     t, most = trajs[0], max(Counter(t.task.id for t in trajs).values())
     agents = sorted({t.model for t in trajs if t.model})
-    user, agent = ('dummy_user', 'llm_agent_solo') if t.solo else ('user_simulator', 'llm_agent')
-    base = dict(git_commit='', num_trials=most, max_steps=200, max_errors=10, seed=t.seed,
-        user_info=dict(implementation=user), agent_info=dict(implementation=agent, llm=' + '.join(agents) or None),
-        environment_info=dict(domain_name=t.task.domain, policy=domain_policy(t.task.domain, t.solo)))
+    user, agent = ("dummy_user", "llm_agent_solo") if t.solo else ("user_simulator", "llm_agent")
+    base = dict(
+        git_commit="",
+        num_trials=most,
+        max_steps=200,
+        max_errors=10,
+        seed=t.seed,
+        user_info=dict(implementation=user),
+        agent_info=dict(implementation=agent, llm=" + ".join(agents) or None),
+        environment_info=dict(
+            domain_name=t.task.domain, policy=domain_policy(t.task.domain, t.solo)
+        ),
+    )
     given = _no_secrets(info or {})
-    return base | {k: base[k] | v if isinstance(v, dict) and k in base else v for k,v in given.items()}
+    return base | {
+        k: base[k] | v if isinstance(v, dict) and k in base else v for k, v in given.items()
+    }
+
 
 def _kinds(trajs):
     "What all trajectories of one run have in common"
-    return dict(domain={t.task.domain for t in trajs}, mode={'solo' if t.solo else 'with a user' for t in trajs})
+    return dict(
+        domain={t.task.domain for t in trajs},
+        mode={"solo" if t.solo else "with a user" for t in trajs},
+    )
 
+# %% ../../nbs/lib/tau2/03_results.ipynb #aca91679
 def write_results(
-    trajs:list[Trajectory], # of one domain, all with or all without a user; rewards from their `info['stored']`
-    path:str|Path, # .json or .json.gz
-    info:dict|None=None # what to say in the info block beyond what the trajectories tell
-) -> Path: # what was written
-    "Write trajectories as a results file of the benchmark. Raises ValueError when they are not one run"
-    if not trajs: raise ValueError('no trajectories to save')
-    for what,kinds in _kinds(trajs).items():
-        if len(kinds) > 1: raise ValueError(f'a results file holds one {what}, these are {sorted(kinds)}; save them apart')
+    trajs: list[
+        Trajectory
+    ],  # of one domain, all with or all without a user; rewards from their `info['stored']`
+    path: str | Path,  # .json or .json.gz
+    info: dict | None = None,  # what to say in the info block beyond what the trajectories tell
+) -> Path:  # what was written
+    """Write trajectories as a results file of the benchmark.
+
+    Raises ValueError when they are not one run
+    """
+    if not trajs:
+        raise ValueError("no trajectories to save")
+    for what, kinds in _kinds(trajs).items():
+        if len(kinds) > 1:
+            raise ValueError(
+                f"a results file holds one {what}, these are {sorted(kinds)}; save them apart"
+            )
     known, trials = {t.task.id: to_tau2(t.task) for t in trajs}, defaultdict(count)
-    sims = [simulation_json(i, t, next(trials[t.task.id])) for i,t in enumerate(trajs)]
+    sims = [simulation_json(i, t, next(trials[t.task.id])) for i, t in enumerate(trajs)]
     now, tasks = datetime.now().isoformat(), list(known.values())
     d = dict(timestamp=now, info=_run_info(trajs, info), tasks=tasks, simulations=sims)
     path, raw = Path(path), json.dumps(d).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(raw) if path.suffix == '.gz' else raw)
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
     return path
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #dcf69908
 def assertion_json(a):
     "An assertion as the benchmark writes it, defaults filled in"
-    return dict(env_type=a['env_type'], func_name=a['func_name'], arguments=a['arguments'],
-        assert_value=a.get('assert_value', True), message=a.get('message'))
+    return dict(
+        env_type=a["env_type"],
+        func_name=a["func_name"],
+        arguments=a["arguments"],
+        assert_value=a.get("assert_value", True),
+        message=a.get("message"),
+    )
+
 
 def gold_action_json(a):
     "A gold action as the benchmark writes it, defaults filled in"
-    return dict(action_id=a['action_id'], requestor=a.get('requestor', 'assistant'), name=a['name'],
-        arguments=a['arguments'], info=a.get('info'), compare_args=a.get('compare_args'))
+    return dict(
+        action_id=a["action_id"],
+        requestor=a.get("requestor", "assistant"),
+        name=a["name"],
+        arguments=a["arguments"],
+        info=a.get("info"),
+        compare_args=a.get("compare_args"),
+    )
+
 
 def _checks_key(actions, said, assertions):
-    checks = [gold_action_json(a) for a in actions or []], said or [], [assertion_json(a) for a in assertions or []]
+    checks = (
+        [gold_action_json(a) for a in actions or []],
+        said or [],
+        [assertion_json(a) for a in assertions or []],
+    )
     return json.dumps(checks, sort_keys=True)
+
 
 def _expected(task):
     c = task.checks or {}
-    return _checks_key(task.gold, c.get('communicate_info'), c.get('env_assertions'))
+    return _checks_key(task.gold, c.get("communicate_info"), c.get("env_assertions"))
 
-_told = ('db_check', 'action_checks', 'communicate_checks', 'env_assertions', 'nl_assertions')
 
+_told = ("db_check", "action_checks", "communicate_checks", "env_assertions", "nl_assertions")
+
+# %% ../../nbs/lib/tau2/03_results.ipynb #18ae013e
 def _stated(stored):
     "What the stored checks say of their task; None when they say nothing"
     r = stored or {}
-    if not isinstance(r.get('info'), dict) or 'note' in r['info'] or all(r.get(k) is None for k in _told): return None
-    acts, said, held = (r.get(k) or [] for k in ('action_checks', 'communicate_checks', 'env_assertions'))
-    return _checks_key([c['action'] for c in acts], [c['info'] for c in said], [c['env_assertion'] for c in held])
+    if (
+        not isinstance(r.get("info"), dict)
+        or "note" in r["info"]
+        or all(r.get(k) is None for k in _told)
+    ):
+        return None
+    acts, said, held = (
+        r.get(k) or [] for k in ("action_checks", "communicate_checks", "env_assertions")
+    )
+    return _checks_key(
+        [c["action"] for c in acts], [c["info"] for c in said], [c["env_assertion"] for c in held]
+    )
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #671dd00d
-def _idents(text): return set(re.findall(r'[\w#@.-]*(?:\d[A-Za-z_]|[A-Za-z_]\d)[\w@-]*', text))
+def _idents(text):
+    return set(re.findall(r"[\w#@.-]*(?:\d[A-Za-z_]|[A-Za-z_]\d)[\w@-]*", text))
+
 
 def _clues(traj, tasks):
     "How many judged sentences, and how many identifiers in the conversation, point to each task"
-    judged = {r['nl_assertion'] for r in (traj.info.get('stored') or {}).get('nl_assertions') or []}
-    spoken = [m.content for m in traj.messages if m.role == 'user'] + [json.dumps(call_arguments(c)) for c in traj.calls]
-    heard = _idents(' '.join(spoken))
+    judged = {r["nl_assertion"] for r in (traj.info.get("stored") or {}).get("nl_assertions") or []}
+    spoken = [m.content for m in traj.messages if m.role == "user"] + [
+        json.dumps(call_arguments(c)) for c in traj.calls
+    ]
+    heard = _idents(" ".join(spoken))
+
     def clue(t):
-        sentences = (t.checks or {}).get('nl_assertions') or []
+        sentences = (t.checks or {}).get("nl_assertions") or []
         return len(judged & set(sentences)), len(_idents(json.dumps(t.goal)) & heard)
+
     return {t.id: clue(t) for t in tasks}
 
+
 def _outdone(task, clues):
-    "Whether another task fits the conversation and the named one, which has identifiers to be heard, does not"
+    """Whether another task fits the conversation and the named one, which has identifiers to be
+    heard, does not
+    """
     (judged, heard), (most, top) = clues[task.id], max(clues.values())
-    return most > judged or (not judged and not heard and top > 0 and bool(_idents(json.dumps(task.goal))))
+    return most > judged or (
+        not judged and not heard and top > 0 and bool(_idents(json.dumps(task.goal)))
+    )
+
 
 def _link(traj, by_checks):
     "Does a simulation fit its task, and which tasks fit it better"
-    stated = _stated(traj.info.get('stored'))
+    stated = _stated(traj.info.get("stored"))
     fits = by_checks.get(stated, [])
-    if stated is None or [t.id for t in fits] == [traj.task.id]: return dict(ok=True, fits=[])
+    if stated is None or [t.id for t in fits] == [traj.task.id]:
+        return dict(ok=True, fits=[])
     clues = _clues(traj, fits)
     ok = traj.task.id in clues and not _outdone(traj.task, clues)
-    return dict(ok=ok, fits=[] if ok else [i for i,c in clues.items() if c == max(clues.values())])
+    return dict(ok=ok, fits=[] if ok else [i for i, c in clues.items() if c == max(clues.values())])
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #28bfee32
 def _settle(rows, trials):
-    "Propose the one task that fits, else the one that the other simulations leave, until nothing more is settled"
-    taken = Counter(r['task'] for r in rows if r['ok'])
-    todo = [r for r in rows if not r['ok']]
+    """Propose the one task that fits, else the one that the other simulations leave, until nothing
+    more is settled
+    """
+    taken = Counter(r["task"] for r in rows if r["ok"])
+    todo = [r for r in rows if not r["ok"]]
     while todo:
-        left = [[i for i in r['fits'] if len(r['fits']) == 1 or taken[i] < trials] for r in todo]
-        known = next((j for j,f in enumerate(left) if len(f) == 1), None)
-        if known is None: return
+        left = [[i for i in r["fits"] if len(r["fits"]) == 1 or taken[i] < trials] for r in todo]
+        known = next((j for j, f in enumerate(left) if len(f) == 1), None)
+        if known is None:
+            return
         r = todo.pop(known)
-        r['proposed'] = left[known][0]
-        taken[r['proposed']] += 1
+        r["proposed"] = left[known][0]
+        taken[r["proposed"]] += 1
+
 
 def check_task_ids(
-    results:Results # a run with stored rewards
-) -> dict: # `ok`, `wrong`, `repaired` counts, and `rows`: {id, task, ok, proposed} a simulation
-    "Whether each simulation's stored checks fit the task it names, and the one task that does when they do not"
+    results: Results,  # a run with stored rewards
+) -> dict:  # `ok`, `wrong`, `repaired` counts, and `rows`: {id, task, ok, proposed} a simulation
+    """Whether each simulation's stored checks fit the task it names, and the one task that does
+    when they do not
+    """
     by_checks = defaultdict(list)
-    for t in results.tasks.values(): by_checks[_expected(t)].append(t)
-    rows = [dict(id=t.info.get('id', i), task=t.task.id, proposed=None, **_link(t, by_checks))
-        for i,t in enumerate(results.trajectories)]
-    _settle(rows, results.info.get('num_trials') or 1)
-    rows = [{k: r[k] for k in ('id', 'task', 'ok', 'proposed')} for r in rows]
-    n = Counter('ok' if r['ok'] else 'wrong' for r in rows)
-    return dict(ok=n['ok'], wrong=n['wrong'], repaired=sum(r['proposed'] is not None for r in rows), rows=rows)
+    for t in results.tasks.values():
+        by_checks[_expected(t)].append(t)
+    rows = [
+        dict(id=t.info.get("id", i), task=t.task.id, proposed=None, **_link(t, by_checks))
+        for i, t in enumerate(results.trajectories)
+    ]
+    _settle(rows, results.info.get("num_trials") or 1)
+    rows = [{k: r[k] for k in ("id", "task", "ok", "proposed")} for r in rows]
+    n = Counter("ok" if r["ok"] else "wrong" for r in rows)
+    return dict(
+        ok=n["ok"],
+        wrong=n["wrong"],
+        repaired=sum(r["proposed"] is not None for r in rows),
+        rows=rows,
+    )

@@ -9,82 +9,113 @@ __all__ = ['GREETING', 'STOP', 'TRANSFER', 'OUT_OF_SCOPE', 'Episode', 'normalize
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #2068aee0
 import copy
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from ..core.types import Message, Task, ToolCall, Trajectory, Usage, content_key
 from .env import Env, message_from_tau2
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #7ecd4e99
-GREETING = 'Hi! How can I help you today?'
-STOP, TRANSFER, OUT_OF_SCOPE = '###STOP###', '###TRANSFER###', '###OUT-OF-SCOPE###'
+GREETING = "Hi! How can I help you today?"
+STOP, TRANSFER, OUT_OF_SCOPE = "###STOP###", "###TRANSFER###", "###OUT-OF-SCOPE###"
+
 
 @dataclass
 class Episode:
     "A conversation in progress"
-    task: Task # what it is about
-    solo: bool = False # no user: the agent reads the ticket and has both sides' tools
-    seed: int = 0 # of this episode
-    trial: int = 0 # which repetition of the task, from 0
-    max_steps: int = 200 # steps after which it is cut off
-    max_errors: int = 10 # failed tool calls after which it is cut off
-    env: Any = None # the world it acts on
-    messages: list[Message] = field(default_factory=list) # so far, in order
-    start: int = 0 # how many of the messages were there before anybody was asked
-    turn: str = 'user' # who speaks next: `assistant` or `user`
-    steps: int = 0 # as the benchmark counts: every turn, and every round of tool results
-    errors: int = 0 # failed tool calls
-    stop: str = '' # termination reason, as τ² names it; empty while live
-    why: str = '' # what went wrong, when something did
-    usage: Usage = field(default_factory=Usage) # what the policies spent
-    memo: dict = field(default_factory=dict) # the policies' own notes
-    began: float = field(default_factory=time.time) # seconds since 1970
 
-    def seen_by(self,
-        role:str # `assistant` or `user`
-    ) -> list[Message]: # in order
+    task: Task  # what it is about
+    solo: bool = False  # no user: the agent reads the ticket and has both sides' tools
+    seed: int = 0  # of this episode
+    trial: int = 0  # which repetition of the task, from 0
+    max_steps: int = 200  # steps after which it is cut off
+    max_errors: int = 10  # failed tool calls after which it is cut off
+    env: Any = None  # the world it acts on
+    messages: list[Message] = field(default_factory=list)  # so far, in order
+    start: int = 0  # how many of the messages were there before anybody was asked
+    turn: str = "user"  # who speaks next: `assistant` or `user`
+    steps: int = 0  # as the benchmark counts: every turn, and every round of tool results
+    errors: int = 0  # failed tool calls
+    stop: str = ""  # termination reason, as τ² names it; empty while live
+    why: str = ""  # what went wrong, when something did
+    usage: Usage = field(default_factory=Usage)  # what the policies spent
+    memo: dict = field(default_factory=dict)  # the policies' own notes
+    began: float = field(default_factory=time.time)  # seconds since 1970
+
+    def seen_by(
+        self,
+        role: str,  # `assistant` or `user`
+    ) -> list[Message]:  # in order
         "What one side sees: everybody's words, its own calls, and the results of those"
-        def sees(m): return m.by == role if m.role == 'tool' else m.role == role or not m.calls
+
+        def sees(m):
+            return m.by == role if m.role == "tool" else m.role == role or not m.calls
+
         return [m for m in self.messages if sees(m)]
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #f56ce6a0
-def _ended(text): return any(t in text for t in (STOP, TRANSFER, OUT_OF_SCOPE))
+def _ended(text):
+    return any(t in text for t in (STOP, TRANSFER, OUT_OF_SCOPE))
+
 
 def _open(ep):
     "Set the stage: the environment, the messages there are, and whose turn it is"
     ep.env = Env(ep.task, solo=ep.solo)
-    ep.messages = [message_from_tau2(d) for d in (ep.task.init or {}).get('message_history') or []]
-    if not ep.messages and not ep.solo: ep.messages = [Message('assistant', GREETING)]
+    ep.messages = [message_from_tau2(d) for d in (ep.task.init or {}).get("message_history") or []]
+    if not ep.messages and not ep.solo:
+        ep.messages = [Message("assistant", GREETING)]
     ep.start, ep.steps = len(ep.messages), -1 if not ep.messages else 0
     last = ep.messages[-1] if ep.messages else None
-    ep.turn = 'user' if last and (last.role == 'assistant' or last.by == 'user') else 'assistant'
-    if last and last.role == 'user' and _ended(last.content): ep.stop = 'user_stop'
+    ep.turn = "user" if last and (last.role == "assistant" or last.by == "user") else "assistant"
+    if last and last.role == "user" and _ended(last.content):
+        ep.stop = "user_stop"
     return ep
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #bbd1c0bc
 def _fault(ep, m):
     "Why `m` cannot be the next turn; empty when it can"
-    if isinstance(m, Exception): return f'{type(m).__name__}: {m}'
-    if not isinstance(m, Message): return f'expected a Message, got {type(m).__name__}'
-    if m.role != ep.turn: return f'it is the turn of the {ep.turn}, but the message is from {m.role!r}'
-    if not isinstance(m.content, str|None): return f'content must be text, got {type(m.content).__name__}'
-    if not isinstance(m.calls, list|None): return f'calls must be a list, got {type(m.calls).__name__}'
-    good = lambda c: isinstance(c, ToolCall) and isinstance(c.name, str) and isinstance(c.args, dict|str)
+    if isinstance(m, Exception):
+        return f"{type(m).__name__}: {m}"
+    if not isinstance(m, Message):
+        return f"expected a Message, got {type(m).__name__}"
+    if m.role != ep.turn:
+        return f"it is the turn of the {ep.turn}, but the message is from {m.role!r}"
+    if not isinstance(m.content, str | None):
+        return f"content must be text, got {type(m.content).__name__}"
+    if not isinstance(m.calls, list | None):
+        return f"calls must be a list, got {type(m.calls).__name__}"
+
+    def good(c):
+        return (
+            isinstance(c, ToolCall) and isinstance(c.name, str) and isinstance(c.args, dict | str)
+        )
+
     bad = [c for c in m.calls or [] if not good(c)]
-    if bad: return f'expected a ToolCall with a name and arguments as dict or text, got {bad[0]!r:.80}'
-    if not m.calls and not (m.content or '').strip(): return 'empty message: neither words nor tool calls'
-    if ep.solo and m.calls and STOP in (m.content or ''): return 'stop token and tool calls in one message'
-    return ''
+    if bad:
+        return f"expected a ToolCall with a name and arguments as dict or text, got {bad[0]!r:.80}"
+    if not m.calls and not (m.content or "").strip():
+        return "empty message: neither words nor tool calls"
+    if ep.solo and m.calls and STOP in (m.content or ""):
+        return "stop token and tool calls in one message"
+    return ""
+
 
 def normalize_turn(ep, m):
-    "The episode's own copy of a turn: calls say by whom and have ids; `done` in solo mode becomes the stop token"
-    if ep.solo and any(c.name == 'done' for c in m.calls or []): return Message('assistant', STOP)
-    ids = (c.id or f'call_{len(ep.messages)+i}' for i,c in enumerate(m.calls or []))
-    calls = [ToolCall(c.name, copy.deepcopy(c.args), i, ep.turn) for c,i in zip(m.calls or [], ids)]
-    return Message(ep.turn, m.content or '', calls)
+    """The episode's own copy of a turn: calls say by whom and have ids; `done` in solo mode becomes
+    the stop token
+    """
+    if ep.solo and any(c.name == "done" for c in m.calls or []):
+        return Message("assistant", STOP)
+    ids = (c.id or f"call_{len(ep.messages) + i}" for i, c in enumerate(m.calls or []))
+    calls = [
+        ToolCall(c.name, copy.deepcopy(c.args), i, ep.turn) for c, i in zip(m.calls or [], ids)
+    ]
+    return Message(ep.turn, m.content or "", calls)
 
+# %% ../../nbs/lib/tau2/05_rollout.ipynb #8c31406d
 def _answer(ep, calls):
     "The environment's results, one message for each call"
     for c in calls:
@@ -93,128 +124,189 @@ def _answer(ep, calls):
         ep.messages.append(r)
     ep.steps += 1
 
+
 def _hand_over(ep, text):
     "Words end a conversation or pass the turn"
-    if ep.turn == 'user': ep.stop = 'user_stop' if _ended(text) else ''
+    if ep.turn == "user":
+        ep.stop = "user_stop" if _ended(text) else ""
     elif ep.solo:
-        ep.stop = 'agent_stop' if STOP in text else 'agent_error'
-        if ep.stop == 'agent_error': ep.why = 'words in solo mode, where only tool calls and the stop are allowed'
-    ep.turn = 'assistant' if ep.turn == 'user' else 'user'
+        ep.stop = "agent_stop" if STOP in text else "agent_error"
+        if ep.stop == "agent_error":
+            ep.why = "words in solo mode, where only tool calls and the stop are allowed"
+    ep.turn = "assistant" if ep.turn == "user" else "user"
+
 
 def _take(ep, m):
     "Play one turn"
     if why := _fault(ep, m):
-        ep.stop, ep.why = ('agent_error' if ep.turn == 'assistant' else 'user_error'), why
+        ep.stop, ep.why = ("agent_error" if ep.turn == "assistant" else "user_error"), why
         return
     m = normalize_turn(ep, m)
     ep.messages.append(m)
     ep.steps += 1
-    if m.calls: _answer(ep, m.calls)
-    else: _hand_over(ep, m.content)
-    if ep.steps >= ep.max_steps: ep.stop = 'max_steps'
-    if ep.errors >= ep.max_errors: ep.stop = 'too_many_errors'
+    if m.calls:
+        _answer(ep, m.calls)
+    else:
+        _hand_over(ep, m.content)
+    if ep.steps >= ep.max_steps:
+        ep.stop = "max_steps"
+    if ep.errors >= ep.max_errors:
+        ep.stop = "too_many_errors"
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #30679821
 def _ask(policy, eps):
     "A message or an exception for each episode"
     try:
         out = list(policy(eps))
-        if len(out) == len(eps): return out
-        raise ValueError(f'{_name(policy)} gave {len(out)} messages for {len(eps)} episodes')
+        if len(out) == len(eps):
+            return out
+        raise ValueError(f"{_name(policy)} gave {len(out)} messages for {len(eps)} episodes")
     except Exception as e:
-        if len(eps) == 1: return [e]
-    h = len(eps)//2
+        if len(eps) == 1:
+            return [e]
+    h = len(eps) // 2
     return _ask(policy, eps[:h]) + _ask(policy, eps[h:])
 
-def _name(policy): return getattr(policy, 'name', None) or getattr(policy, '__name__', type(policy).__name__)
+
+def _name(policy):
+    return getattr(policy, "name", None) or getattr(policy, "__name__", type(policy).__name__)
+
 
 def _round(live, agent, user):
     "One turn of every live episode"
-    sides = [(agent, 'assistant user')] if agent is user else [(agent, 'assistant'), (user, 'user')]
+    sides = [(agent, "assistant user")] if agent is user else [(agent, "assistant"), (user, "user")]
     for policy, roles in sides:
         eps = [e for e in live if e.turn in roles and not e.stop]
-        for e, m in zip(eps, _ask(policy, eps) if eps else []): _guarded(_take, e, m)
+        for e, m in zip(eps, _ask(policy, eps) if eps else []):
+            _guarded(_take, e, m)
+
 
 def _guarded(f, ep, *args):
     "Run `f`; an environment that fails ends its own episode only"
-    try: f(ep, *args)
-    except Exception as e: ep.stop, ep.why = 'infrastructure_error', f'{type(e).__name__}: {e}'
+    try:
+        f(ep, *args)
+    except Exception as e:
+        ep.stop, ep.why = "infrastructure_error", f"{type(e).__name__}: {e}"
     return ep
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #b69ce6e9
 def episode_seed(
-    seed:int, # of the rollout
-    task:Task, # its id and domain count
-    trial:int # from 0
-) -> int: # below 2**31
+    seed: int,  # of the rollout
+    task: Task,  # its id and domain count
+    trial: int,  # from 0
+) -> int:  # below 2**31
     "The seed of one episode"
     return int(content_key([seed, task.domain, task.id, trial], 8), 16) >> 1
 
+
 def _trajectory(ep, agent, user):
-    now, names = time.time(), (_name(agent), _name(user) if user and not ep.solo else '')
+    now, names = time.time(), (_name(agent), _name(user) if user and not ep.solo else "")
     start, end = (datetime.fromtimestamp(t).isoformat() for t in (ep.began, now))
-    info = dict(id=content_key([ep.seed, ep.task.domain, ep.task.id, ep.trial, *names, ep.solo]), trial=ep.trial,
-                start_time=start, end_time=end, duration=now-ep.began, user=names[1], steps=ep.steps, errors=ep.errors)
-    if ep.why: info['why'] = ep.why
-    return Trajectory(ep.task, ep.messages, usage=ep.usage, source='rollout', model=names[0], seed=ep.seed,
-                      stop=ep.stop, solo=ep.solo, info=info)
+    info = dict(
+        id=content_key([ep.seed, ep.task.domain, ep.task.id, ep.trial, *names, ep.solo]),
+        trial=ep.trial,
+        start_time=start,
+        end_time=end,
+        duration=now - ep.began,
+        user=names[1],
+        steps=ep.steps,
+        errors=ep.errors,
+    )
+    if ep.why:
+        info["why"] = ep.why
+    return Trajectory(
+        ep.task,
+        ep.messages,
+        usage=ep.usage,
+        source="rollout",
+        model=names[0],
+        seed=ep.seed,
+        stop=ep.stop,
+        solo=ep.solo,
+        info=info,
+    )
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #b9f80af7
 def supports_solo(
-    task:Task # to be asked about
-) -> bool: # False: the benchmark would refuse it in solo mode
-    "Can a task be played without a user? The rule of τ²'s LLMSoloAgent, given a domain that has a solo mode"
+    task: Task,  # to be asked about
+) -> bool:  # False: the benchmark would refuse it in solo mode
+    """Can a task be played without a user? The rule of τ²'s LLMSoloAgent, given a domain that has a
+    solo mode
+    """
     if task.init is not None:
-        said = [d for d in task.init.get('message_history') or [] if d['role'] != 'tool']
-        return all(d['role'] == 'assistant' and d.get('tool_calls') is not None for d in said)
+        said = [d for d in task.init.get("message_history") or [] if d["role"] != "tool"]
+        return all(d["role"] == "assistant" and d.get("tool_calls") is not None for d in said)
     return task.ticket is not None and bool(task.gold)
 
+
 def _check(tasks, user, solo, **least1):
-    for k,v in least1.items():
-        if not isinstance(v, int) or v < 1: raise ValueError(f'{k} must be a whole number of at least 1, got {v!r}')
-    if user is None and not solo: raise ValueError('a rollout needs a user, or solo=True')
+    for k, v in least1.items():
+        if not isinstance(v, int) or v < 1:
+            raise ValueError(f"{k} must be a whole number of at least 1, got {v!r}")
+    if user is None and not solo:
+        raise ValueError("a rollout needs a user, or solo=True")
     bad = [t.id for t in tasks if solo and not supports_solo(t)]
-    if bad: raise ValueError(f'{len(bad)} of {len(tasks)} tasks cannot be played solo (no ticket or no gold actions), '
-                             f'the first is {bad[0]!r}: keep those for which solo_ready(task) holds')
+    if bad:
+        raise ValueError(
+            f"{len(bad)} of {len(tasks)} tasks cannot be played solo (no ticket or no gold "
+            "actions), "
+            f"the first is {bad[0]!r}: keep those for which solo_ready(task) holds"
+        )
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #bbc8194c
 def iter_rollouts(
-    tasks:list[Task], # one episode each, times `trials`
-    agent:Callable, # policy: list of episodes -> list of messages
-    user:Callable|None=None, # policy of the user; may be left out in solo mode
-    solo:bool=False, # the agent alone, with both sides' tools
-    trials:int=1, # repetitions of each task
-    max_steps:int=200, # cut-off, as the benchmark counts steps
-    max_errors:int=10, # cut-off: failed tool calls
-    seed:int=0, # every episode's seed follows from it
-    slots:int=256 # episodes alive at once
-) -> Iterator[Trajectory]: # as they end
-    "Roll out, giving each trajectory when it ends. Raises ValueError when tasks or limits make no sense"
-    _check(tasks, user, solo, trials=trials, max_steps=max_steps, max_errors=max_errors, slots=slots)
-    new = lambda t, k: Episode(t, solo, episode_seed(seed, t, k), k, max_steps, max_errors)
+    tasks: list[Task],  # one episode each, times `trials`
+    agent: Callable,  # policy: list of episodes -> list of messages
+    user: Callable | None = None,  # policy of the user; may be left out in solo mode
+    solo: bool = False,  # the agent alone, with both sides' tools
+    trials: int = 1,  # repetitions of each task
+    max_steps: int = 200,  # cut-off, as the benchmark counts steps
+    max_errors: int = 10,  # cut-off: failed tool calls
+    seed: int = 0,  # every episode's seed follows from it
+    slots: int = 256,  # episodes alive at once
+) -> Iterator[Trajectory]:  # as they end
+    """Roll out, giving each trajectory when it ends.
+
+    Raises ValueError when tasks or limits make no sense
+    """
+    _check(
+        tasks, user, solo, trials=trials, max_steps=max_steps, max_errors=max_errors, slots=slots
+    )
+
+    def new(t, k):
+        return Episode(t, solo, episode_seed(seed, t, k), k, max_steps, max_errors)
+
     queue, live = ((t, k) for k in range(trials) for t in tasks), []
     while True:
-        live += [_guarded(_open, new(t, k)) for t,k in islice(queue, slots-len(live))]
-        if not live: return
+        live += [_guarded(_open, new(t, k)) for t, k in islice(queue, slots - len(live))]
+        if not live:
+            return
         _round(live, agent, user)
         yield from (_trajectory(e, agent, user) for e in live if e.stop)
         live = [e for e in live if not e.stop]
 
+# %% ../../nbs/lib/tau2/05_rollout.ipynb #58068a9d
 def rollout(
-    tasks:list[Task], # one episode each, times `trials`
-    agent:Callable, # policy: list of episodes -> list of messages
-    user:Callable|None=None, # policy of the user; may be left out in solo mode
-    **kw # as in `iter_rollouts`: solo, trials, max_steps, max_errors, seed, slots
-) -> list[Trajectory]: # by trial, then in the order of `tasks`
+    tasks: list[Task],  # one episode each, times `trials`
+    agent: Callable,  # policy: list of episodes -> list of messages
+    user: Callable | None = None,  # policy of the user; may be left out in solo mode
+    **kw,  # as in `iter_rollouts`: solo, trials, max_steps, max_errors, seed, slots
+) -> list[Trajectory]:  # by trial, then in the order of `tasks`
     "Roll out all tasks. Raises ValueError when tasks or limits make no sense"
-    place = {(t.domain, t.id): i for i,t in enumerate(tasks)}
-    return sorted(iter_rollouts(tasks, agent, user, **kw), key=lambda t: (t.info['trial'], place[t.task.domain, t.task.id]))
+    place = {(t.domain, t.id): i for i, t in enumerate(tasks)}
+    return sorted(
+        iter_rollouts(tasks, agent, user, **kw),
+        key=lambda t: (t.info["trial"], place[t.task.domain, t.task.id]),
+    )
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #09d620ae
 def env_after(
-    traj:Trajectory # with its task
-) -> Env: # `.diff()` says what changed
-    "The world as a trajectory left it. Raises ValueError when replaying it gives other results than it records"
+    traj: Trajectory,  # with its task
+) -> Env:  # `.diff()` says what changed
+    """The world as a trajectory left it.
+
+    Raises ValueError when replaying it gives other results than it records
+    """
     env = Env(traj.task, traj.solo, history=False)
     env.replay(traj.messages)
     return env

@@ -14,126 +14,194 @@ from pathlib import Path
 from ..models.hub import limit_openmp_spin, model_dir, quiet_transformers, short_hub_errors
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #18a01c95
-LAYOUTS = ('flat', 'packed', 'padded')
+LAYOUTS = ("flat", "packed", "padded")
+
 
 def pack(
-    lengths:list[int], # tokens of each row
-    size:int # tokens of a block
-) -> list[list[int]]: # rows of each block; a row longer than a block has one of its own
+    lengths: list[int],  # tokens of each row
+    size: int,  # tokens of a block
+) -> list[list[int]]:  # rows of each block; a row longer than a block has one of its own
     "Best-fit decreasing: each row goes where it leaves the least room"
     from bisect import bisect_left, insort
+
     rooms, blocks = [], []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         at = bisect_left(rooms, (lengths[i], -1))
-        if at < len(rooms): room, b = rooms.pop(at)
-        else: room, b = size, len(blocks); blocks.append([])
+        if at < len(rooms):
+            room, b = rooms.pop(at)
+        else:
+            room, b = size, len(blocks)
+            blocks.append([])
         blocks[b].append(i)
-        if room-lengths[i] > 0: insort(rooms, (room-lengths[i], b))
+        if room - lengths[i] > 0:
+            insort(rooms, (room - lengths[i], b))
     return blocks
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #74ea9f27
 def _join(rows):
     "Rows of a block as one, with the lengths of its parts"
     w = any(r.weights for r in rows)
-    cat = lambda k: [t for r in rows for t in getattr(r, k)]
-    weights = [t for r in rows for t in r.weights or [1.]*len(r.input_ids)] if w else None
-    return dict(input_ids=cat('input_ids'), labels=cat('labels'), lengths=[len(r.input_ids) for r in rows],
-        weights=weights)
+
+    def cat(k):
+        return [t for r in rows for t in getattr(r, k)]
+
+    weights = [t for r in rows for t in r.weights or [1.0] * len(r.input_ids)] if w else None
+    return dict(
+        input_ids=cat("input_ids"),
+        labels=cat("labels"),
+        lengths=[len(r.input_ids) for r in rows],
+        weights=weights,
+    )
+
 
 def dataset_rows(
-    rows:list, # of `EncodedRow`
-    layout:str='flat', # `flat`, `packed` or `padded`
-    size:int=0 # tokens of a block when packed; 0: the longest row
-) -> list[dict]: # what the trainer draws its batches from
-    "Rows as the trainer keeps them; packed ones already in blocks. Raises ValueError on an unknown layout"
-    if layout not in LAYOUTS: raise ValueError(f'layout {layout!r} is not known: use one of {", ".join(LAYOUTS)}')
-    if layout != 'packed': return [_join([r]) for r in rows]
+    rows: list,  # of `EncodedRow`
+    layout: str = "flat",  # `flat`, `packed` or `padded`
+    size: int = 0,  # tokens of a block when packed; 0: the longest row
+) -> list[dict]:  # what the trainer draws its batches from
+    """Rows as the trainer keeps them; packed ones already in blocks.
+
+    Raises ValueError on an unknown layout
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout {layout!r} is not known: use one of {', '.join(LAYOUTS)}")
+    if layout != "packed":
+        return [_join([r]) for r in rows]
     lengths = [len(r.input_ids) for r in rows]
     return [_join([rows[i] for i in b]) for b in pack(lengths, size or max(lengths))]
 
+# %% ../../nbs/lib/train/02_recipe.ipynb #e9367ed9
 def _flat(rows):
     import torch
-    lengths = [n for r in rows for n in r['lengths']]
+
+    lengths = [n for r in rows for n in r["lengths"]]
     starts = torch.tensor([0, *lengths]).cumsum(0)
-    out = {k: torch.tensor([[t for r in rows for t in r[k]]]) for k in ('input_ids', 'labels')}
-    out['position_ids'] = torch.cat([torch.arange(n) for n in lengths])[None]
-    out['labels'][0, starts[:-1]] = -100
-    ends = dict.fromkeys(('cu_seq_lens_q', 'cu_seq_lens_k'), starts.to(torch.int32))
-    return out | ends | dict.fromkeys(('max_length_q', 'max_length_k'), max(lengths))
+    out = {k: torch.tensor([[t for r in rows for t in r[k]]]) for k in ("input_ids", "labels")}
+    out["position_ids"] = torch.cat([torch.arange(n) for n in lengths])[None]
+    out["labels"][0, starts[:-1]] = -100
+    ends = dict.fromkeys(("cu_seq_lens_q", "cu_seq_lens_k"), starts.to(torch.int32))
+    return out | ends | dict.fromkeys(("max_length_q", "max_length_k"), max(lengths))
+
 
 def _padded(rows, pad):
     import torch
-    width = max(len(r['input_ids']) for r in rows)
-    fill = lambda k, v: torch.tensor([r[k]+[v]*(width-len(r[k])) for r in rows])
-    mask = torch.tensor([[1]*len(r['input_ids'])+[0]*(width-len(r['input_ids'])) for r in rows])
-    return dict(input_ids=fill('input_ids', pad), labels=fill('labels', -100), attention_mask=mask)
 
+    width = max(len(r["input_ids"]) for r in rows)
+
+    def fill(k, v):
+        return torch.tensor([r[k] + [v] * (width - len(r[k])) for r in rows])
+
+    mask = torch.tensor(
+        [[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows]
+    )
+    return dict(input_ids=fill("input_ids", pad), labels=fill("labels", -100), attention_mask=mask)
+
+# %% ../../nbs/lib/train/02_recipe.ipynb #89c80c4d
 def collate(
-    rows:list[dict], # of `dataset_rows`
-    pad:int, # token id
-    layout:str='flat' # as they were laid out
-) -> dict: # tensors for the model, with `labels` and perhaps `weights`
+    rows: list[dict],  # of `dataset_rows`
+    pad: int,  # token id
+    layout: str = "flat",  # as they were laid out
+) -> dict:  # tensors for the model, with `labels` and perhaps `weights`
     "A batch. Flat and packed rows become one long row in which position ids start anew"
     import torch
-    out = _padded(rows, pad) if layout == 'padded' else _flat(rows)
-    if any(r['weights'] for r in rows):
-        each = [r['weights'] or [1.]*len(r['input_ids']) for r in rows]
-        width = out['labels'].shape[1]
-        flat = [[w for ws in each for w in ws]] if layout != 'padded' else [w+[0.]*(width-len(w)) for w in each]
-        out['weights'] = torch.tensor(flat)
+
+    out = _padded(rows, pad) if layout == "padded" else _flat(rows)
+    if any(r["weights"] for r in rows):
+        each = [r["weights"] or [1.0] * len(r["input_ids"]) for r in rows]
+        width = out["labels"].shape[1]
+        flat = (
+            [[w for ws in each for w in ws]]
+            if layout != "padded"
+            else [w + [0.0] * (width - len(w)) for w in each]
+        )
+        out["weights"] = torch.tensor(flat)
     return out
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #cf941ce4
 def gather_target_logits(
-    model # a transformers causal language model
+    model,  # a transformers causal language model
 ):
-    "Make `model(..., labels=…, fused_lm_head=True)` give the loss of each target token, `nll`, from those positions only"
+    """Make `model(..., labels=…, fused_lm_head=True)` give the loss of each target token, `nll`,
+    from those positions only
+    """
     import torch
+
     plain, net = model.forward, model
+
     def forward(*args, fused_lm_head=False, labels=None, **kw):
-        if not fused_lm_head: return plain(*args, **kw, **({} if labels is None else dict(labels=labels)))
-        hidden = net.base_model(*args, use_cache=False,
-            **{k: v for k,v in kw.items() if k != 'use_cache'}).last_hidden_state
+        if not fused_lm_head:
+            return plain(*args, **kw, **({} if labels is None else dict(labels=labels)))
+        hidden = net.base_model(
+            *args, use_cache=False, **{k: v for k, v in kw.items() if k != "use_cache"}
+        ).last_hidden_state
         hit = labels[:, 1:] != -100
         logits = net.get_output_embeddings()(hidden[:, :-1][hit]).float()
-        return dict(nll=torch.nn.functional.cross_entropy(logits, labels[:, 1:][hit], reduction='none'))
+        return dict(
+            nll=torch.nn.functional.cross_entropy(logits, labels[:, 1:][hit], reduction="none")
+        )
+
     model.forward = forward
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #28cbd0f4
-def _row_attention(module, query, key, value, attention_mask, dropout=0., scaling=None, cu_seq_lens_q=None, **kw):
+def _row_attention(
+    module, query, key, value, attention_mask, dropout=0.0, scaling=None, cu_seq_lens_q=None, **kw
+):
     import torch
-    if cu_seq_lens_q is None: raise ValueError('attention by row needs the lengths of the rows: use the flat or packed layout')
+
+    if cu_seq_lens_q is None:
+        raise ValueError(
+            "attention by row needs the lengths of the rows: use the flat or packed layout"
+        )
     n, kind = cu_seq_lens_q.diff().tolist(), query.dtype
     rows = zip(*(x.float().split(n, 2) for x in (query, key, value)))
-    one = lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling,
-        is_causal=True, enable_gqa=True)
+
+    def one(q, k, v):
+        return torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=True
+        )
+
     return torch.cat([one(*r) for r in rows], 2).transpose(1, 2).to(kind).contiguous(), None
 
+
 def attend_by_row(
-    model # a transformers causal language model
-) -> bool: # whether it does; not where attention reaches back only so far, or its scores are capped
+    model,  # a transformers causal language model
+) -> (
+    bool
+):  # whether it does; not where attention reaches back only so far, or its scores are capped
     "Make attention over flat or packed rows a call for each row"
     from transformers import AttentionInterface, AttentionMaskInterface
+
     c = model.config
-    if any(getattr(c, k, None) for k in ('sliding_window', 'attn_logit_softcapping', 'attention_chunk_size')): return False
-    AttentionInterface.register('by_row', _row_attention)
-    AttentionMaskInterface.register('by_row', lambda *a, **kw: None)
-    model.set_attn_implementation('by_row')
+    if any(
+        getattr(c, k, None)
+        for k in ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
+    ):
+        return False
+    AttentionInterface.register("by_row", _row_attention)
+    AttentionMaskInterface.register("by_row", lambda *a, **kw: None)
+    model.set_attn_implementation("by_row")
     return True
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #fc733327
 def fastest_threads(
-    step, # does one training step
-    most:int, # threads at most
-    tries:int=3 # steps with each
-) -> tuple[int,dict]: # threads to use, and seconds of the fastest step with each
+    step,  # does one training step
+    most: int,  # threads at most
+    tries: int = 3,  # steps with each
+) -> tuple[int, dict]:  # threads to use, and seconds of the fastest step with each
     "Time a step with one thread and with all. Leaves the process with the faster number"
     import torch
-    if most < 2: return 1, {}
+
+    if most < 2:
+        return 1, {}
     seconds = {}
     for n in (most, 1):
-        torch.set_num_threads(n); step(); took = []
-        for _ in range(tries): start = time.perf_counter(); step(); took.append(time.perf_counter()-start)
+        torch.set_num_threads(n)
+        step()
+        took = []
+        for _ in range(tries):
+            start = time.perf_counter()
+            step()
+            took.append(time.perf_counter() - start)
         seconds[n] = min(took)
     best = min(seconds, key=seconds.get)
     torch.set_num_threads(best)
@@ -143,96 +211,126 @@ def fastest_threads(
 @dataclass(frozen=True)
 class Recipe:
     "Everything that decides what training does, except the rows"
-    model: str = 'smollm2' # `smollm2`, a folder, or a hub id
-    rank: int = 16 # of the LoRA adapter; 0 trains all weights
-    lora_alpha: float = 32. # LoRA's scale is this over the rank
-    dropout: float = 0. # of the adapter's input
-    targets: str|list[str] = 'all-linear' # modules that get an adapter
-    cutoff: int = 1024 # tokens kept of a row; also the size of a block when packed
-    layout: str = 'flat' # `flat`: rows of a batch end to end; `packed`: blocks filled first; `padded`: grouped by length
-    batch: int = 8 # rows (packed: blocks) of each device and step; a float32 row of 1,024 tokens needs 2.3 GiB with 135M weights
-    accumulate: int = 1 # batches of a step
-    epochs: float = 1. # over the rows
-    steps: int = 0 # instead of epochs, when not 0
-    lr: float = 1e-4 # peak learning rate
-    warmup: float = .1 # below 1: share of the steps; otherwise steps
-    schedule: str = 'cosine' # of the learning rate, as transformers names them
-    decay: float = 0. # weight decay
-    clip: float = 1. # largest gradient norm
-    dtype: str = '' # `float32`, `bfloat16`, `fast` (what the machine multiplies faster); '': bfloat16 on a GPU, else float32
-    checkpointing: bool = False # compute activations again instead of keeping them
-    tail: bool = False # also learn the white space after a turn, as LLaMA-Factory does
-    style: str = '' # of tool calls; '': the template's
-    save_every: int = 0 # steps between checkpoints; 0: none
-    threads: int = 0 # on a CPU; 0: time one against all and take the faster
-    seed: int = 0 # of adapters, order and dropout
-    report_to: list[str] = field(default_factory=list) # trackers the user has installed, such as `trackio`, `tensorboard`
+
+    model: str = "smollm2"  # `smollm2`, a folder, or a hub id
+    rank: int = 16  # of the LoRA adapter; 0 trains all weights
+    lora_alpha: float = 32.0  # LoRA's scale is this over the rank
+    dropout: float = 0.0  # of the adapter's input
+    targets: str | list[str] = "all-linear"  # modules that get an adapter
+    cutoff: int = 1024  # tokens kept of a row; also the size of a block when packed
+    # `flat`: rows of a batch end to end; `packed`: blocks filled first; `padded`: grouped by length
+    layout: str = "flat"
+    # rows (packed: blocks) of each device and step; a float32 row of 1,024 tokens needs 2.3 GiB
+    # with 135M weights
+    batch: int = 8
+    accumulate: int = 1  # batches of a step
+    epochs: float = 1.0  # over the rows
+    steps: int = 0  # instead of epochs, when not 0
+    lr: float = 1e-4  # peak learning rate
+    warmup: float = 0.1  # below 1: share of the steps; otherwise steps
+    schedule: str = "cosine"  # of the learning rate, as transformers names them
+    decay: float = 0.0  # weight decay
+    clip: float = 1.0  # largest gradient norm
+    # `float32`, `bfloat16`, `fast` (what the machine multiplies faster); '': bfloat16 on a GPU,
+    # else float32
+    dtype: str = ""
+    checkpointing: bool = False  # compute activations again instead of keeping them
+    tail: bool = False  # also learn the white space after a turn, as LLaMA-Factory does
+    style: str = ""  # of tool calls; '': the template's
+    save_every: int = 0  # steps between checkpoints; 0: none
+    threads: int = 0  # on a CPU; 0: time one against all and take the faster
+    seed: int = 0  # of adapters, order and dropout
+    report_to: list[str] = field(
+        default_factory=list
+    )  # trackers the user has installed, such as `trackio`, `tensorboard`
 
     def __post_init__(self):
         if self.layout not in LAYOUTS:
-            raise ValueError(f'layout {self.layout!r} is not known: use one of {", ".join(LAYOUTS)}')
-        if self.dtype not in ('', 'float32', 'bfloat16', 'fast'):
-            raise ValueError(f'dtype {self.dtype!r}: use float32, bfloat16 or fast')
+            raise ValueError(
+                f"layout {self.layout!r} is not known: use one of {', '.join(LAYOUTS)}"
+            )
+        if self.dtype not in ("", "float32", "bfloat16", "fast"):
+            raise ValueError(f"dtype {self.dtype!r}: use float32, bfloat16 or fast")
 
+# %% ../../nbs/lib/train/02_recipe.ipynb #3685156b
 def make_recipe(
-    **params # fields of `Recipe`
-) -> Recipe: # checked
+    **params,  # fields of `Recipe`
+) -> Recipe:  # checked
     "A recipe from names and values. Raises ValueError listing the names when one is unknown"
     names = [f.name for f in fields(Recipe)]
-    if bad := sorted(set(params)-set(names)): raise ValueError(f'a recipe has no {bad[0]!r}; it has {", ".join(names)}')
+    if bad := sorted(set(params) - set(names)):
+        raise ValueError(f"a recipe has no {bad[0]!r}; it has {', '.join(names)}")
     return Recipe(**params)
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #8a79b308
-def has_gpu() -> bool: # whether training uses one
+def has_gpu() -> bool:  # whether training uses one
     "Whether there is a GPU"
     import torch
+
     return torch.cuda.is_available()
 
-def has_fast_bfloat16() -> bool: # whether bfloat16 is the faster precision
+
+def has_fast_bfloat16() -> bool:  # whether bfloat16 is the faster precision
     "Whether the GPU, or else the processor, has instructions for bfloat16"
     import torch
-    if has_gpu(): return True
-    have = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-    return any(bool(v) for k,v in have.items() if 'bf16' in k)
+
+    if has_gpu():
+        return True
+    have = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(bool(v) for k, v in have.items() if "bf16" in k)
+
 
 def dtype_of(
-    r:Recipe # whose `dtype`
-) -> str: # `float32` or `bfloat16`
+    r: Recipe,  # whose `dtype`
+) -> str:  # `float32` or `bfloat16`
     "The precision that a recipe means on this machine"
     fast = has_gpu() if not r.dtype else has_fast_bfloat16()
-    return ('bfloat16' if fast else 'float32') if r.dtype in ('', 'fast') else r.dtype
+    return ("bfloat16" if fast else "float32") if r.dtype in ("", "fast") else r.dtype
 
+# %% ../../nbs/lib/train/02_recipe.ipynb #449c4ca2
 def load_for_training(
-    r:Recipe # its model, rank and dtype
-): # model and tokenizer
+    r: Recipe,  # its model, rank and dtype
+):  # model and tokenizer
     "The model with a fresh adapter, or with all weights free"
     limit_openmp_spin()
-    import peft, torch
+    import peft
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    where, dtype = model_dir(r.model), getattr(torch, dtype_of(r) if r.rank else 'float32')
+
+    where, dtype = model_dir(r.model), getattr(torch, dtype_of(r) if r.rank else "float32")
     with short_hub_errors(where), quiet_transformers():
         tok = AutoTokenizer.from_pretrained(where)
-        net = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, attn_implementation='sdpa')
-    if tok.pad_token is None: tok.pad_token = tok.eos_token
-    if not r.rank: return net, tok
+        net = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, attn_implementation="sdpa")
+    if tok.pad_token is None:
+        tok.pad_token = tok.eos_token
+    if not r.rank:
+        return net, tok
     torch.manual_seed(r.seed)
-    lora = peft.LoraConfig(r=r.rank, lora_alpha=r.lora_alpha, lora_dropout=r.dropout, target_modules=r.targets,
-        task_type='CAUSAL_LM')
+    lora = peft.LoraConfig(
+        r=r.rank,
+        lora_alpha=r.lora_alpha,
+        lora_dropout=r.dropout,
+        target_modules=r.targets,
+        task_type="CAUSAL_LM",
+    )
     return peft.get_peft_model(net, lora), tok
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #848cfa41
 def merge_adapter(
-    adapter:str|Path, # folder of a LoRA adapter
-    out:str|Path, # folder to write
-    model:str='smollm2', # that it was trained on
-    dtype:str='bfloat16' # of the merged weights
-) -> Path: # `out`
+    adapter: str | Path,  # folder of a LoRA adapter
+    out: str | Path,  # folder to write
+    model: str = "smollm2",  # that it was trained on
+    dtype: str = "bfloat16",  # of the merged weights
+) -> Path:  # `out`
     "A model with its adapter multiplied in, as safetensors with the tokenizer"
-    import peft, torch
+    import peft
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
     where = model_dir(model)
     with quiet_transformers():
         net = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32)
         net = peft.PeftModel.from_pretrained(net, str(adapter)).merge_and_unload()
-        net.to(getattr(torch, dtype)).save_pretrained(out); AutoTokenizer.from_pretrained(where).save_pretrained(out)
+        net.to(getattr(torch, dtype)).save_pretrained(out)
+        AutoTokenizer.from_pretrained(where).save_pretrained(out)
     return Path(out)

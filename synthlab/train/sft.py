@@ -20,24 +20,42 @@ from ..core.plot import lines
 from ..core.settings import resolve_path
 from ..core.types import content_key, read_jsonl
 from ..models.hub import Prompter, model_dir, model_name, quiet_transformers
-from .recipe import Recipe, attend_by_row, collate, dataset_rows, dtype_of, fastest_threads, gather_target_logits, has_gpu, load_for_training, make_recipe, merge_adapter
+from synthlab.train.recipe import (
+    Recipe,
+    attend_by_row,
+    collate,
+    dataset_rows,
+    dtype_of,
+    fastest_threads,
+    gather_target_logits,
+    has_gpu,
+    load_for_training,
+    make_recipe,
+    merge_adapter,
+)
 from .tokenize import as_row, encode_rows
 
 # %% ../../nbs/lib/train/03_sft.ipynb #43b6c3e4
 def _mass(b):
     "Sum of the weights of a batch's target tokens"
-    hit = b['labels'][:, 1:] != -100
-    return (b['weights'][:, 1:][hit].sum() if 'weights' in b else hit.sum()).float()
+    hit = b["labels"][:, 1:] != -100
+    return (b["weights"][:, 1:][hit].sum() if "weights" in b else hit.sum()).float()
 
+# %% ../../nbs/lib/train/03_sft.ipynb #c2557035
 @lru_cache(maxsize=None)
 def _trainer_class():
     from trl import SFTTrainer
+
     class Trainer(SFTTrainer):
         def __init__(self, *args, collate, apart, **kw):
             super().__init__(*args, data_collator=collate, **kw)
-            net = self.model.get_base_model() if hasattr(self.model, 'get_base_model') else self.model
-            if not has_gpu(): gather_target_logits(net)
-            if not has_gpu() and apart: attend_by_row(net)
+            net = (
+                self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+            )
+            if not has_gpu():
+                gather_target_logits(net)
+            if not has_gpu() and apart:
+                attend_by_row(net)
             self.seen = dict(tokens=0, targets=0)
 
         def _get_num_items_in_batch(self, batches, device):
@@ -45,53 +63,89 @@ def _trainer_class():
             return self.accelerator.gather(n).sum() if self.args.world_size > 1 else n
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            labels, w = inputs['labels'], inputs.pop('weights', None)
+            labels, w = inputs["labels"], inputs.pop("weights", None)
             hit = labels[:, 1:] != -100
             out = model(**inputs, fused_lm_head=True)
-            nll = out['nll'] if 'nll' in out else -out.log_probs[hit]
-            loss = nll.sum() if w is None else (nll*w[:, 1:][hit]).sum()
-            self.seen['tokens'] += inputs['input_ids'].numel(); self.seen['targets'] += int(hit.sum())
-            return loss/num_items_in_batch*self.accelerator.num_processes
+            nll = out["nll"] if "nll" in out else -out.log_probs[hit]
+            loss = nll.sum() if w is None else (nll * w[:, 1:][hit]).sum()
+            self.seen["tokens"] += inputs["input_ids"].numel()
+            self.seen["targets"] += int(hit.sum())
+            return loss / num_items_in_batch * self.accelerator.num_processes
 
-        def create_model_card(self, *args, **kw): pass
+        def create_model_card(self, *args, **kw):
+            pass
+
     return Trainer
 
+# %% ../../nbs/lib/train/03_sft.ipynb #550d40dd
 def _callback():
     "Progress, drawn or logged"
     from transformers import TrainerCallback
+
     class Steps(TrainerCallback):
         def on_train_begin(self, args, state, control, **kw):
-            self.bar = iter(progress(range(state.max_steps-state.global_step), 'training steps'))
+            self.bar = iter(progress(range(state.max_steps - state.global_step), "training steps"))
             next(self.bar, None)
-        def on_step_end(self, args, state, control, **kw): next(self.bar, None)
+
+        def on_step_end(self, args, state, control, **kw):
+            next(self.bar, None)
+
     return Steps()
 
+# %% ../../nbs/lib/train/03_sft.ipynb #99a74924
 def _config(r, folder):
     from trl import SFTConfig
-    bf16 = dtype_of(r) == 'bfloat16' and (has_gpu() or not r.rank)
-    return SFTConfig(str(folder/'checkpoints'), per_device_train_batch_size=r.batch,
-        gradient_accumulation_steps=r.accumulate,
-        num_train_epochs=r.epochs, max_steps=r.steps or -1, learning_rate=r.lr,
-        warmup_steps=r.warmup, lr_scheduler_type=r.schedule,
-        weight_decay=r.decay, max_grad_norm=r.clip, bf16=bf16, fp16=False, use_cpu=not has_gpu(),
-        seed=r.seed, data_seed=r.seed,
-        gradient_checkpointing=r.checkpointing, logging_steps=1, logging_nan_inf_filter=False,
-        report_to=r.report_to or 'none',
-        save_strategy='steps' if r.save_every else 'no', save_steps=r.save_every or 500, save_total_limit=2,
-        disable_tqdm=True,
-        train_sampling_strategy='group_by_length' if r.layout == 'padded' else 'random', max_length=None,
-        remove_unused_columns=False, dataset_kwargs=dict(skip_prepare_dataset=True), dataloader_pin_memory=has_gpu())
 
+    bf16 = dtype_of(r) == "bfloat16" and (has_gpu() or not r.rank)
+    return SFTConfig(
+        str(folder / "checkpoints"),
+        per_device_train_batch_size=r.batch,
+        gradient_accumulation_steps=r.accumulate,
+        num_train_epochs=r.epochs,
+        max_steps=r.steps or -1,
+        learning_rate=r.lr,
+        warmup_steps=r.warmup,
+        lr_scheduler_type=r.schedule,
+        weight_decay=r.decay,
+        max_grad_norm=r.clip,
+        bf16=bf16,
+        fp16=False,
+        use_cpu=not has_gpu(),
+        seed=r.seed,
+        data_seed=r.seed,
+        gradient_checkpointing=r.checkpointing,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=r.report_to or "none",
+        save_strategy="steps" if r.save_every else "no",
+        save_steps=r.save_every or 500,
+        save_total_limit=2,
+        disable_tqdm=True,
+        train_sampling_strategy="group_by_length" if r.layout == "padded" else "random",
+        max_length=None,
+        remove_unused_columns=False,
+        dataset_kwargs=dict(skip_prepare_dataset=True),
+        dataloader_pin_memory=has_gpu(),
+    )
+
+# %% ../../nbs/lib/train/03_sft.ipynb #8181e84d
 def _trainer(r, rows, folder):
     "The trainer over encoded rows"
     from datasets import Dataset
     from transformers import PrinterCallback
+
     net, tok = load_for_training(r)
     data = Dataset.from_list(dataset_rows(rows, r.layout, r.cutoff))
     with quiet_transformers():
-        trainer = _trainer_class()(net, _config(r, folder), train_dataset=data, processing_class=tok,
-            apart=r.layout != 'padded',
-            collate=lambda b: collate(b, tok.pad_token_id, r.layout), callbacks=[_callback()])
+        trainer = _trainer_class()(
+            net,
+            _config(r, folder),
+            train_dataset=data,
+            processing_class=tok,
+            apart=r.layout != "padded",
+            collate=lambda b: collate(b, tok.pad_token_id, r.layout),
+            callbacks=[_callback()],
+        )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -99,180 +153,279 @@ def _trainer(r, rows, folder):
 @dataclass
 class TrainingResult:
     "What training left behind"
-    path: Path # folder: recipe.json, adapter/ or model/, merged/, README.md
-    losses: list[dict] # `step`, `value`: mean loss of the step's target tokens
-    facts: dict # rows, dropped, tokens, targets, seconds, train_seconds (without loading), threads
+
+    path: Path  # folder: recipe.json, adapter/ or model/, merged/, README.md
+    losses: list[dict]  # `step`, `value`: mean loss of the step's target tokens
+    facts: dict  # rows, dropped, tokens, targets, seconds, train_seconds (without loading), threads
 
     @property
-    def adapter(self): return self.path/'adapter'
+    def adapter(self):
+        return self.path / "adapter"
+
     @property
-    def merged(self): return self.path/('merged' if (self.path/'merged').exists() else 'model')
+    def merged(self):
+        return self.path / ("merged" if (self.path / "merged").exists() else "model")
+
     @property
-    def loss(self): return self.losses[-1]['value']
+    def loss(self):
+        return self.losses[-1]["value"]
+
     def __repr__(self):
-        first = self.losses[0]['value']
-        return f'Trained({self.path.name}: {len(self.losses)} steps, loss {first:.3f} to {self.loss:.3f})'
+        first = self.losses[0]["value"]
+        return (
+            f"Trained({self.path.name}: {len(self.losses)} steps, loss {first:.3f} to "
+            f"{self.loss:.3f})"
+        )
+
 
 def load_training_result(
-    folder:str|Path # that `train` wrote
-) -> TrainingResult: # as `train` gave it
+    folder: str | Path,  # that `train` wrote
+) -> TrainingResult:  # as `train` gave it
     "A finished training from its folder. Raises FileNotFoundError when it has not finished"
-    at = Path(folder)/'trained.json'
-    if not at.exists(): raise FileNotFoundError(f'{folder} holds no finished training: it has no trained.json')
-    d = json.loads(at.read_text('utf8'))
-    return TrainingResult(Path(folder), d['losses'], d['facts'])
+    at = Path(folder) / "trained.json"
+    if not at.exists():
+        raise FileNotFoundError(f"{folder} holds no finished training: it has no trained.json")
+    d = json.loads(at.read_text("utf8"))
+    return TrainingResult(Path(folder), d["losses"], d["facts"])
 
+# %% ../../nbs/lib/train/03_sft.ipynb #d7547080
 def _claim(folder, r, rows):
     "Write the recipe down, or check that the folder is this training's"
     key = content_key([asdict(r), [[e.input_ids, e.labels, e.weights] for e in rows]])
-    at = folder/'recipe.json'
-    if at.exists() and json.loads(at.read_text('utf8'))['key'] != key:
-        raise ValueError(f'{folder} holds a training with another recipe or other rows: choose another folder')
+    at = folder / "recipe.json"
+    if at.exists() and json.loads(at.read_text("utf8"))["key"] != key:
+        raise ValueError(
+            f"{folder} holds a training with another recipe or other rows: choose another folder"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    at.write_text(json.dumps(dict(key=key, recipe=asdict(r)), indent=1), 'utf8')
+    at.write_text(json.dumps(dict(key=key, recipe=asdict(r)), indent=1), "utf8")
+
 
 def _threads(r, trainer):
     "Choose threads by timing a real step, without leaving a trace in weights or random numbers"
     import torch
-    if has_gpu() or r.threads: n, seconds = r.threads, {}
+
+    if has_gpu() or r.threads:
+        n, seconds = r.threads, {}
     else:
-        batch = trainer.data_collator([trainer.train_dataset[i]
-            for i in range(min(r.batch, len(trainer.train_dataset)))])
+        batch = trainer.data_collator(
+            [trainer.train_dataset[i] for i in range(min(r.batch, len(trainer.train_dataset)))]
+        )
+
         def step():
-            trainer.compute_loss(trainer.model, dict(batch),
-                num_items_in_batch=1.).backward(); trainer.model.zero_grad()
-        with torch.random.fork_rng(): n, seconds = fastest_threads(step, usable_cores())
+            trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=1.0).backward()
+            trainer.model.zero_grad()
+
+        with torch.random.fork_rng():
+            n, seconds = fastest_threads(step, usable_cores())
         trainer.seen.update(tokens=0, targets=0)
-    if n and not has_gpu(): torch.set_num_threads(n)
+    if n and not has_gpu():
+        torch.set_num_threads(n)
     return n, seconds
 
+# %% ../../nbs/lib/train/03_sft.ipynb #415ac400
 def _whole(checkpoint):
     "Whether a checkpoint was written to its end: the trainer's state, which comes last, parses"
-    try: return bool(json.loads((checkpoint/'trainer_state.json').read_text('utf8')))
-    except (FileNotFoundError, ValueError): return False
+    try:
+        return bool(json.loads((checkpoint / "trainer_state.json").read_text("utf8")))
+    except (FileNotFoundError, ValueError):
+        return False
+
 
 def _last_checkpoint(folder):
     "The newest whole checkpoint; a torn one is removed"
-    found = sorted(folder.glob('checkpoints/checkpoint-*'), key=lambda p: int(p.name.split('-')[1]))
+    found = sorted(folder.glob("checkpoints/checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     for p in found:
-        if not _whole(p): shutil.rmtree(p)
+        if not _whole(p):
+            shutil.rmtree(p)
     return next((str(p) for p in found[::-1] if p.exists()), None)
 
 # %% ../../nbs/lib/train/03_sft.ipynb #10633e15
 def _card(t, r, base):
     "The model card: what was trained, on what, with what result"
-    import peft, torch, transformers, trl
-    lib, tags = ('peft', 'synthlab, trl, sft, lora') if r.rank else ('transformers', 'synthlab, trl, sft')
-    head = f'---\nbase_model: {base}\nlibrary_name: {lib}\ntags: [{tags}]\n---\n'
-    kind = f'a LoRA adapter of rank {r.rank}' if r.rank else 'all weights'
-    facts = '\n'.join(f'- {k}: {v:,}' if isinstance(v, int) else f'- {k}: {v}' for k,v in t.facts.items())
-    made = ', '.join(f'{m.__name__} {m.__version__}' for m in (trl, peft, transformers, torch))
-    setting = '\n'.join(f'- {k}: {v}' for k,v in asdict(r).items() if k != 'model')
-    loss = f'Loss of target tokens: {t.losses[0]["value"]:.4f} at step 1, {t.loss:.4f} at step {t.losses[-1]["step"]}.'
-    parts = [head, f'# {t.path.name}', f'{base}, {kind}, supervised on assistant turns only.', loss, '## Data and cost', facts,
-        '## Recipe', setting, f'Made with {made}.']
-    return '\n\n'.join(parts)+'\n'
+    import peft
+    import torch
+    import transformers
+    import trl
 
+    lib, tags = (
+        ("peft", "synthlab, trl, sft, lora") if r.rank else ("transformers", "synthlab, trl, sft")
+    )
+    head = f"---\nbase_model: {base}\nlibrary_name: {lib}\ntags: [{tags}]\n---\n"
+    kind = f"a LoRA adapter of rank {r.rank}" if r.rank else "all weights"
+    facts = "\n".join(
+        f"- {k}: {v:,}" if isinstance(v, int) else f"- {k}: {v}" for k, v in t.facts.items()
+    )
+    made = ", ".join(f"{m.__name__} {m.__version__}" for m in (trl, peft, transformers, torch))
+    setting = "\n".join(f"- {k}: {v}" for k, v in asdict(r).items() if k != "model")
+    loss = (
+        f"Loss of target tokens: {t.losses[0]['value']:.4f} at step 1, {t.loss:.4f} at step "
+        f"{t.losses[-1]['step']}."
+    )
+    parts = [
+        head,
+        f"# {t.path.name}",
+        f"{base}, {kind}, supervised on assistant turns only.",
+        loss,
+        "## Data and cost",
+        facts,
+        "## Recipe",
+        setting,
+        f"Made with {made}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+# %% ../../nbs/lib/train/03_sft.ipynb #5e3c536c
 def _save(trainer, t, r, merged):
     "Adapter or model, merged weights, card; the manifest last"
-    to = t.path/('adapter' if r.rank else 'model')
+    to = t.path / ("adapter" if r.rank else "model")
     trainer.save_model(str(to))
-    if not trainer.is_world_process_zero(): return
-    (to/'training_args.bin').unlink(missing_ok=True)
-    if merged and r.rank: merge_adapter(t.adapter, t.path/'merged', r.model)
+    if not trainer.is_world_process_zero():
+        return
+    (to / "training_args.bin").unlink(missing_ok=True)
+    if merged and r.rank:
+        merge_adapter(t.adapter, t.path / "merged", r.model)
     card = _card(t, r, model_name(r.model))
-    (t.path/'README.md').write_text(card, 'utf8')
-    if r.rank: (t.adapter/'README.md').write_text(card, 'utf8')
-    (t.path/'trained.json').write_text(json.dumps(dict(losses=t.losses, facts=t.facts), indent=1), 'utf8')
+    (t.path / "README.md").write_text(card, "utf8")
+    if r.rank:
+        (t.adapter / "README.md").write_text(card, "utf8")
+    (t.path / "trained.json").write_text(
+        json.dumps(dict(losses=t.losses, facts=t.facts), indent=1), "utf8"
+    )
 
 # %% ../../nbs/lib/train/03_sft.ipynb #033e70a1
 def train(
-    rows:list, # what `as_row` takes
-    r:Recipe, # how
-    folder:str|Path, # to write; relative to the root
-    merged:bool=False # also write the merged model
-) -> TrainingResult: # the folder, losses, facts
-    "Supervised fine-tuning. Goes on where a killed call stopped. Raises ValueError when no row can be learned from"
+    rows: list,  # what `as_row` takes
+    r: Recipe,  # how
+    folder: str | Path,  # to write; relative to the root
+    merged: bool = False,  # also write the merged model
+) -> TrainingResult:  # the folder, losses, facts
+    """Supervised fine-tuning. Goes on where a killed call stopped.
+
+    Raises ValueError when no row can be learned from
+    """
     import torch
     from transformers import AutoTokenizer
+
     folder = resolve_path(folder)
-    with quiet_transformers(): prompter = Prompter(AutoTokenizer.from_pretrained(model_dir(r.model)), r.style)
+    with quiet_transformers():
+        prompter = Prompter(AutoTokenizer.from_pretrained(model_dir(r.model)), r.style)
     enc = encode_rows(rows, prompter, r.cutoff, r.tail)
     if not enc.rows:
-        why = enc.dropped[0]['why'] if enc.dropped else 'there are none'
-        raise ValueError(f'none of {len(rows)} rows can be learned from: {why}')
+        why = enc.dropped[0]["why"] if enc.dropped else "there are none"
+        raise ValueError(f"none of {len(rows)} rows can be learned from: {why}")
     _claim(folder, r, enc.rows)
-    if (folder/'trained.json').exists(): return load_training_result(folder)
+    if (folder / "trained.json").exists():
+        return load_training_result(folder)
     before, start = torch.get_num_threads(), time.time()
     trainer = _trainer(r, enc.rows, folder)
     threads, seconds = _threads(r, trainer)
-    with quiet_transformers(): trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
-    losses = [dict(step=h['step'], value=h['loss']) for h in trainer.state.log_history if 'loss' in h]
-    facts = dict(rows=len(enc.rows), dropped=len(enc.dropped), cut=enc.cut, **trainer.seen,
-        seconds=round(time.time()-start, 1),
-        train_seconds=next((h['train_runtime'] for h in trainer.state.log_history[::-1] if 'train_runtime' in h),
-            None), threads=threads, step_seconds={str(k): round(v, 3) for k,v in seconds.items()})
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    losses = [
+        dict(step=h["step"], value=h["loss"]) for h in trainer.state.log_history if "loss" in h
+    ]
+    facts = dict(
+        rows=len(enc.rows),
+        dropped=len(enc.dropped),
+        cut=enc.cut,
+        **trainer.seen,
+        seconds=round(time.time() - start, 1),
+        train_seconds=next(
+            (h["train_runtime"] for h in trainer.state.log_history[::-1] if "train_runtime" in h),
+            None,
+        ),
+        threads=threads,
+        step_seconds={str(k): round(v, 3) for k, v in seconds.items()},
+    )
     t = TrainingResult(folder, losses, facts)
-    with quiet_transformers(): _save(trainer, t, r, merged)
+    with quiet_transformers():
+        _save(trainer, t, r, merged)
     torch.set_num_threads(before)
     return t
 
 # %% ../../nbs/lib/train/03_sft.ipynb #53f8de2f
 def loss_rows(
-    t:TrainingResult, # whose losses
-    name:str='loss', # of the series
-    width:int=0 # steps of the running mean; 0: a twentieth of the steps
-) -> list[dict]: # `step`, `value`, `series`: for `lines`
+    t: TrainingResult,  # whose losses
+    name: str = "loss",  # of the series
+    width: int = 0,  # steps of the running mean; 0: a twentieth of the steps
+) -> list[dict]:  # `step`, `value`, `series`: for `lines`
     "Losses as a running mean with its 95 % interval, for a figure"
-    xs, out = [d['value'] for d in t.losses], []
-    w = width or max(1, len(xs)//20)
-    for i in range(0, len(xs)-w+1, w):
-        part = xs[i:i+w] if i+2*w <= len(xs) else xs[i:]
-        m = sum(part)/len(part)
-        half = 1.96*math.sqrt(sum((x-m)**2 for x in part)/max(1, len(part)-1)/len(part))
-        out.append(dict(step=t.losses[i+len(part)-1]['step'], value=m, lo=m-half, hi=m+half, series=name))
+    xs, out = [d["value"] for d in t.losses], []
+    w = width or max(1, len(xs) // 20)
+    for i in range(0, len(xs) - w + 1, w):
+        part = xs[i : i + w] if i + 2 * w <= len(xs) else xs[i:]
+        m = sum(part) / len(part)
+        half = 1.96 * math.sqrt(sum((x - m) ** 2 for x in part) / max(1, len(part) - 1) / len(part))
+        out.append(
+            dict(
+                step=t.losses[i + len(part) - 1]["step"],
+                value=m,
+                lo=m - half,
+                hi=m + half,
+                series=name,
+            )
+        )
     return out
 
 # %% ../../nbs/lib/train/03_sft.ipynb #f479ea02
 def read_recipe(
-    path:str|Path='', # YAML with fields of `Recipe`; empty: none
-    **over # fields that win over the file's
-) -> Recipe: # checked
-    "A recipe from a file. Raises ValueError when it is no mapping, names an unknown field or has a text for a number"
+    path: str | Path = "",  # YAML with fields of `Recipe`; empty: none
+    **over,  # fields that win over the file's
+) -> Recipe:  # checked
+    """A recipe from a file.
+
+    Raises ValueError when it is no mapping, names an unknown field or has a text for a number
+    """
     import yaml
-    try: d = yaml.safe_load(resolve_path(path).read_text('utf8')) if path else {}
-    except yaml.YAMLError as e: raise ValueError(f'{path} is not YAML: {" ".join(str(e).split())[:160]}') from None
-    if not isinstance(d, dict): raise ValueError(f'{path} holds no settings: write lines such as rank: 8')
+
+    try:
+        d = yaml.safe_load(resolve_path(path).read_text("utf8")) if path else {}
+    except yaml.YAMLError as e:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(e).split())[:160]}") from None
+    if not isinstance(d, dict):
+        raise ValueError(f"{path} holds no settings: write lines such as rank: 8")
     d |= over
     for f in fields(Recipe):
         if f.type in (int, float) and not isinstance(d.get(f.name, 0), (int, float)):
-            raise ValueError(f'{f.name} is a number, not {d[f.name]!r}'
-                +(': YAML reads 1e-4 as a text, write 1.0e-4' if f.type is float else ''))
+            raise ValueError(
+                f"{f.name} is a number, not {d[f.name]!r}"
+                + (": YAML reads 1e-4 as a text, write 1.0e-4" if f.type is float else "")
+            )
     return make_recipe(**d)
 
 # %% ../../nbs/lib/train/03_sft.ipynb #80ffb879
 def read_rows(
-    path:str|Path # JSONL
-) -> list: # of `Row`
+    path: str | Path,  # JSONL
+) -> list:  # of `Row`
     "Rows of a file. Raises FileNotFoundError, or ValueError naming the row that is none"
     at, out = resolve_path(path), []
-    if not at.is_file(): raise FileNotFoundError(f'{path}: no such file')
-    for i,d in enumerate(read_jsonl(at)):
-        try: out.append(as_row(d))
+    if not at.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    for i, d in enumerate(read_jsonl(at)):
+        try:
+            out.append(as_row(d))
         except (ValueError, TypeError, KeyError, AttributeError) as e:
-            said = f'it lacks {e}' if isinstance(e, KeyError) else e
-            raise ValueError(f'{path}, row {i+1}: {said}') from None
+            said = f"it lacks {e}" if isinstance(e, KeyError) else e
+            raise ValueError(f"{path}, row {i + 1}: {said}") from None
     return out
 
 # %% ../../nbs/lib/train/03_sft.ipynb #4b006998
 def train_file(
-    rows:str|Path, # JSONL with rows, chats or trajectories
-    folder:str|Path, # to write
-    r:Recipe # how
-) -> TrainingResult: # as `train`, with merged weights and loss.png
+    rows: str | Path,  # JSONL with rows, chats or trajectories
+    folder: str | Path,  # to write
+    r: Recipe,  # how
+) -> TrainingResult:  # as `train`, with merged weights and loss.png
     "Train on a file; goes on where a killed call stopped. Raises as `read_rows` and `train`"
     t = train(read_rows(rows), r, folder, merged=True)
-    if int(os.environ.get('RANK', 0)): return t
-    ax = lines(loss_rows(t), 'step', title=f'Loss of target tokens: {t.path.name}', xlabel='step', ylabel='nats')
-    ax.figure.savefig(t.path/'loss.png', bbox_inches='tight', dpi=120)
+    if int(os.environ.get("RANK", 0)):
+        return t
+    ax = lines(
+        loss_rows(t),
+        "step",
+        title=f"Loss of target tokens: {t.path.name}",
+        xlabel="step",
+        ylabel="nats",
+    )
+    ax.figure.savefig(t.path / "loss.png", bbox_inches="tight", dpi=120)
     return t

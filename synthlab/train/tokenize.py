@@ -17,184 +17,277 @@ from ..models.hub import Prompter
 @dataclass
 class Row:
     "One training example: a chat, its tools, and how much it counts"
-    messages: list[Message] # the chat; every assistant turn is learned
-    tools: list[dict]|None = None # OpenAI-style schemas
-    id: str = '' # where it came from
-    weight: float = 1. # of every target token
-    lead: tuple|None = None # (characters, weight): the first characters of the last reply weigh this instead
+
+    messages: list[Message]  # the chat; every assistant turn is learned
+    tools: list[dict] | None = None  # OpenAI-style schemas
+    id: str = ""  # where it came from
+    weight: float = 1.0  # of every target token
+    lead: tuple | None = (
+        None  # (characters, weight): the first characters of the last reply weigh this instead
+    )
+
 
 def _visible(m):
     "A message as the agent sees it: users' own tool traffic is hidden from it"
-    if m.role == 'tool' and m.by == 'user': return None
-    if m.role != 'user' or not m.calls: return m
-    return Message('user', m.content) if m.content else None
+    if m.role == "tool" and m.by == "user":
+        return None
+    if m.role != "user" or not m.calls:
+        return m
+    return Message("user", m.content) if m.content else None
+
 
 def _alpaca(d):
     "The chat of a row in Alpaca's columns"
-    asked = '\n'.join(filter(None, [d['instruction'], d.get('input')]))
-    head = [Message('system', d['system'])] if d.get('system') else []
-    return [*head, Message('user', asked), Message('assistant', d['output'])]
+    asked = "\n".join(filter(None, [d["instruction"], d.get("input")]))
+    head = [Message("system", d["system"])] if d.get("system") else []
+    return [*head, Message("user", asked), Message("assistant", d["output"])]
 
-_said = dict(human='user', user='user', gpt='assistant', assistant='assistant', function_call='assistant', observation='tool',
-             tool='tool', system='system')
 
+_said = dict(
+    human="user",
+    user="user",
+    gpt="assistant",
+    assistant="assistant",
+    function_call="assistant",
+    observation="tool",
+    tool="tool",
+    system="system",
+)
+
+# %% ../../nbs/lib/train/01_tokenize.ipynb #220d672b
 def _turn(t):
     "A turn in ShareGPT's columns. Raises ValueError on an unknown speaker"
-    who, text = _said.get(t.get('from')), t.get('value')
+    who, text = _said.get(t.get("from")), t.get("value")
     if not who or not isinstance(text, str):
-        raise ValueError(f'a turn is from one of {", ".join(_said)} and has a value, not {str(t)[:60]}')
-    if t['from'] == 'function_call':
+        raise ValueError(
+            f"a turn is from one of {', '.join(_said)} and has a value, not {str(t)[:60]}"
+        )
+    if t["from"] == "function_call":
         made = json.loads(text)
         made = made if isinstance(made, list) else [made]
-        return Message(who, calls=[ToolCall(c['name'], parse_tool_args(c.get('arguments') or {})) for c in made])
-    if who != 'assistant': return Message(who, text)
+        return Message(
+            who,
+            calls=[ToolCall(c["name"], parse_tool_args(c.get("arguments") or {})) for c in made],
+        )
+    if who != "assistant":
+        return Message(who, text)
     r = parse_reply(text)
     return Message(who, r.text, r.calls)
 
+
 def _columns(d):
     "A dict of any trainer's columns with its chat in `messages`"
-    if 'instruction' in d and 'output' in d: return {**d, 'messages': _alpaca(d)}
-    if isinstance(d.get('prompt'), list) and isinstance(d.get('completion'), list):
-        return {**d, 'messages': d['prompt']+d['completion']}
-    if not isinstance(d.get('conversations'), list): return d
-    head = [Message('system', d['system'])] if d.get('system') else []
-    return {**d, 'messages': head+[_turn(t) for t in d['conversations']]}
+    if "instruction" in d and "output" in d:
+        return {**d, "messages": _alpaca(d)}
+    if isinstance(d.get("prompt"), list) and isinstance(d.get("completion"), list):
+        return {**d, "messages": d["prompt"] + d["completion"]}
+    if not isinstance(d.get("conversations"), list):
+        return d
+    head = [Message("system", d["system"])] if d.get("system") else []
+    return {**d, "messages": head + [_turn(t) for t in d["conversations"]]}
+
 
 def _schemas(tools):
     "Schemas in OpenAI's form, from there or from a text that holds them"
     tools = json.loads(tools) if isinstance(tools, str) and tools else tools
-    return [t if 'function' in t else dict(type='function', function=t) for t in tools or []] or None
+    return [
+        t if "function" in t else dict(type="function", function=t) for t in tools or []
+    ] or None
 
+# %% ../../nbs/lib/train/01_tokenize.ipynb #2b711343
 def _message(m):
-    if isinstance(m, Message): return m
-    return from_dict(Message, m) if 'calls' in m or 'call_id' in m else from_openai([m])[0]
+    if isinstance(m, Message):
+        return m
+    return from_dict(Message, m) if "calls" in m or "call_id" in m else from_openai([m])[0]
+
 
 def as_row(
-    x # a `Row`, a trajectory, a chat, or a dict: a row's fields, a trajectory's, or Alpaca's, ShareGPT's or TRL's columns
-) -> Row: # messages as records
+    # a `Row`, a trajectory, a chat, or a dict: a row's fields, a trajectory's, or Alpaca's,
+    # ShareGPT's or TRL's columns
+    x,
+) -> Row:  # messages as records
     "Anything that can be trained on as a row. Raises ValueError when it is none"
-    if isinstance(x, Row): return x
-    if isinstance(x, dict) and 'task' in x: x = from_dict(Trajectory, x)
+    if isinstance(x, Row):
+        return x
+    if isinstance(x, dict) and "task" in x:
+        x = from_dict(Trajectory, x)
     if isinstance(x, Trajectory):
-        return Row([v for m in x.messages if (v := _visible(m))], x.tools or None, f'{x.task.domain}/{x.task.id}')
+        return Row(
+            [v for m in x.messages if (v := _visible(m))],
+            x.tools or None,
+            f"{x.task.domain}/{x.task.id}",
+        )
     d = dict(messages=x) if isinstance(x, list) else x
-    if isinstance(d, dict): d = _columns(d)
-    if not isinstance(d, dict) or not isinstance(d.get('messages'), list):
-        raise ValueError(f'a row is a Row, a Trajectory, a chat or a dict with messages, not {type(x).__name__}')
-    return Row([_message(m) for m in d['messages']], _schemas(d.get('tools')), d.get('id', ''), d.get('weight', 1.),
-        d.get('lead'))
+    if isinstance(d, dict):
+        d = _columns(d)
+    if not isinstance(d, dict) or not isinstance(d.get("messages"), list):
+        raise ValueError(
+            f"a row is a Row, a Trajectory, a chat or a dict with messages, not {type(x).__name__}"
+        )
+    return Row(
+        [_message(m) for m in d["messages"]],
+        _schemas(d.get("tools")),
+        d.get("id", ""),
+        d.get("weight", 1.0),
+        d.get("lead"),
+    )
 
 # %% ../../nbs/lib/train/01_tokenize.ipynb #73e3e4fb
 def _write(prompter, plain, more, reply):
-    return prompter.tok.apply_chat_template(plain, tokenize=False, add_generation_prompt=reply,
-        **{**more, **prompter.more})
+    return prompter.tok.apply_chat_template(
+        plain, tokenize=False, add_generation_prompt=reply, **{**more, **prompter.more}
+    )
+
 
 def _span(prompter, plain, more, i, text, tail):
     "Where turn `i` stands in the text"
-    upto = _write(prompter, plain[:i+1], more, False)
-    if i: head = _write(prompter, plain[:i], more, True)
-    else: head = upto[:max(upto.find(plain[0]['content']), 0)]
+    upto = _write(prompter, plain[: i + 1], more, False)
+    if i:
+        head = _write(prompter, plain[:i], more, True)
+    else:
+        head = upto[: max(upto.find(plain[0]["content"]), 0)]
     if not (text.startswith(upto) and upto.startswith(head)):
-        raise ValueError(f'the chat template writes turn {i} differently once more turns follow: split the row there')
+        raise ValueError(
+            f"the chat template writes turn {i} differently once more turns follow: split the "
+            "row there"
+        )
     return len(head), max(len(head), len(upto if tail else upto.rstrip()))
 
+
 def target_spans(
-    row:Row, # to be learned
-    prompter:Prompter, # of the model
-    tail:bool=False, # also the white space that the template writes after a turn
-    last:bool=False # only the last assistant turn
-) -> tuple[str,list]: # the chat as text, and (start, end) of each turn to learn
-    "The text of a row and the characters the model must learn to say. Raises ValueError when the template forbids it"
-    if row.tools and not prompter.found: 
-        raise ValueError('the chat template writes tools in a format of its own: give a style')
+    row: Row,  # to be learned
+    prompter: Prompter,  # of the model
+    tail: bool = False,  # also the white space that the template writes after a turn
+    last: bool = False,  # only the last assistant turn
+) -> tuple[str, list]:  # the chat as text, and (start, end) of each turn to learn
+    """The text of a row and the characters the model must learn to say.
+
+    Raises ValueError when the template forbids it
+    """
+    if row.tools and not prompter.found:
+        raise ValueError("the chat template writes tools in a format of its own: give a style")
     plain, more = prompter._tools(row.messages, row.tools)
-    turns = [i for i,m in enumerate(plain) if m['role'] == 'assistant']
-    text = _write(prompter, plain[:turns[-1]+1] if turns else plain, more, False)
-    return text, [_span(prompter, plain, more, i, text, tail) for i in (turns[-1:] if last else turns)]
+    turns = [i for i, m in enumerate(plain) if m["role"] == "assistant"]
+    text = _write(prompter, plain[: turns[-1] + 1] if turns else plain, more, False)
+    return text, [
+        _span(prompter, plain, more, i, text, tail) for i in (turns[-1:] if last else turns)
+    ]
 
 # %% ../../nbs/lib/train/01_tokenize.ipynb #5b3835ea
-def _ids(tok, s): return tok(s, add_special_tokens=False)['input_ids'] if s else []
+def _ids(tok, s):
+    return tok(s, add_special_tokens=False)["input_ids"] if s else []
+
 
 def _cut(text, spans):
     "The text in pieces, each with the span it is (None: not learned)"
     at, out = 0, []
-    for s in spans: out += [(text[at:s[0]], None), (text[slice(*s)], s)]; at = s[1]
-    return out+[(text[at:], None)]
+    for s in spans:
+        out += [(text[at : s[0]], None), (text[slice(*s)], s)]
+        at = s[1]
+    return out + [(text[at:], None)]
+
 
 def _tokens(tok, text, spans):
     "Token ids, and for each the span it belongs to or None"
     whole, ids, own = _ids(tok, text), [], []
-    for piece,s in _cut(text, spans): new = _ids(tok, piece); ids += new; own += [s]*len(new)
-    if ids == whole: return ids, own
-    places = tok(text, add_special_tokens=False, return_offsets_mapping=True)['offset_mapping']
-    return whole, [next((s for s in spans if s[0] <= a < s[1]), None) for a,_ in places]
+    for piece, s in _cut(text, spans):
+        new = _ids(tok, piece)
+        ids += new
+        own += [s] * len(new)
+    if ids == whole:
+        return ids, own
+    places = tok(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return whole, [next((s for s in spans if s[0] <= a < s[1]), None) for a, _ in places]
+
 
 @dataclass
 class EncodedRow:
     "A row as the trainer takes it"
-    input_ids: list[int] # the whole chat
-    labels: list[int] # the same at target tokens, -100 elsewhere
-    weights: list[float]|None = None # of each token; None: 1
-    id: str = '' # of the row
-    cut: int = 0 # tokens lost to the cut-off
+
+    input_ids: list[int]  # the whole chat
+    labels: list[int]  # the same at target tokens, -100 elsewhere
+    weights: list[float] | None = None  # of each token; None: 1
+    id: str = ""  # of the row
+    cut: int = 0  # tokens lost to the cut-off
 
     @property
-    def targets(self): return sum(l != -100 for l in self.labels)
+    def targets(self):
+        return sum(l != -100 for l in self.labels)
 
+# %% ../../nbs/lib/train/01_tokenize.ipynb #2aa3300b
 def _weights(row, prompter, text, spans, n, own):
     "A weight for each token, or None when all weigh 1"
-    if row.weight == 1 and not row.lead: return None
-    out = [float(row.weight)]*n
+    if row.weight == 1 and not row.lead:
+        return None
+    out = [float(row.weight)] * n
     if row.lead:
         first = own.index(spans[-1])
-        lead = len(_ids(prompter.tok, text[spans[-1][0]:spans[-1][0]+row.lead[0]]))
-        out[first:first+lead] = [float(row.lead[1])]*lead
+        lead = len(_ids(prompter.tok, text[spans[-1][0] : spans[-1][0] + row.lead[0]]))
+        out[first : first + lead] = [float(row.lead[1])] * lead
     return out
 
+
 def encode_row(
-    x, # what `as_row` takes
-    prompter:Prompter, # of the model
-    cutoff:int=0, # tokens kept from the start; 0: all
-    tail:bool=False, # also learn the white space that the template writes after a turn
-    last:bool=False # learn only the last assistant turn
-) -> EncodedRow: # ids, labels, weights
-    "A row as token ids and labels. Raises ValueError with the reason when nothing would be learned from it"
+    x,  # what `as_row` takes
+    prompter: Prompter,  # of the model
+    cutoff: int = 0,  # tokens kept from the start; 0: all
+    tail: bool = False,  # also learn the white space that the template writes after a turn
+    last: bool = False,  # learn only the last assistant turn
+) -> EncodedRow:  # ids, labels, weights
+    """A row as token ids and labels.
+
+    Raises ValueError with the reason when nothing would be learned from it
+    """
     row = as_row(x)
     text, spans = target_spans(row, prompter, tail, last)
-    if not spans: raise ValueError('no assistant turn')
+    if not spans:
+        raise ValueError("no assistant turn")
     ids, own = _tokens(prompter.tok, text, spans)
-    labels = [i if s else -100 for i,s in zip(ids, own)]
-    first, end = next((i for i,s in enumerate(own) if s), len(ids)), cutoff or len(ids)
+    labels = [i if s else -100 for i, s in zip(ids, own)]
+    first, end = next((i for i, s in enumerate(own) if s), len(ids)), cutoff or len(ids)
     if first >= end:
-        raise ValueError(f'truncated to no target: the first one is token {first+1:,}, the cut-off is {end:,}')
+        raise ValueError(
+            f"truncated to no target: the first one is token {first + 1:,}, the cut-off is {end:,}"
+        )
     weights = _weights(row, prompter, text, spans, len(ids), own)
-    return EncodedRow(ids[:end], labels[:end], weights and weights[:end], row.id, max(0, len(ids)-end))
+    return EncodedRow(
+        ids[:end], labels[:end], weights and weights[:end], row.id, max(0, len(ids) - end)
+    )
 
 # %% ../../nbs/lib/train/01_tokenize.ipynb #3a7b22a8
 @dataclass
 class EncodedRows:
     "Rows ready for training, and those that are not, with their reasons"
-    rows: list[EncodedRow] = field(default_factory=list) # in order
-    dropped: list[dict] = field(default_factory=list) # `row` (position), `id`, `why`
+
+    rows: list[EncodedRow] = field(default_factory=list)  # in order
+    dropped: list[dict] = field(default_factory=list)  # `row` (position), `id`, `why`
 
     @property
-    def targets(self): return sum(r.targets for r in self.rows)
+    def targets(self):
+        return sum(r.targets for r in self.rows)
+
     @property
-    def tokens(self): return sum(len(r.input_ids) for r in self.rows)
+    def tokens(self):
+        return sum(len(r.input_ids) for r in self.rows)
+
     @property
-    def cut(self): return sum(r.cut > 0 for r in self.rows)
+    def cut(self):
+        return sum(r.cut > 0 for r in self.rows)
+
 
 def encode_rows(
-    rows:list, # what `as_row` takes
-    prompter:Prompter, # of the model
-    cutoff:int=0, # tokens kept from the start of each; 0: all
-    tail:bool=False, # also learn the white space that the template writes after a turn
-    last:bool=False # learn only the last assistant turn
-) -> EncodedRows: # rows and drops
+    rows: list,  # what `as_row` takes
+    prompter: Prompter,  # of the model
+    cutoff: int = 0,  # tokens kept from the start of each; 0: all
+    tail: bool = False,  # also learn the white space that the template writes after a turn
+    last: bool = False,  # learn only the last assistant turn
+) -> EncodedRows:  # rows and drops
     "Encode each row; what cannot be learned from is set aside"
     out = EncodedRows()
-    for i,x in enumerate(rows):
+    for i, x in enumerate(rows):
         row = as_row(x)
-        try: out.rows.append(encode_row(row, prompter, cutoff, tail, last))
-        except ValueError as e: out.dropped.append(dict(row=i, id=row.id, why=str(e)))
+        try:
+            out.rows.append(encode_row(row, prompter, cutoff, tail, last))
+        except ValueError as e:
+            out.dropped.append(dict(row=i, id=row.id, why=str(e)))
     return out

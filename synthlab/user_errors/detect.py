@@ -8,51 +8,99 @@ __all__ = ['USER_ERROR_TYPES', 'DETECTORS', 'detect_user_errors', 'Finding']
 # %% ../../nbs/lib/user_errors/12_detect.ipynb #3b2dac46
 from ..core.types import Trajectory
 from .early_disclosure import early_disclosures
-from .guideline_violation import forbidden_transfers, role_violations, turn_format_errors
+from synthlab.user_errors.guideline_violation import (
+    forbidden_transfers,
+    role_violations,
+    turn_format_errors,
+)
 from .hallucination import ungrounded_statements
 from .inconsistency import changed_identifiers, retracted_requests
 from .misreading import misread_questions, misreported_results
-from .missed_action import exceeded_price_limit, missing_identification, missing_payment_method, unstated_facts
+from synthlab.user_errors.missed_action import (
+    exceeded_price_limit,
+    missing_identification,
+    missing_payment_method,
+    unstated_facts,
+)
 from .premature_termination import early_endings
 from .tool_calls import tool_call_errors
 from .view import Finding, agent_loop_turns, user_view
 
 # %% ../../nbs/lib/user_errors/12_detect.ipynb #ea69a2de
-USER_ERROR_TYPES = ('premature_termination', 'hallucination', 'missed_required_action', 'guideline_violation',
-    'revealed_info_early',
-    'inconsistent_behavior', 'incorrect_interpretation', 'wrong_sequence', 'tool_call_schema_error',
-        'tool_call_argument_error',
-    'irrelevant_tool_call')
-DETECTORS = (early_endings, ungrounded_statements, unstated_facts, missing_payment_method, exceeded_price_limit, missing_identification, role_violations, turn_format_errors, forbidden_transfers, early_disclosures, changed_identifiers,
-    retracted_requests, misread_questions,
-    misreported_results, tool_call_errors)
-_all_ = ['Finding']
+USER_ERROR_TYPES = (
+    "premature_termination",
+    "hallucination",
+    "missed_required_action",
+    "guideline_violation",
+    "revealed_info_early",
+    "inconsistent_behavior",
+    "incorrect_interpretation",
+    "wrong_sequence",
+    "tool_call_schema_error",
+    "tool_call_argument_error",
+    "irrelevant_tool_call",
+)
+DETECTORS = (
+    early_endings,
+    ungrounded_statements,
+    unstated_facts,
+    missing_payment_method,
+    exceeded_price_limit,
+    missing_identification,
+    role_violations,
+    turn_format_errors,
+    forbidden_transfers,
+    early_disclosures,
+    changed_identifiers,
+    retracted_requests,
+    misread_questions,
+    misreported_results,
+    tool_call_errors,
+)
+_all_ = ["Finding"]
 
 # %% ../../nbs/lib/user_errors/12_detect.ipynb #ba79d044
 def _merge(found):
     "Without what another finding explains"
     ends = {f.turn for f in found if f.rule in _ends}
-    swapped = {f.turn for f in found if f.type == 'inconsistent_behavior'}
-    gone = any(f.type in ('inconsistent_behavior', 'incorrect_interpretation', 'premature_termination')
-        or f.rule == 'speaks as the agent' for f in found)
+    swapped = {f.turn for f in found if f.type == "inconsistent_behavior"}
+    gone = any(
+        f.type in ("inconsistent_behavior", "incorrect_interpretation", "premature_termination")
+        or f.rule == "speaks as the agent"
+        for f in found
+    )
+
     def explained(f):
-        if f.type == 'missed_required_action':
+        if f.type == "missed_required_action":
             return gone and f.rule in _unsaid or f.turn in ends
-        return f.type == 'hallucination' and f.turn in swapped
+        return f.type == "hallucination" and f.turn in swapped
+
     return [f for f in found if not explained(f)]
 
-_unsaid = 'asked who it is and never says', 'means of payment never told'
-_ends = ('yes and stop in one turn', 'leaves for a transfer that was only offered',
-    'leaves for a transfer that nobody offered',
-    'asks for something and stops', 'stops instead of answering', 'leaves in its first turn', 'answers and stops',
-    'stops where a yes or no is waited for', 'takes what is only proposed as done')
 
+_unsaid = "asked who it is and never says", "means of payment never told"
+_ends = (
+    "yes and stop in one turn",
+    "leaves for a transfer that was only offered",
+    "leaves for a transfer that nobody offered",
+    "asks for something and stops",
+    "stops instead of answering",
+    "leaves in its first turn",
+    "answers and stops",
+    "stops where a yes or no is waited for",
+    "takes what is only proposed as done",
+)
+
+# %% ../../nbs/lib/user_errors/12_detect.ipynb #0bb662a8
 def detect_user_errors(
-    traj:Trajectory # with its task; its scores and gold actions are not looked at
-) -> list[Finding]: # by turn; none in solo mode, where there is no user
+    traj: Trajectory,  # with its task; its scores and gold actions are not looked at
+) -> list[Finding]:  # by turn; none in solo mode, where there is no user
     "What the simulated user did wrong"
     t = user_view(traj)
-    if not t.turns and not any(m.role == 'user' and m.calls for m in traj.messages): return []
+    if not t.turns and not any(m.role == "user" and m.calls for m in traj.messages):
+        return []
     again = agent_loop_turns(t)
-    found = _merge([f for d in DETECTORS for f in d(t) if f.turn not in again or d is turn_format_errors])
+    found = _merge(
+        [f for d in DETECTORS for f in d(t) if f.turn not in again or d is turn_format_errors]
+    )
     return sorted(found, key=lambda f: (f.turn, USER_ERROR_TYPES.index(f.type), f.rule))

@@ -16,269 +16,502 @@ from ..tau2.env import tools
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #94aa7d43
 def split_sentences(
-    text:str # a turn
-) -> list[str]: # sentences and lines
+    text: str,  # a turn
+) -> list[str]:  # sentences and lines
     "Sentence by sentence"
-    return re.split(r'(?<=[.!?])\s+|\n+', text)
+    return re.split(r"(?<=[.!?])\s+|\n+", text)
 
-_courtesy = re.compile(r"\b(anything else|any(?:thing)? (?:other|more|further)|something else|(?:further|other|more|"
+
+_courtesy = re.compile(
+    r"\b(anything else|any(?:thing)? (?:other|more|further)|something else|(?:further|other|more|"
     r"additional) (?:assistance|questions?|"
-    r"help|requests?|details|information)|if you (?:need|have|change|decide|prefer|want|wish|would|['’]d)|feel free|"
+    r"help|requests?|details|information)|if you "
+    r"(?:need|have|change|decide|prefer|want|wish|would|['’]d)|feel free|"
     r"how (?:can|may) i (?:help|assist)|"
-    r"let me know if)\b", re.I)
-_request = re.compile(r"\bplease (?:confirm|provide|share|tell|reply|specify|choose|let me know (?:which|whether|"
+    r"let me know if)\b",
+    re.I,
+)
+_request = re.compile(
+    r"\bplease (?:confirm|provide|share|tell|reply|specify|choose|let me know (?:which|whether|"
     r"how|what|your)|send|give|do|check|run|go|"
-    r"turn|try|select)\b|\blet me know (?:which|whether|how you|what you)\b", re.I)
-_consent = re.compile(r"\b(would you like (?:me|us) to|do you (?:want|wish) (?:me|us|to)|"
+    r"turn|try|select)\b|\blet me know (?:which|whether|how you|what you)\b",
+    re.I,
+)
+_consent = re.compile(
+    r"\b(would you like (?:me|us) to|do you (?:want|wish) (?:me|us|to)|"
     r"would you like to (?:proceed|go ahead|continue)|shall (?:i|we)|"
-    r"should (?:i|we)|may i(?! (?:please )?(?:have|ask|get|know|take))|do i have your|is (?:this|that|it|"
+    r"should (?:i|we)|may i(?! (?:please )?(?:have|ask|get|know|take))|do i have your|is "
+    r"(?:this|that|it|"
     r"everything)(?: all)? (?:ok|okay|fine|correct|right|"
     r"acceptable|accurate)|"
-    r"are you (?:ok|okay|sure|happy|fine)|(?:ok|okay|alright|fine|all right|good) (?:with|for|by) you|"
+    r"are you (?:ok|okay|sure|happy|fine)|(?:ok|okay|alright|fine|all right|good) "
+    r"(?:with|for|by) you|"
     r"do(?:es)? (?:you agree|that work|this work|that "
-    r"sound|this sound)|any objections?|agree\b|confirm\w*|proceed|go ahead|\(?yes ?/ ?no\)?|yes or no|"
-    r"yes to)\b", re.I)
+    r"sound|this sound)|any objections?|agree\b|confirm\w*|proceed|go ahead|\(?yes ?/ "
+    r"?no\)?|yes or no|"
+    r"yes to)\b",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #de0f39a7
 def open_requests(
-    text:str # what the agent said
-) -> list[str]: # sentences
+    text: str,  # what the agent said
+) -> list[str]:  # sentences
     "What an agent asks for that is not mere courtesy"
     parts = split_sentences(text)
-    return [s for s in parts if ('?' in s or _request.search(s)) and not _courtesy.search(s)]
+    return [s for s in parts if ("?" in s or _request.search(s)) and not _courtesy.search(s)]
+
 
 def consent_request(
-    text:str # what the agent said
-) -> str: # the sentence that asks for it; empty when none does
+    text: str,  # what the agent said
+) -> str:  # the sentence that asks for it; empty when none does
     "Does the agent wait for a yes?"
-    return next((s for s in open_requests(text) if _consent.search(s) and not _details.search(s)), '')
+    return next(
+        (s for s in open_requests(text) if _consent.search(s) and not _details.search(s)), ""
+    )
 
-_bids = re.compile(r"\bplease do this\b|\b(?:could|can|would|will) you\b[^?]*\b(?:do|try|run|check|turn|toggle|open|restart|"
-    r"reboot|reseat|reset|accept|pay|make|send|use|go to|select|tap|enter|disconnect|switch)\b|\bon your (?:phone|side|"
-    r"device)\b[^.?!]*\bplease\b|\bplease,? (?:\w+ly |now |first |then )?(?:do|try|run|check|turn|toggle|go to|open|restart|"
+
+_bids = re.compile(
+    r"\bplease do this\b|\b(?:could|can|would|will) "
+    r"you\b[^?]*\b(?:do|try|run|check|turn|toggle|open|restart|"
+    r"reboot|reseat|reset|accept|pay|make|send|use|go "
+    r"to|select|tap|enter|disconnect|switch)\b|\bon your (?:phone|side|"
+    r"device)\b[^.?!]*\bplease\b|\bplease,? (?:\w+ly |now |first |then "
+    r")?(?:do|try|run|check|turn|toggle|go to|open|restart|"
     r"reboot|reseat|reset|accept|pay|make|send|use|select|tap|enter|disconnect|switch)\b|"
-    r"\blet me know (?:once|when|what) (?:you|it|the)\b", re.I)
+    r"\blet me know (?:once|when|what) (?:you|it|the)\b",
+    re.I,
+)
+
 
 def asks_user_to_act(
-    text:str # what the agent said
-) -> list[str]: # sentences
+    text: str,  # what the agent said
+) -> list[str]:  # sentences
     "What an agent gives the user to do"
     return [s for s in split_sentences(text) if _bids.search(s) and not _courtesy.search(s)]
 
-_holding = re.compile(r"\b(?:one|a|just|this|another) (?:\w+ )?(?:moment|second|sec|minute|while|bit)\b|\bmoment,? please\b|"
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #f1a9a658
+_holding = re.compile(
+    r"\b(?:one|a|just|this|another) (?:\w+ "
+    r")?(?:moment|second|sec|minute|while|bit)\b|\bmoment,? please\b|"
     r"\b(?:hold|hang) on\b|\bplease (?:hold|wait)\b|\bbear with\b|\bpatience\b|"
     r"\b(?:i|we)(?:['’]m| am|['’]re| are| will|['’]ll)"
-    r"(?: now| just| still| currently| shortly)* (?!happy|glad|here|sorry|afraid|always|able|unable|not)\w+|"
+    r"(?: now| just| still| currently| shortly)* "
+    r"(?!happy|glad|here|sorry|afraid|always|able|unable|not)\w+|"
     r"\blet me (?!know)\w+|"
-    r"\bstill (?:working|checking|looking|searching|waiting)\b|\bin progress\b|\bworking on (?:it|this|that)\b", re.I)
+    r"\bstill (?:working|checking|looking|searching|waiting)\b|\bin progress\b|\bworking on "
+    r"(?:it|this|that)\b",
+    re.I,
+)
+
 
 def asks_to_wait(
-    text:str # what the agent said
-) -> bool: # as in *one moment, please*
+    text: str,  # what the agent said
+) -> bool:  # as in *one moment, please*
     "Does the agent keep the floor, so that the user can only wait?"
     return bool(_holding.search(text))
 
-_details = re.compile(r"\b(?:provide|share|give|tell|send) (?:me |us )?(?:with )?(?:your|the|a|me|us)\b|"
-    r"\bwho (?:am i|i am)\b|\b(?:confirm|verify) your "
-    r"(?:user|name|full|e-?mail|zip|phone|identity|order|reservation|account)", re.I)
 
-_no = re.compile(r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|i (?:don['’]t|do not|"
+_details = re.compile(
+    r"\b(?:provide|share|give|tell|send) (?:me |us )?(?:with )?(?:your|the|a|me|us)\b|"
+    r"\bwho (?:am i|i am)\b|\b(?:confirm|verify) your "
+    r"(?:user|name|full|e-?mail|zip|phone|identity|order|reservation|account)",
+    re.I,
+)
+
+_no = re.compile(
+    r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|i (?:don['’]t|do not|"
     r"won['’]t)|never ?mind|let['’]s (?:leave|keep|not)|"
-    r"in that case|thank|thanks|that(?:['’]s| is) (?:all|everything)|i understand|understood|all right|"
+    r"in that case|thank|thanks|that(?:['’]s| is) (?:all|everything)|i "
+    r"understand|understood|all right|"
     r"alright,? (?:i|thank)|okay,? (?:i understand|thank|then)|"
-    r"ok,? (?:i understand|thank))", re.I)
-_yes = re.compile(r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|carry on|looks (?:right|good|"
+    r"ok,? (?:i understand|thank))",
+    re.I,
+)
+
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #9a9e994c
+_yes = re.compile(
+    r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|carry on|looks (?:right|good|"
     r"fine|correct|great)|agreed|absolutely|definitely|certainly|"
     r"of course|go ahead|proceed|do it|"
-    r"sounds? (?:good|great|fine|perfect)|that (?:sounds|works|looks|would be)|nice|brilliant|awesome|lovely|super|"
-    r"exactly|right|indeed|approved|book it|cancel it|that['’]s (?:correct|right|fine|ok|okay|good|great|perfect)|"
+    r"sounds? (?:good|great|fine|perfect)|that (?:sounds|works|looks|would "
+    r"be)|nice|brilliant|awesome|lovely|super|"
+    r"exactly|right|indeed|approved|book it|cancel it|that['’]s "
+    r"(?:correct|right|fine|ok|okay|good|great|perfect)|"
     r"i (?:confirm|agree)|"
-    r"let['’]s (?:do|go|proceed)|perfect|great|alright|fine|works for me|oui)\b|\byes\b|\b(?:please (?:go ahead|"
+    r"let['’]s (?:do|go|proceed)|perfect|great|alright|fine|works for "
+    r"me|oui)\b|\byes\b|\b(?:please (?:go ahead|"
     r"proceed|do|cancel|book|process|make)|"
-    r"go ahead|carry on|i confirm|i agree|proceed with)\b", re.I)
+    r"go ahead|carry on|i confirm|i agree|proceed with)\b",
+    re.I,
+)
+
 
 def agrees(
-    text:str # what the user said
-) -> bool: # in its first words, or by asking to go ahead
+    text: str,  # what the user said
+) -> bool:  # in its first words, or by asking to go ahead
     "Is this a yes?"
-    return not _no.search(text) and any(_yes.search(s) and not _not.search(s) for s in split_sentences(text))
+    return not _no.search(text) and any(
+        _yes.search(s) and not _not.search(s) for s in split_sentences(text)
+    )
+
 
 _not = re.compile(r"\b(?:not|no|never|unable|without)\b|n['’]t\b", re.I)
 
-
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #c78fec45
 def refuses(
-    text:str # what the user said
-) -> bool: # anywhere in it
+    text: str,  # what the user said
+) -> bool:  # anywhere in it
     "Does the user decline?"
-    return bool(re.search(r"\b(?:no|not|never|nothing|don['’]t|won['’]t|can['’]t|isn['’]t|rather|instead|understand|"
-        r"disappoint\w*|leave (?:it|everything|things)|keep)\b", text, re.I))
+    return bool(
+        re.search(
+            r"\b(?:no|not|never|nothing|don['’]t|won['’]t|can['’]t|isn['’]t|rather|instead|understand|"
+            r"disappoint\w*|leave (?:it|everything|things)|keep)\b",
+            text,
+            re.I,
+        )
+    )
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #48b9fd3c
-_general = '''account order reservation return exchange subscription ticket bill booking profile request refund identity card
-case purchase trip details fare file information'''.split()
-_not_kept = set('''human agents agent type id by one summary expression for list all get reason limit amount total city state
-country title'''.split())
+_general = [
+    "account",
+    "order",
+    "reservation",
+    "return",
+    "exchange",
+    "subscription",
+    "ticket",
+    "bill",
+    "booking",
+    "profile",
+    "request",
+    "refund",
+    "identity",
+    "card",
+    "case",
+    "purchase",
+    "trip",
+    "details",
+    "fare",
+    "file",
+    "information",
+]
 
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #f44d7e40
+_not_kept = set(
+    [
+        "human",
+        "agents",
+        "agent",
+        "type",
+        "id",
+        "by",
+        "one",
+        "summary",
+        "expression",
+        "for",
+        "list",
+        "all",
+        "get",
+        "reason",
+        "limit",
+        "amount",
+        "total",
+        "city",
+        "state",
+        "country",
+        "title",
+    ]
+)
+
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #b7115c02
 @lru_cache(maxsize=None)
 def record_nouns(
-    domain:str # τ² domain name; another has the general words only
-) -> str: # alternatives of a regular expression
+    domain: str,  # τ² domain name; another has the general words only
+) -> str:  # alternatives of a regular expression
     "Nouns for what the agent's tools read and write"
-    if domain not in DOMAINS: return '|'.join(_general)
-    named = [f['function'] for f in tools(domain)]
-    words = {w.rstrip('s') for f in named for n in [*f['name'].split('_')[1:], *f['parameters'].get('properties', {})]
-             for w in n.split('_') if len(w) > 2}
-    return '|'.join(sorted({*words, *_general} - _not_kept))
+    if domain not in DOMAINS:
+        return "|".join(_general)
+    named = [f["function"] for f in tools(domain)]
+    words = {
+        w.rstrip("s")
+        for f in named
+        for n in [*f["name"].split("_")[1:], *f["parameters"].get("properties", {})]
+        for w in n.split("_")
+        if len(w) > 2
+    }
+    return "|".join(sorted({*words, *_general} - _not_kept))
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #16f848a8
 _i = r"\b(?:i|we|let me|let us)(?:['’](?:ll|ve|d|m|re))?\b"
-_self = (r"\bmy (?:own )?(?:\w+ )?(?:phone|device|order|reservation|booking|flight|account|name|card|line|plan|"
-    r"id|e-?mail|zip|address|side|end|details)\b")
-_serve = (r"(?:help|assist|serve|refund|rebook|compensate|reimburse|credit|offer|guide)(?:ing)? you\b(?! (?:need|"
-    r"find|with my|verify|can|could|give|may|have))")
-_yours = (r"\byour (?!help|polic|system|airline|website|store|team|support|end|side|time|patience|part|own|"
+_self = (
+    r"\bmy (?:own )?(?:\w+ "
+    r")?(?:phone|device|order|reservation|booking|flight|account|name|card|line|plan|"
+    r"id|e-?mail|zip|address|side|end|details)\b"
+)
+_serve = (
+    r"(?:help|assist|serve|refund|rebook|compensate|reimburse|credit|offer|guide)(?:ing)? "
+    r"you\b(?! (?:need|"
+    r"find|with my|verify|can|could|give|may|have))"
+)
+_yours = (
+    r"\byour "
+    r"(?!help|polic|system|airline|website|store|team|support|end|side|time|patience|part|own|"
     r"compan|agen|rule)"
-    r"(?:\w+ )?(?:{kept})s?\b(?!-)(?!['’]?s?\s+(?:system|polic|rule|exception|approach|option|desk|team|"
+    r"(?:\w+ "
+    r")?(?:{kept})s?\b(?!-)(?!['’]?s?\s+(?:system|polic|rule|exception|approach|option|desk|team|"
     r"department|page|"
-    r"search|tool|process|fee))")
-_acts = [('helps', rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|give|propose|grant|"
-    rf"arrange)\w* (?:it |this |that |one )?to you\b|on your behalf)"),
-    ('helps', r"\b(?:how|what|anything|something|is there)\b[^.?!]{0,25}\b(?:can|may|could|might|should) (?:i|"
-    r"we) (?:\w+ )?(?:help|"
-        r"assist|be of|do for you|offer)|\bwhat brings you\b|\b(?:like|want|need) (?:me|us) to (?:assist|help)\b|"
-        r"\b(?:need|require|have) (?:any )?(?:further|additional|more) (?:assistance|help|questions)\b[^.!]*\?|"
-        r"\b(?:everything|all|best)(?: i can| possible)? to (?:resolve|assist|help|fix)\b[^.?!]*\b(?:you|this)\b"),
-    ('helps', r"\b(?:been|is|are|was) (?:\w+ly )?\w+ed for you\b"),
-    ('greets', r"\bwelcome to\b|\bdear (?:customer|guest|passenger|valued)\b|"
+    r"search|tool|process|fee))"
+)
+
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #e323ce54
+_acts = [
+    (
+        "helps",
+        rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|give|propose|grant|"
+        rf"arrange)\w* (?:it |this |that |one )?to you\b|on your behalf)",
+    ),
+    (
+        "helps",
+        r"\b(?:how|what|anything|something|is "
+        r"there)\b[^.?!]{0,25}\b(?:can|may|could|might|should) (?:i|"
+        r"we) (?:\w+ )?(?:help|"
+        r"assist|be of|do for you|offer)|\bwhat brings you\b|\b(?:like|want|need) (?:me|us) to "
+        r"(?:assist|help)\b|"
+        r"\b(?:need|require|have) (?:any )?(?:further|additional|more) "
+        r"(?:assistance|help|questions)\b[^.!]*\?|"
+        r"\b(?:everything|all|best)(?: i can| possible)? to "
+        r"(?:resolve|assist|help|fix)\b[^.?!]*\b(?:you|this)\b",
+    ),
+    ("helps", r"\b(?:been|is|are|was) (?:\w+ly )?\w+ed for you\b"),
+    (
+        "greets",
+        r"\bwelcome to\b|\bdear (?:customer|guest|passenger|valued)\b|"
         r"\byou(?:['’]ve| have) reached\b|"
         r"\bthank(?:s| you) for (?:getting in touch|"
-    r"contacting|calling|"
-        r"reaching|choosing|waiting|holding|bearing|flying|shopping|being (?:our|a|such a)|your (?:call|inquiry|"
+        r"contacting|calling|"
+        r"reaching|choosing|waiting|holding|bearing|flying|shopping|being (?:our|a|such "
+        r"a)|your (?:call|inquiry|"
         r"enquiry|message|"
-        r"interest|loyalty|business|patience(?:[.!,]| while| as)))|\blook forward to (?:serving|welcoming|seeing)|"
-        r"\bhope to (?:see|serve|welcome) you\b|\benjoy your (?:trip|flight|purchase|day|stay)\b"),
-    ('asks who it is', r"\b(?:verify|confirm|validate) (?:your|who you are)\b|\b(?:need|"
-    r"require)\b[^.?!]{0,20}\byour\b(?! (?:help|"
+        r"interest|loyalty|business|patience(?:[.!,]| while| as)))|\blook forward to "
+        r"(?:serving|welcoming|seeing)|"
+        r"\bhope to (?:see|serve|welcome) you\b|\benjoy your (?:trip|flight|purchase|day|stay)\b",
+    ),
+    (
+        "asks who it is",
+        r"\b(?:verify|confirm|validate) (?:your|who you are)\b|\b(?:need|"
+        r"require)\b[^.?!]{0,20}\byour\b(?! (?:help|"
         r"assist|support|advice))|\byou have on file\b[^.!]*\?|\b(?:on|with|to|for) (?:the|this|"
         r"that) account\b[^.!]*\?|"
-        r"\b(?:tell|give|send|share|provide)(?: me| us)?(?: with)? your\b|\bwho(?:m)? (?:am i|i am) (?:speaking|"
-        r"talking)\b"),
-    ('keeps records', r"(?:" + _i + r"(?! (?:can|could|did|do|was|am|cannot)(?:n['’]t|not| not))[^.?!]{0,30}|"
-    r"^\W*)\b(?:retriev|search|"
+        r"\b(?:tell|give|send|share|provide)(?: me| us)?(?: with)? your\b|\bwho(?:m)? (?:am "
+        r"i|i am) (?:speaking|"
+        r"talking)\b",
+    ),
+    (
+        "keeps records",
+        r"(?:" + _i + r"(?! (?:can|could|did|do|was|am|cannot)(?:n['’]t|not| not))[^.?!]{0,30}|"
+        r"^\W*)\b(?:retriev|search|"
         r"pull|look|find|locat|access|bring|fetch|open)\w*\b[^.?!]{0,20}\b(?:the|this|that|your|"
         r"our) (?:\w+ )?(?:records?|"
-        r"database|system|booking|reservation|account|profile)\b"),
-    ('speaks for the company', r"\bour (?:\w+ )?(?:polic\w+|terms|rules?|systems?|records?|database|team|"
-    r"company|customers?|service|"
+        r"database|system|booking|reservation|account|profile)\b",
+    ),
+    (
+        "speaks for the company",
+        r"\bour (?:\w+ )?(?:polic\w+|terms|rules?|systems?|records?|database|team|"
+        r"company|customers?|service|"
         r"guidelines|conditions|supervisors?|specialists?|representatives?|agents?|airline|store|regulations)\b|"
-        r"\bwe(?:['’]re| are| do| can| could| must| will|['’]d| would)?(?: only| not|n['’]t|not| unable to|"
+        r"\bwe(?:['’]re| are| do| can| could| must| will|['’]d| would)?(?: only| "
+        r"not|n['’]t|not| unable to|"
         r" happy to| able to| like "
-        r"to)* (?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|regret|value|appreciate|sorry)\b"),
-    ('speaks for the company', r"^(?!.*\b(?:understand|know|heard|said|told|if|aware|why|my|says?|"
-    r"think)\b)[^?]*\b(?:company|polic\w+|"
-        r"rules?|terms|regulations|guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|(?:do(?:es)?(?: not|"
+        r"to)* "
+        r"(?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|regret|value|appreciate|sorry)\b",
+    ),
+    (
+        "speaks for the company",
+        r"^(?!.*\b(?:understand|know|heard|said|told|if|aware|why|my|says?|"
+        r"think)\b)[^?]*\b(?:company|polic\w+|"
+        r"rules?|terms|regulations|guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|(?:do(?:es)?(?: "
+        r"not|"
         r"n['’]t)|only) (?:cover|"
-        r"permit|allow|let)|cannot)"),
-    ('promises', r"\byou(?:['’]re| are) (?:eligible|entitled|all set)\b|\byou (?:do )?qualify\b|"
-    r"\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
-        r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get (?:a|an|your)|be (?:refunded|"
+        r"permit|allow|let)|cannot)",
+    ),
+    (
+        "promises",
+        r"\byou(?:['’]re| are) (?:eligible|entitled|all set)\b|\byou (?:do )?qualify\b|"
+        r"\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
+        r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get "
+        r"(?:a|an|your)|be (?:refunded|"
         r"charged|contacted|"
         r"notified|credited|transferred))\b|"
-        r"\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to (?:you|your)\b|"
-        r"\bcustomers like you\b|\bavailable to you\b"),
-    ('sympathises', r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|\bcaus(?:ed|ing) you\b|"
+        r"\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to "
+        r"(?:you|your)\b|"
+        r"\bcustomers like you\b|\bavailable to you\b",
+    ),
+    (
+        "sympathises",
+        r"\bunderstand your "
+        r"(?:concern|frustration|situation|request|disappointment)|\bcaus(?:ed|ing) you\b|"
         r"\bwe(?:['’]ll| will)? make (?:it|this|that|things) right\b|\b(?:sorry|"
-    r"apologi[sz]e)\b"
-        r"[^.?!]{0,20}\b(?:inconvenience|frustration|(?:trouble|delay|confusion) (?:this|that|you|it|caused|we))")]
+        r"apologi[sz]e)\b"
+        r"[^.?!]{0,20}\b(?:inconvenience|frustration|(?:trouble|delay|confusion) "
+        r"(?:this|that|you|it|caused|we))",
+    ),
+]
 
-_offer = 'helps', r"\b(?:something|anything|what)(?: else)?(?: would)? you(?: would|['’]d)? (?:like|want|need|wish) me to\b"
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #7d2186d3
+_offer = (
+    "helps",
+    r"\b(?:something|anything|what)(?: else)?(?: would)? you(?: would|['’]d)? "
+    r"(?:like|want|need|wish) me to\b",
+)
+
 
 @lru_cache(maxsize=None)
 def _patterns(domain):
-    able = domain in DOMAINS and tools(domain, 'user') # only who has tools can offer to act
-    rows = [*_acts, ('speaks of your records', _yours.replace('{kept}', record_nouns(domain))), *([] if able else [_offer])]
-    return [(n, re.compile(p, re.I)) for n,p in rows]
+    able = domain in DOMAINS and tools(domain, "user")  # only who has tools can offer to act
+    rows = [
+        *_acts,
+        ("speaks of your records", _yours.replace("{kept}", record_nouns(domain))),
+        *([] if able else [_offer]),
+    ]
+    return [(n, re.compile(p, re.I)) for n, p in rows]
+
 
 def split_clauses(
-    text:str # a turn
-) -> list[str]: # without empty ones
+    text: str,  # a turn
+) -> list[str]:  # without empty ones
     "Sentence by sentence"
-    return [s for s in re.split(r'(?<=[.!?…:;])\s+|\n+', text) if re.search(r'\w', s)]
+    return [s for s in re.split(r"(?<=[.!?…:;])\s+|\n+", text) if re.search(r"\w", s)]
+
 
 _own = re.compile(_self, re.I)
-_asks_help = re.compile(r"\b(?:can|could|would|will|do|did|if|unless|that|what|which|all|as|anything) you\b|"
+_asks_help = re.compile(
+    r"\b(?:can|could|would|will|do|did|if|unless|that|what|which|all|as|anything) you\b|"
     r"\bhelp you\b[^.?!]*\b(?:find|locate|"
-    r"need)\b|\b(?:way|nothing|why|wish)\b", re.I)
+    r"need)\b|\b(?:way|nothing|why|wish)\b",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #22a608bf
 @lru_cache(maxsize=16384)
 def agent_role_act(
-    text:str, # a turn of the user
-    domain:str # τ² domain name
-) -> tuple: # (act, sentence), or nothing
+    text: str,  # a turn of the user
+    domain: str,  # τ² domain name
+) -> tuple:  # (act, sentence), or nothing
     "What in a turn only the other side of the desk would say"
     for s in split_clauses(text):
-        if _own.search(s) or s.lstrip().startswith(('-', '*', '{', '"')): continue
-        for name,p in _patterns(domain):
-            mine = name in ('helps', 'promises', 'keeps records') and _asks_help.search(s)
-            if p.search(s) and not mine: return name, s
+        if _own.search(s) or s.lstrip().startswith(("-", "*", "{", '"')):
+            continue
+        for name, p in _patterns(domain):
+            mine = name in ("helps", "promises", "keeps records") and _asks_help.search(s)
+            if p.search(s) and not mine:
+                return name, s
     return ()
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #8dd415a8
-_wants = re.compile(r"\?|\b(?:please|can|could|would|will you|want|need|wish to|prefer|but|however|cancel|"
+_wants = re.compile(
+    r"\?|\b(?:please|can|could|would|will you|want|need|wish to|prefer|but|however|cancel|"
     r"change|instead|still|also|wait|no|not|yes|"
-    r"if|when)\b|n['’]t\b|\d", re.I)
+    r"if|when)\b|n['’]t\b|\d",
+    re.I,
+)
+
 
 def is_courtesy(
-    text:str # a turn
-) -> bool: # short, and without a request, a question, an answer or a number
+    text: str,  # a turn
+) -> bool:  # short, and without a request, a question, an answer or a number
     "Is this mere courtesy?"
-    return bool(text) and len(text.split()) <= 14 and not _wants.search(_no_end.sub('', text))
+    return bool(text) and len(text.split()) <= 14 and not _wants.search(_no_end.sub("", text))
+
 
 _no_end = re.compile(r"(?:could|can)(?:['’]?t| not|not|n['’]t)? thank", re.I)
 
-_over = (r"(?:done|completed?|processed|finali[sz]ed|sorted(?: out)?|finished|settled|in place|taken care of|"
-    r"handled|fixed)")
-_deeds = (rf"(?:{_over}|cancel+ed|updated|changed|booked|issued|refunded|submitted|sent|scheduled|arranged|exchanged|"
-    r"returned|modified|applied|adjusted|enabled|resumed|confirmed|made (?:the|that|this|it|your|all))")
-_reports = re.compile(rf"\b(?:is|are|it['’]s|that['’]s|this is)(?: all)? {_over}\b|\b(?:is|are) (?:now|"
+_over = (
+    r"(?:done|completed?|processed|finali[sz]ed|sorted(?: out)?|finished|settled|in "
+    r"place|taken care of|"
+    r"handled|fixed)"
+)
+_deeds = (
+    rf"(?:{_over}|cancel+ed|updated|changed|booked|issued|refunded|submitted|sent|scheduled|arranged|exchanged|"
+    r"returned|modified|applied|adjusted|enabled|resumed|confirmed|made "
+    r"(?:the|that|this|it|your|all))"
+)
+_reports = re.compile(
+    rf"\b(?:is|are|it['’]s|that['’]s|this is)(?: all)? {_over}\b|\b(?:is|are) (?:now|"
     rf"already)(?: \w+ly)? {_deeds}\b|"
-    rf"\b(?:(?:ha(?:s|ve)|['’]s|['’]ve) (?:\w+ly |now |already |just |all )?been|got)(?: \w+ly| now| already|"
+    r"\b(?:(?:ha(?:s|ve)|['’]s|['’]ve) (?:\w+ly |now |already |just |all )?been|got)(?: "
+    r"\w+ly| now| already|"
     rf" just)? {_deeds}\b|"
-    rf"\b(?:i|we)(?:['’]ve| have| just)(?: just| now| already| \w+ly| gone [^.?!]{{0,20}}and)* {_deeds}\b|"
+    rf"\b(?:i|we)(?:['’]ve| have| just)(?: just| now| already| \w+ly| gone [^.?!]{{0,20}}and)* "
+    rf"{_deeds}\b|"
     rf"\b(?:went|gone) through\b|"
-    rf"^\W*(?:all )?{_deeds}\W*$", re.I)
+    rf"^\W*(?:all )?{_deeds}\W*$",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #947810d8
 def reports_completed_change(
-    text:str # a turn
-) -> str: # the sentence; empty where there is none
+    text: str,  # a turn
+) -> str:  # the sentence; empty where there is none
     "Does this say that a change was made?"
-    return next((s for s in split_clauses(text) if '?' not in s and _reports.search(s) and not _own.search(s)
-                 and not re.search(r"\b(?:if|once|when|after|until|want|not|never|nothing|no|need|hoping|"
-                 r"understand)\b|n['’]t\b", s, re.I)), '')
+    return next(
+        (
+            s
+            for s in split_clauses(text)
+            if "?" not in s
+            and _reports.search(s)
+            and not _own.search(s)
+            and not re.search(
+                r"\b(?:if|once|when|after|until|want|not|never|nothing|no|need|hoping|"
+                r"understand)\b|n['’]t\b",
+                s,
+                re.I,
+            )
+        ),
+        "",
+    )
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #dc564990
-_people = (r"(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|operators?|"
-    r"advis[eo]rs?|someone|team)")
+_people = (
+    r"(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|operators?|"
+    r"advis[eo]rs?|someone|team)"
+)
 
-_moves = (r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? (?:you|this|it|your|the|over)|pass(?:ing|"
+_moves = (
+    r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? "
+    r"(?:you|this|it|your|the|over)|pass(?:ing|"
     r"ed)?|rout(?:e|ed|ing)|"
     r"escalat(?:e|ed|ing)|forward(?:ed|ing)?|redirect(?:ed|ing)?|refer(?:red|ring)?|patch(?:ed|ing)?|"
-    r"put(?:ting)? [^.?!]{0,20}through)")
+    r"put(?:ting)? [^.?!]{0,20}through)"
+)
 
-_transfer_stated = re.compile(rf"\b{_moves}\b[^.?!]*\b{_people}\b|\b(?:transfer(?:ring)?|connect(?:ing)?|rout(?:e|"
+_transfer_stated = re.compile(
+    rf"\b{_moves}\b[^.?!]*\b{_people}\b|\b(?:transfer(?:ring)?|connect(?:ing)?|rout(?:e|"
     rf"ing)) you\b|\byou(?:['’]re| are| "
     rf"will be| have been)(?: now| being)* (?:transferr|connect|rout|hand|forward|"
     rf"redirect)ed\b(?! to a? ?(?:[a-z]+ )?(?:signal|network))|"
-    rf"\b{_people} (?:will|is going to)(?: now| shortly| soon)? (?:be|take|assist|help|join|contact|"
-    rf"continue)\b", re.I)
+    rf"\b{_people} (?:will|is going to)(?: now| shortly| soon)? "
+    r"(?:be|take|assist|help|join|contact|"
+    rf"continue)\b",
+    re.I,
+)
 
-_transfer_offer = re.compile(r"\?|\b(?:would you like|do you want|shall|should|if|once|unless|before|after|need to|"
+_transfer_offer = re.compile(
+    r"\?|\b(?:would you like|do you want|shall|should|if|once|unless|before|after|need to|"
     r"have to|recommend|"
-    r"suggest|option|let me know|please (?:confirm|reply|try)|can|could|may|might|would|when|cannot|unable|"
-    r"not|never|only|password|pin|wi-?fi|network|airport|(?:pass|hand|connect|refer)(?:enger|ing flight|"
-    r"ion)\w*)\b|n['’]t\b", re.I)
+    r"suggest|option|let me know|please "
+    r"(?:confirm|reply|try)|can|could|may|might|would|when|cannot|unable|"
+    r"not|never|only|password|pin|wi-?fi|network|airport|(?:pass|hand|connect|refer)(?:enger|ing "
+    r"flight|"
+    r"ion)\w*)\b|n['’]t\b",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #8d19821f
 def announces_transfer(
-    text:str # what the agent said
-) -> bool: # an offer is none
+    text: str,  # what the agent said
+) -> bool:  # an offer is none
     "Does the agent say that a transfer is under way?"
-    return any(_transfer_stated.search(x) and not _transfer_offer.search(x) for x in split_sentences(text))
+    return any(
+        _transfer_stated.search(x) and not _transfer_offer.search(x) for x in split_sentences(text)
+    )

@@ -11,122 +11,220 @@ from functools import lru_cache
 
 from .dialogue_acts import open_requests, split_sentences
 from .entities import STOPWORD_STEMS, extract_entities, stem, stems
-from .view import ASIDE_PATTERN, Finding, INSTRUCTION_FIELDS, UserView, all_entities, conditional_clauses, hidden_facts, instruction_field, quote
+from synthlab.user_errors.view import (
+    ASIDE_PATTERN,
+    INSTRUCTION_FIELDS,
+    Finding,
+    UserView,
+    all_entities,
+    conditional_clauses,
+    hidden_facts,
+    instruction_field,
+    quote,
+)
 
 # %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #1a95c466
-_refusal = re.compile(r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|"
+_refusal = re.compile(
+    r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|"
     r"available|"
     r"offer\w*|within|something|find|see|refundable|qualify)|"
-    r"unfortunately|does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|no (?:way|option|flights?|direct|"
-    r"other)|only|sorry|basic economy|afraid|policy)\b", re.I)
-_upfront = re.compile(r'\bup ?front\b|very first message|at the beginning|at once|all (?:the )?details', re.I)
+    r"unfortunately|does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|no "
+    r"(?:way|option|flights?|direct|"
+    r"other)|only|sorry|basic economy|afraid|policy)\b",
+    re.I,
+)
+_upfront = re.compile(
+    r"\bup ?front\b|very first message|at the beginning|at once|all (?:the )?details", re.I
+)
+
+
 def _due(when, then, heard):
     "Has the agent brought up what the condition speaks of, or the thing itself?"
-    if not heard: return False
-    words, own, said = stems(when) - STOPWORD_STEMS, stems(then) - STOPWORD_STEMS, stems(' '.join(heard))
-    if own and 2*len(own & said) > len(own): return True
-    if re.search(r"not|n['’]t|cannot|unable|refus|deni|no\b|only|more than|above|greater", when, re.I):
+    if not heard:
+        return False
+    words, own, said = (
+        stems(when) - STOPWORD_STEMS,
+        stems(then) - STOPWORD_STEMS,
+        stems(" ".join(heard)),
+    )
+    if own and 2 * len(own & said) > len(own):
+        return True
+    if re.search(
+        r"not|n['’]t|cannot|unable|refus|deni|no\b|only|more than|above|greater", when, re.I
+    ):
         return any(_refusal.search(s) for s in heard)
-    return not words or any(2*len(words & stems(s)) >= len(words) for s in heard)
+    return not words or any(2 * len(words & stems(s)) >= len(words) for s in heard)
 
-_person = dict(i='you', me='you', my='your', mine='yours', myself='yourself', am='are', m='are', was='were')
 
+_person = dict(
+    i="you", me="you", my="your", mine="yours", myself="yourself", am="are", m="are", was="were"
+)
+
+# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #ed192da3
 @lru_cache(maxsize=8192)
 def _tokens(text):
     "Words in their order, those of the first person as if of the second"
-    return tuple(stem(_person.get(w, w)) for w in re.findall(r'[a-z0-9]+', text.lower()))
+    return tuple(stem(_person.get(w, w)) for w in re.findall(r"[a-z0-9]+", text.lower()))
+
 
 @lru_cache(maxsize=65536)
 def _shared(a, b):
     "How many words two texts have in common, in the same order"
-    row = [0]*(len(b)+1)
+    row = [0] * (len(b) + 1)
     for x in a:
         last = 0
-        for j,y in enumerate(b, 1): row[j], last = last+1 if x == y else max(row[j], row[j-1]), row[j]
+        for j, y in enumerate(b, 1):
+            row[j], last = last + 1 if x == y else max(row[j], row[j - 1]), row[j]
     return row[-1]
+
 
 def _conditional(when, s):
     "Is a sentence tied to the condition of the instructions?"
     w = _tokens(when)
-    tied = re.search(r'(?:^\W*|,\s*)(?:(?:and|but|so|then|well)\W+)?(?:if|unless|in case|should)\b', s, re.I)
-    return bool(tied) and 2*_shared(w, _tokens(s)) >= len(w)
+    tied = re.search(
+        r"(?:^\W*|,\s*)(?:(?:and|but|so|then|well)\W+)?(?:if|unless|in case|should)\b", s, re.I
+    )
+    return bool(tied) and 2 * _shared(w, _tokens(s)) >= len(w)
+
 
 def _retold(s, then, rest):
-    "Are the words of a clause in a sentence, in their order, and those of no other sentence of the instructions?"
+    """Are the words of a clause in a sentence, in their order, and those of no other sentence of
+    the instructions?
+    """
     x, c = _tokens(s), _tokens(then)
     n = _shared(c, x)
-    if len(c) < 4 or n < max(4, .75*len(c)): return False
-    return not any(_shared(o, x) >= .75*min(len(o), len(c)) and _shared(o, x) >= .9*n for o in map(_tokens, rest) if len(o) > 3)
+    if len(c) < 4 or n < max(4, 0.75 * len(c)):
+        return False
+    return not any(
+        _shared(o, x) >= 0.75 * min(len(o), len(c)) and _shared(o, x) >= 0.9 * n
+        for o in map(_tokens, rest)
+        if len(o) > 3
+    )
 
+# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #60c73494
 def _fallbacks(t):
     task = t.traj.task
-    whole = ' '.join(ASIDE_PATTERN.sub('', instruction_field(task, f)) for f in INSTRUCTION_FIELDS)
-    for when,then in conditional_clauses(task):
-        full, rest = stems(then) - STOPWORD_STEMS, ' '.join(whole.split()).replace(then, ' ')
-        others = re.split(r'(?<=[.!?;])\s+', rest)
+    whole = " ".join(ASIDE_PATTERN.sub("", instruction_field(task, f)) for f in INSTRUCTION_FIELDS)
+    for when, then in conditional_clauses(task):
+        full, rest = stems(then) - STOPWORD_STEMS, " ".join(whole.split()).replace(then, " ")
+        others = re.split(r"(?<=[.!?;])\s+", rest)
         for turn in t.turns[:2]:
-            if _due(when, then, t.agent_before(turn.at)[1:]): break
-            free = [x for x in _pieces(turn.text) if not _conditional(when, x) and '?' not in x]
+            if _due(when, then, t.agent_before(turn.at)[1:]):
+                break
+            free = [x for x in _pieces(turn.text) if not _conditional(when, x) and "?" not in x]
             loose = _tells(turn.text, full, full - stems(rest)) or _nearest(turn.text, then, rest)
-            if any(_retold(x, then, others) for x in free) or loose and not _stated(when, turn.text):
-                yield Finding('revealed_info_early', turn.at, quote(turn.text, width=240),
-                    f'told before its condition: if{when}')
+            if (
+                any(_retold(x, then, others) for x in free)
+                or loose
+                and not _stated(when, turn.text)
+            ):
+                yield Finding(
+                    "revealed_info_early",
+                    turn.at,
+                    quote(turn.text, width=240),
+                    f"told before its condition: if{when}",
+                )
                 break
 
-def _pieces(text): return [x for x in re.split(r'(?<=[.!?:])\s+|\n+', text) if x.strip()]
+
+def _pieces(text):
+    return [x for x in re.split(r"(?<=[.!?:])\s+|\n+", text) if x.strip()]
+
 
 def _stated(when, text):
     "Does the user tell the condition too?"
     w = stems(when) - STOPWORD_STEMS
-    asked = any('?' in x and len(w & stems(x)) >= max(2, len(w)/2) for x in split_sentences(text))
+    asked = any("?" in x and len(w & stems(x)) >= max(2, len(w) / 2) for x in split_sentences(text))
     return asked or any(_conditional(when, x) for x in split_sentences(text))
 
-def _alike(a, b): return len(a & b)/max(1, len(a | b))
 
-_light = stems('you your yours i my me myself am are is be been the a an to of and or it that this then also oh just')
+def _alike(a, b):
+    return len(a & b) / max(1, len(a | b))
+
+# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #139f7110
+_light = stems(
+    "you your yours i my me myself am are is be been the a an to of and or it that this then "
+    "also oh just"
+)
+
 
 def _nearest(text, then, rest):
     "Is a sentence nearly this clause, and nearer to it than to anything else in the instructions?"
     full = stems(then) - _light
-    others = [stems(x) - _light for x in re.split(r'(?<=[.!?;,:])\s+', rest)]
-    def near(x): return len(x & full) > 1 and max([.59, *(_alike(x, o) for o in others)]) < _alike(x, full)
+    others = [stems(x) - _light for x in re.split(r"(?<=[.!?;,:])\s+", rest)]
+
+    def near(x):
+        return len(x & full) > 1 and max([0.59, *(_alike(x, o) for o in others)]) < _alike(x, full)
+
     return any(near(stems(x) - _light) for x in _pieces(text))
+
 
 def _tells(text, full, own):
     "Is the gist of a clause in a turn, or is a sentence of it little else?"
     said = stems(text) - STOPWORD_STEMS
-    if len(full) > 2 and len(full & said) >= .75*len(full) and len(own & said) > (len(full) < 4): return True
+    if len(full) > 2 and len(full & said) >= 0.75 * len(full) and len(own & said) > (len(full) < 4):
+        return True
     each = [stems(s) - STOPWORD_STEMS for s in _pieces(text)]
-    return any(own & x and len(x & full) >= .6*len(x | full) for x in each if x)
+    return any(own & x and len(x & full) >= 0.6 * len(x | full) for x in each if x)
 
+# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #921ebce6
 def _held(t):
     for h in hidden_facts(t.traj.task):
-        for turn in t.turns[:2] if h.until == 'refused' else t.turns:
+        for turn in t.turns[:2] if h.until == "refused" else t.turns:
             heard = t.agent_before(turn.at)[1:]
-            if h.until == 'refused' and any(_refusal.search(s) for s in heard): break
-            if h.until == 'asked' and any(re.search(r'pay|card|method', s, re.I) for s in heard): break
-            text = ' '.join(x for x in split_sentences(turn.text) if h.until != 'refused' or not re.search(r'\bif\b[^,]*,', x, re.I))
-            hit = {(m.kind, m.value) for m in all_entities(text, t.traj.task.domain)} | {('word', w) for w in stems(text)}
+            if h.until == "refused" and any(_refusal.search(s) for s in heard):
+                break
+            if h.until == "asked" and any(re.search(r"pay|card|method", s, re.I) for s in heard):
+                break
+            text = " ".join(
+                x
+                for x in split_sentences(turn.text)
+                if h.until != "refused" or not re.search(r"\bif\b[^,]*,", x, re.I)
+            )
+            hit = {(m.kind, m.value) for m in all_entities(text, t.traj.task.domain)} | {
+                ("word", w) for w in stems(text)
+            }
             found = [x for x in h.slots if (x.kind, x.value) in hit]
-            if len(found) == len(h.slots) and (len(found) > 1 or found[0].kind != 'word'):
-                yield Finding('revealed_info_early', turn.at, quote(turn.text), f'said before it was {h.until}'
-                    if h.until != 'never' else 'tells a secret')
+            if len(found) == len(h.slots) and (len(found) > 1 or found[0].kind != "word"):
+                yield Finding(
+                    "revealed_info_early",
+                    turn.at,
+                    quote(turn.text),
+                    f"said before it was {h.until}" if h.until != "never" else "tells a secret",
+                )
                 break
 
+# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #8cdece75
 def _identity(t):
     task, first = t.traj.task, t.turns[0] if t.turns else None
-    if first is None or first.at > t.start+1 or _upfront.search(t.told) or open_requests(first.asked): return
-    why = {(m.kind, m.value) for m in extract_entities(instruction_field(task, 'reason_for_call'))}
-    own = {(m.kind, m.value) for m in extract_entities(instruction_field(task, 'known_info')) if m.kind in ('user', 'email', 'zip',
-        'phone', 'reservation')} - why
+    if (
+        first is None
+        or first.at > t.start + 1
+        or _upfront.search(t.told)
+        or open_requests(first.asked)
+    ):
+        return
+    why = {(m.kind, m.value) for m in extract_entities(instruction_field(task, "reason_for_call"))}
+    own = {
+        (m.kind, m.value)
+        for m in extract_entities(instruction_field(task, "known_info"))
+        if m.kind in ("user", "email", "zip", "phone", "reservation")
+    } - why
     hit = next((m for m in extract_entities(first.text) if (m.kind, m.value) in own), None)
-    if hit: yield Finding('revealed_info_early', first.at, quote(first.text, hit.at),
-        f'{hit.kind} told before anybody asked')
+    if hit:
+        yield Finding(
+            "revealed_info_early",
+            first.at,
+            quote(first.text, hit.at),
+            f"{hit.kind} told before anybody asked",
+        )
+
 
 def early_disclosures(
-    t:UserView # a conversation
-) -> list[Finding]: # in order, one for each turn
+    t: UserView,  # a conversation
+) -> list[Finding]:  # in order, one for each turn
     "What the user told before its time"
     found = {}
-    for f in [*_held(t), *_fallbacks(t), *_identity(t)]: found.setdefault(f.turn, f)
+    for f in [*_held(t), *_fallbacks(t), *_identity(t)]:
+        found.setdefault(f.turn, f)
     return [found[i] for i in sorted(found)]

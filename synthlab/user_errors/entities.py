@@ -17,91 +17,138 @@ from ..tau2.database import domain_records
 @dataclass(frozen=True)
 class EntityMention:
     "Something definite that a text says"
-    kind: str # `email`, `date`, `amount`, …
-    value: str # in one spelling: equal for two mentions of one thing
-    text: str # as written
-    at: int # where in the text it begins
+
+    kind: str  # `email`, `date`, `amount`, …
+    value: str  # in one spelling: equal for two mentions of one thing
+    text: str  # as written
+    at: int  # where in the text it begins
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #dc73fae9
-_months = 'january february march april may june july august september october november december'.split()
-_month = '('+'|'.join(m if len(m) < 5 else rf'{m[:3]}(?:{m[3:]}|t?\.?)' for m in _months)+')'
-_day = r'(\d{1,2})(?:st|nd|rd|th)?'
-_numbers = dict(zip('one two three four five six seven eight nine ten'.split(), range(1, 11)))
-_number = '('+'|'.join([r'\d{1,2}', *_numbers])+')'
-_same = dict.fromkeys(['bag', 'baggage', 'luggage', 'suitcase'], 'bag')
-_same |= dict.fromkeys(['passenger', 'people', 'person', 'traveler', 'traveller', 'ticket'], 'passenger')
-_thing = f'({"|".join(_same)})s?'
-_by_case = ('order', 'bill', 'line', 'flight', 'reservation', 'street', 'number')
+_months = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
+_month = "(" + "|".join(m if len(m) < 5 else rf"{m[:3]}(?:{m[3:]}|t?\.?)" for m in _months) + ")"
+_day = r"(\d{1,2})(?:st|nd|rd|th)?"
+_numbers = dict(
+    zip(
+        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"],
+        range(1, 11),
+    )
+)
+_number = "(" + "|".join([r"\d{1,2}", *_numbers]) + ")"
+_same = dict.fromkeys(["bag", "baggage", "luggage", "suitcase"], "bag")
+_same |= dict.fromkeys(
+    ["passenger", "people", "person", "traveler", "traveller", "ticket"], "passenger"
+)
+_thing = f"({'|'.join(_same)})s?"
+_by_case = ("order", "bill", "line", "flight", "reservation", "street", "number")
 
-_kinds = [(k, re.compile(p, 0 if k in _by_case else re.I)) for k,p in [
-    ('email', r'[\w.+-]+@[\w-]+(?:\.[\w-]+)+'),
-    ('payment', r'\b(?:credit_card|gift_card|certificate|paypal)_\d+\b'),
-    ('user', r'\b[a-z]+_[a-z]+_\d{3,5}\b'),
-    ('order', r'#?\bW\d{6,8}\b'),
-    ('bill', r'\bB\d{6,8}\b'),
-    ('line', r'\bL\d{4}\b'),
-    ('phone', r'\b\d{3}-\d{3}-\d{4}\b'),
-    ('date', r'\b(\d{4})-(\d\d)-(\d\d)\b'),
-    ('date', rf'\b{_month}\s+{_day}\b(?!\s*-?\s*(?:inch|lbs|%|gb|tb))(?:,?\s+(?:\d{{4}})\b)?'),
-    ('date', rf'\b{_day}(?:\s+of)?\s+{_month}\b(?:,?\s+\d{{4}}\b)?'),
-    ('flight', r'\bHAT\d{3}\b'),
-    ('item', r'\b\d{10}\b'),
-    ('reservation', r'\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6}\b'),
-    ('amount', r'\$\s?(\d[\d,]*(?:\.\d+)?)|\b(\d[\d,]*(?:\.\d+)?)\s?(?:dollars|bucks|usd)\b'),
-    ('card', r'\bending (?:in|with)\s+(\d{4})\b'),
-    ('zip', r'(?<![\d,$#.-])\b\d{5}\b(?![,.-]?\d)'),
-    ('street', r'\b\d{1,5}\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w.]+\s+){0,3}(?:Street|St|Avenue|Ave|Drive|Dr|Lane|Ln|Road|'
-        r'Rd|Court|Ct|Boulevard|'
-        r'Blvd|Highway|Way|Place|Terrace|Square|View)\b'),
-    ('number', r'\b[A-Z]{1,3}-?\d{4,}\b|(?<![\d,$.-])\b\d{6,}\b(?![,.-]?\d)'),
-    ('count', rf'\b{_number}\s+(?:[\w-]+\s){{0,2}}?{_thing}\b'),
-    ('count', rf'\b{_thing}:\s*{_number}\b')]]
+# %% ../../nbs/lib/user_errors/01_entities.ipynb #56befa39
+_kinds = [
+    (k, re.compile(p, 0 if k in _by_case else re.I))
+    for k, p in [
+        ("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+        ("payment", r"\b(?:credit_card|gift_card|certificate|paypal)_\d+\b"),
+        ("user", r"\b[a-z]+_[a-z]+_\d{3,5}\b"),
+        ("order", r"#?\bW\d{6,8}\b"),
+        ("bill", r"\bB\d{6,8}\b"),
+        ("line", r"\bL\d{4}\b"),
+        ("phone", r"\b\d{3}-\d{3}-\d{4}\b"),
+        ("date", r"\b(\d{4})-(\d\d)-(\d\d)\b"),
+        ("date", rf"\b{_month}\s+{_day}\b(?!\s*-?\s*(?:inch|lbs|%|gb|tb))(?:,?\s+(?:\d{{4}})\b)?"),
+        ("date", rf"\b{_day}(?:\s+of)?\s+{_month}\b(?:,?\s+\d{{4}}\b)?"),
+        ("flight", r"\bHAT\d{3}\b"),
+        ("item", r"\b\d{10}\b"),
+        ("reservation", r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6}\b"),
+        ("amount", r"\$\s?(\d[\d,]*(?:\.\d+)?)|\b(\d[\d,]*(?:\.\d+)?)\s?(?:dollars|bucks|usd)\b"),
+        ("card", r"\bending (?:in|with)\s+(\d{4})\b"),
+        ("zip", r"(?<![\d,$#.-])\b\d{5}\b(?![,.-]?\d)"),
+        (
+            "street",
+            r"\b\d{1,5}\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w.]+\s+){0,3}(?:Street|St|Avenue|Ave|Drive|Dr|Lane|Ln|Road|"
+            r"Rd|Court|Ct|Boulevard|"
+            r"Blvd|Highway|Way|Place|Terrace|Square|View)\b",
+        ),
+        ("number", r"\b[A-Z]{1,3}-?\d{4,}\b|(?<![\d,$.-])\b\d{6,}\b(?![,.-]?\d)"),
+        ("count", rf"\b{_number}\s+(?:[\w-]+\s){{0,2}}?{_thing}\b"),
+        ("count", rf"\b{_thing}:\s*{_number}\b"),
+    ]
+]
+
 
 def _date(m):
     "Month and day, whatever the order"
     g = m.groups()
-    if len(g) == 3: return f'{int(g[1])}-{int(g[2])}'
+    if len(g) == 3:
+        return f"{int(g[1])}-{int(g[2])}"
     word, day = sorted(g, key=str.isdigit)
-    return f'{1+[n[:3] for n in _months].index(word[:3].lower())}-{int(day)}'
+    return f"{1 + [n[:3] for n in _months].index(word[:3].lower())}-{int(day)}"
 
+# %% ../../nbs/lib/user_errors/01_entities.ipynb #571ceeee
 def _count(m):
     n, what = sorted((m[1].lower(), m[2].lower()), key=lambda s: s in _same)
-    return f'{_numbers.get(n, n)} {_same[what]}'
+    return f"{_numbers.get(n, n)} {_same[what]}"
+
 
 def _value(kind, m):
-    if kind == 'date': return _date(m)
-    if kind == 'count': return _count(m)
-    if kind == 'amount': return f'{float((m[1] or m[2]).replace(",", "")):g}'
-    return m[1] if kind == 'card' else alnum_text(m[0])
+    if kind == "date":
+        return _date(m)
+    if kind == "count":
+        return _count(m)
+    if kind == "amount":
+        return f"{float((m[1] or m[2]).replace(',', '')):g}"
+    return m[1] if kind == "card" else alnum_text(m[0])
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #5dfb6ed7
 def _found(text, kinds):
     "Matches of patterns that do not overlap, the first pattern winning"
     taken = []
-    for kind,p in kinds:
+    for kind, p in kinds:
         for m in p.finditer(text):
-            if any(m.start() < b and a < m.end() for a,b in taken): continue
+            if any(m.start() < b and a < m.end() for a, b in taken):
+                continue
             taken.append(m.span())
             yield kind, m
 
+
 @lru_cache(maxsize=8192)
 def extract_entities(
-    text:str # anything
-) -> tuple[EntityMention, ...]: # in the order of the text
+    text: str,  # anything
+) -> tuple[EntityMention, ...]:  # in the order of the text
     "Identifiers, dates, amounts and numbers of bags and passengers"
-    return tuple(sorted((EntityMention(k, _value(k, m), m[0], m.start()) for k,m in _found(text, _kinds)),
-        key=lambda x: x.at))
+    return tuple(
+        sorted(
+            (EntityMention(k, _value(k, m), m[0], m.start()) for k, m in _found(text, _kinds)),
+            key=lambda x: x.at,
+        )
+    )
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #20ea9bae
 _capital = r"[A-Z][a-zé]+(?:-[A-Z][a-z]+)?"
-_pair = re.compile(rf'\b({_capital})\s+({_capital})\b')
-_before = re.compile(r"(?:named|name is|names? are|name:|called|passengers?(?: is| are|:)?|travell?ers?(?: is| are|"
+_pair = re.compile(rf"\b({_capital})\s+({_capital})\b")
+_before = re.compile(
+    r"(?:named|name is|names? are|name:|called|passengers?(?: is| are|:)?|travell?ers?(?: is| are|"
     r":)?|companion,?"
     r"|(?:wife|husband|partner|spouse|friend|colleague|coworker|boss|assistant|brother|sister|mother|father|son|"
     r"daughter|"
-    r"cousin|child|kid|mom|dad|aunt|uncle|roommate)(?:'s name is|’s name is| is|,)?|i am|i'm|i’m|this is|for|with|"
-    r"add|myself,?|myself and|me and)\s+$", re.I)
-_never = set('''New York San Francisco Los Angeles Las Vegas United States Gift Card Credit Card Wi-Fi Calling Data Saver
+    r"cousin|child|kid|mom|dad|aunt|uncle|roommate)(?:'s name is|’s name is| is|,)?|i "
+    r"am|i'm|i’m|this is|for|with|"
+    r"add|myself,?|myself and|me and)\s+$",
+    re.I,
+)
+_never = set(
+    """New York San Francisco Los Angeles Las Vegas United States Gift Card Credit Card Wi-Fi Calling Data Saver
 Airplane Mode Mobile Network Status Bar Customer Service Google Home Apple Homekit Android Amazon Alexa Travel
 Insurance Basic Economy Business Class Gold Silver Member Flight Order Reservation Passenger Date Birth
 Payment Method Thank Please Hello Hi Monday Tuesday Wednesday Thursday Friday Saturday Sunday Speed Test Sim
@@ -111,72 +158,139 @@ Fort Saint Port Good Great Best Kind Dear Happy Round Trip One Two Way First Sec
 Inbound Seat Window Aisle Confirmation Number Vpn Apn Mms Puk Pin Sms Lte Usb Led Pet Bed Desk Lamp Water
 Bottle Smart Watch Running Shoes Coffee Maker Tea Kettle Office Chair Action Camera Air Purifier Pro Max Plus
 Full Total Price Refund Cancel Book Change Upgrade Add Update Keep Not Also Then And Or But If The My Your Our
-Their This That These Those What Which When Where How Who Why'''.lower().split())
+Their This That These Those What Which When Where How Who Why""".lower().split()
+)
+
 
 @lru_cache(maxsize=None)
 def _people(domain):
     "First and last names of a domain's database"
-    users = domain_records(domain).get('users', {}).values() if domain in ('airline', 'retail') else ()
-    rows = [r for u in users for r in [u['name'], *u.get('saved_passengers', [])]]
-    return {r['first_name'] for r in rows}, {r['last_name'] for r in rows}
+    users = (
+        domain_records(domain).get("users", {}).values() if domain in ("airline", "retail") else ()
+    )
+    rows = [r for u in users for r in [u["name"], *u.get("saved_passengers", [])]]
+    return {r["first_name"] for r in rows}, {r["last_name"] for r in rows}
 
+# %% ../../nbs/lib/user_errors/01_entities.ipynb #1d296588
 def person_names(
-    text:str, # anything
-    domain:str # τ² domain name: its database knows names
-) -> list[EntityMention]: # in the order of the text
+    text: str,  # anything
+    domain: str,  # τ² domain name: its database knows names
+) -> list[EntityMention]:  # in the order of the text
     "Persons that a text names with first and last name"
     first, last = _people(domain)
-    def is_one(m):
-        if {m[1].lower(), m[2].lower()} & (_never | set(_months)): return False
-        return m[1] in first or m[2] in last or not _opens(text, m.start()) or bool(_before.search(text[max(0,
-            m.start()-40):m.start()]))
-    return [EntityMention('name', f'{m[1]} {m[2]}'.lower(), m[0], m.start()) for m in _pair.finditer(text) if is_one(m)]
 
-def _opens(text, at): return not text[:at].strip() or bool( re.search(r'[.!?]\s*$|\n\s*$', text[:at]))
+    def is_one(m):
+        if {m[1].lower(), m[2].lower()} & (_never | set(_months)):
+            return False
+        return (
+            m[1] in first
+            or m[2] in last
+            or not _opens(text, m.start())
+            or bool(_before.search(text[max(0, m.start() - 40) : m.start()]))
+        )
+
+    return [
+        EntityMention("name", f"{m[1]} {m[2]}".lower(), m[0], m.start())
+        for m in _pair.finditer(text)
+        if is_one(m)
+    ]
+
+
+def _opens(text, at):
+    return not text[:at].strip() or bool(re.search(r"[.!?]\s*$|\n\s*$", text[:at]))
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #489bf3e3
-_airports = dict(SFO='San Francisco', JFK='New York', LGA='New York', EWR='New York', LAX='Los Angeles', ORD='Chicago',
-    DFW='Dallas', DEN='Denver', SEA='Seattle', ATL='Atlanta', MIA='Miami', BOS='Boston', PHX='Phoenix', IAH='Houston',
-    LAS='Las Vegas', MCO='Orlando', CLT='Charlotte', MSP='Minneapolis', DTW='Detroit', PHL='Philadelphia')
-_nicknames = dict(Newark='New York', LaGuardia='New York', NYC='New York', SF='San Francisco', LA='Los Angeles',
-    Vegas='Las Vegas')
+_airports = dict(
+    SFO="San Francisco",
+    JFK="New York",
+    LGA="New York",
+    EWR="New York",
+    LAX="Los Angeles",
+    ORD="Chicago",
+    DFW="Dallas",
+    DEN="Denver",
+    SEA="Seattle",
+    ATL="Atlanta",
+    MIA="Miami",
+    BOS="Boston",
+    PHX="Phoenix",
+    IAH="Houston",
+    LAS="Las Vegas",
+    MCO="Orlando",
+    CLT="Charlotte",
+    MSP="Minneapolis",
+    DTW="Detroit",
+    PHL="Philadelphia",
+)
+_nicknames = dict(
+    Newark="New York",
+    LaGuardia="New York",
+    NYC="New York",
+    SF="San Francisco",
+    LA="Los Angeles",
+    Vegas="Las Vegas",
+)
 _towns = {**_airports, **{c: c for c in _airports.values()}, **_nicknames}
-_place = re.compile(r'\b('+'|'.join(sorted(map(re.escape, _towns), key=len, reverse=True))+r')\b')
+_place = re.compile(
+    r"\b(" + "|".join(sorted(map(re.escape, _towns), key=len, reverse=True)) + r")\b"
+)
 
+# %% ../../nbs/lib/user_errors/01_entities.ipynb #4a8d15d8
 def place_names(
-    text:str # anything
-) -> list[EntityMention]: # in the order of the text; the value is the city
+    text: str,  # anything
+) -> list[EntityMention]:  # in the order of the text; the value is the city
     "Cities and airports that the airline flies to"
-    return [EntityMention('place', _towns[m[1]], m[0], m.start()) for m in _place.finditer(text)]
+    return [EntityMention("place", _towns[m[1]], m[0], m.start()) for m in _place.finditer(text)]
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #2e587076
-_synonyms = ['nonstop non-stop direct', 'bag baggage suitcase luggage', 'passenger traveler person people',
-    'cancel cancellation', 'refund money', 'compensation compensate voucher certificate', 'bicycle bike',
-    'headphone earbud', 'bookshelf shelf', 'tshirt t-shirt shirt', 'clean vacuum', 'modify change',
-        'cheapest cheaper lowest',
-    'watch wristwatch smartwatch', 'boot shoe', 'phone smartphone', 'sneaker shoe']
+_synonyms = [
+    "nonstop non-stop direct",
+    "bag baggage suitcase luggage",
+    "passenger traveler person people",
+    "cancel cancellation",
+    "refund money",
+    "compensation compensate voucher certificate",
+    "bicycle bike",
+    "headphone earbud",
+    "bookshelf shelf",
+    "tshirt t-shirt shirt",
+    "clean vacuum",
+    "modify change",
+    "cheapest cheaper lowest",
+    "watch wristwatch smartwatch",
+    "boot shoe",
+    "phone smartphone",
+    "sneaker shoe",
+]
 
 _one = {w: s.split()[0] for s in _synonyms for w in s.split()}
 
+
 def stem(
-    word:str # lower case or not
-) -> str: # the same for words that count as one
+    word: str,  # lower case or not
+) -> str:  # the same for words that count as one
     "A word by its beginning"
-    w = re.sub(r'(?<=ch|sh|ss)es$|(?<=x)es$', '', word.lower())
-    w = _one.get(w) or _one.get(w.rstrip('s')) or w
-    return w[:-1] if w.endswith('s') and len(w) in (5, 6) else w[:6] if len(w) > 6 else w
+    w = re.sub(r"(?<=ch|sh|ss)es$|(?<=x)es$", "", word.lower())
+    w = _one.get(w) or _one.get(w.rstrip("s")) or w
+    return w[:-1] if w.endswith("s") and len(w) in (5, 6) else w[:6] if len(w) > 6 else w
 
-def word_tokens(text): return re.findall(r'[a-z]+(?:-[a-z]+)*', text.lower())
 
+def word_tokens(text):
+    return re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower())
+
+# %% ../../nbs/lib/user_errors/01_entities.ipynb #3c35612e
 @lru_cache(maxsize=4096)
 def stems(
-    text:str # anything
-) -> frozenset[str]: # also of the parts of words with a hyphen
+    text: str,  # anything
+) -> frozenset[str]:  # also of the parts of words with a hyphen
     "The words of a text, each by its beginning"
-    return frozenset(stem(p) for w in word_tokens(text) for p in {w, *w.split('-')})
+    return frozenset(stem(p) for w in word_tokens(text) for p in {w, *w.split("-")})
 
-STOPWORD_STEMS = stems('''
+
+STOPWORD_STEMS = (
+    stems("""
 you your want to the a an and or of in on at for with by as is are be it its that this agent if then not no do
 does would could should can will may any all also just only have has had ask asks asked tell tells say says need
 like get make sure so but be been them they there than from into about out up down over under again still even
-very really please help able willing ok okay fine go ahead accept prefer one''') # too frequent to carry a request
+very really please help able willing ok okay fine go ahead accept prefer one""")
+)  # too frequent to carry a request

@@ -9,8 +9,8 @@ __all__ = ['USER_FAULTS', 'ID_PATTERNS', 'ID_LABELS', 'AGENT_FAULTS', 'Fault', '
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #c7415499
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Callable
 
 from ..tau2.agents import to_first_person
 from ..tau2.rollout import STOP, TRANSFER
@@ -20,359 +20,608 @@ from .resimulate import TRANSFER_TOOL, agent_message, call_message, user_message
 @dataclass(frozen=True)
 class Fault:
     "A way to go wrong"
-    name: str # like `stop at the confirmation`
-    type: str # the benchmark's name for such an error
-    source: str # `user` or `agent`
-    make: Callable # stage, words, random.Random -> (messages, the one at fault, values it is about), or None
-    also: tuple = () # other names that fit as well
 
-USER_FAULTS = {} # name -> Fault
+    name: str  # like `stop at the confirmation`
+    type: str  # the benchmark's name for such an error
+    source: str  # `user` or `agent`
+    # stage, words, random.Random -> (messages, the one at fault, values it is about), or None
+    make: Callable
+    also: tuple = ()  # other names that fit as well
+
+
+USER_FAULTS = {}  # name -> Fault
+
 
 def register_user_fault(name, type, *also):
     "Register a user fault"
+
     def add(f):
-        USER_FAULTS[name] = Fault(name, type, 'user', f, also)
+        USER_FAULTS[name] = Fault(name, type, "user", f, also)
         return f
+
     return add
+
 
 def pick_or_none(rng, xs):
     "One of them, or None"
     xs = list(xs)
     return rng.choice(xs) if xs else None
 
-def end_message(text, token, rng): return user_message(text+rng.choice([' ', '', '\n\n', '\n'])+token)
+
+def end_message(text, token, rng):
+    return user_message(text + rng.choice([" ", "", "\n\n", "\n"]) + token)
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #974cff46
-@register_user_fault('stop at the confirmation', 'premature_termination')
+@register_user_fault("stop at the confirmation", "premature_termination")
 def _stop(s, w, rng):
-    if not (c := pick_or_none(rng, s.confirms)): return None
+    if not (c := pick_or_none(rng, s.confirms)):
+        return None
     own = s.msgs[c[1]].content
-    text = own if rng.random() < .3 and '?' not in own else rng.choice(w['user']['stop_confirm'])
-    return [*s.msgs[:c[1]], m := end_message(text, STOP, rng)], m, ()
+    text = own if rng.random() < 0.3 and "?" not in own else rng.choice(w["user"]["stop_confirm"])
+    return [*s.msgs[: c[1]], m := end_message(text, STOP, rng)], m, ()
 
-@register_user_fault('transfer before it is made', 'premature_termination')
+
+@register_user_fault("transfer before it is made", "premature_termination")
 def _transfer(s, w, rng):
     "Only where the agent's transfer is part of the solution: elsewhere its offer is the error"
-    if not any(a['name'] == 'transfer_to_human_agents' for a in s.traj.task.gold or []): return None
-    if not (i := pick_or_none(rng, s.transfers[-1:])): return None
-    m = end_message(rng.choice(w['user']['take_transfer']), TRANSFER, rng)
-    return [*s.msgs[:i], agent_message(rng.choice(w['agent']['offer_transfer'])), m], m, ()
+    if not any(a["name"] == "transfer_to_human_agents" for a in s.traj.task.gold or []):
+        return None
+    if not (i := pick_or_none(rng, s.transfers[-1:])):
+        return None
+    m = end_message(rng.choice(w["user"]["take_transfer"]), TRANSFER, rng)
+    return [*s.msgs[:i], agent_message(rng.choice(w["agent"]["offer_transfer"])), m], m, ()
 
-@register_user_fault('transfer out of the blue', 'premature_termination')
+
+@register_user_fault("transfer out of the blue", "premature_termination")
 def _demand(s, w, rng):
-    if 'human' in json.dumps(s.traj.task.goal) or not s.writes or s.transfers: return None
-    if not (u := pick_or_none(rng, [u for u in s.says[1:] if u < s.writes[-1]])): return None
-    return [*s.msgs[:u], m := end_message(rng.choice(w['user']['demand_human']), TRANSFER, rng)], m, ()
+    if "human" in json.dumps(s.traj.task.goal) or not s.writes or s.transfers:
+        return None
+    if not (u := pick_or_none(rng, [u for u in s.says[1:] if u < s.writes[-1]])):
+        return None
+    return (
+        [*s.msgs[:u], m := end_message(rng.choice(w["user"]["demand_human"]), TRANSFER, rng)],
+        m,
+        (),
+    )
 
-@register_user_fault('stop that spares a mistake', 'premature_termination')
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #03b96d91
+@register_user_fault("stop that spares a mistake", "premature_termination")
 def _spared(s, w, rng):
     "The agent offers what it must not do, the user agrees and is gone: the pass needs the error"
-    if s.traj.task.gold and s.writes or s.traj.task.domain not in ('airline', 'retail') or not s.says: return None
-    if s.says[-1] != len(s.msgs)-1 or STOP not in s.msgs[-1].content or s.transfers: return None
-    if any(s.kind(m) == 'write' for m in s.msgs if m.calls): return None
-    what = 'the reservation' if s.traj.task.domain == 'airline' else 'the order'
-    m = end_message(rng.choice(w['user']['stop_confirm']), STOP, rng)
-    return [*s.msgs[:-1], user_message('Is there really nothing you can do?'),
-        agent_message(rng.choice(w['agent']['tempting']).format(what=what)), m], m, ()
+    if (
+        s.traj.task.gold
+        and s.writes
+        or s.traj.task.domain not in ("airline", "retail")
+        or not s.says
+    ):
+        return None
+    if s.says[-1] != len(s.msgs) - 1 or STOP not in s.msgs[-1].content or s.transfers:
+        return None
+    if any(s.kind(m) == "write" for m in s.msgs if m.calls):
+        return None
+    what = "the reservation" if s.traj.task.domain == "airline" else "the order"
+    m = end_message(rng.choice(w["user"]["stop_confirm"]), STOP, rng)
+    return (
+        [
+            *s.msgs[:-1],
+            user_message("Is there really nothing you can do?"),
+            agent_message(rng.choice(w["agent"]["tempting"]).format(what=what)),
+            m,
+        ],
+        m,
+        (),
+    )
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #9c82fd23
-ID_PATTERNS = dict(order=r'#W\d{7}',
-    reservation=r'\b(?!HAT)(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{6}\b',
-    user=r'\b[a-z]+_[a-z]+_\d{4}\b', zip=r'(?<![\d#W-])\d{5}(?!\d)', email=r'[\w.]+@[\w.]+\w',
-    phone=r'\b555-\d{3}-\d{4}\b')
-ID_LABELS = dict(order='order number', reservation='reservation number', user='user ID', zip='zip code',
-    email='email address', phone='phone number')
+ID_PATTERNS = dict(
+    order=r"#W\d{7}",
+    reservation=r"\b(?!HAT)(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{6}\b",
+    user=r"\b[a-z]+_[a-z]+_\d{4}\b",
+    zip=r"(?<![\d#W-])\d{5}(?!\d)",
+    email=r"[\w.]+@[\w.]+\w",
+    phone=r"\b555-\d{3}-\d{4}\b",
+)
+ID_LABELS = dict(
+    order="order number",
+    reservation="reservation number",
+    user="user ID",
+    zip="zip code",
+    email="email address",
+    phone="phone number",
+)
+
 
 def _ids(s, turns):
     "(turn, kind, value) of identifiers that the user says"
-    return [(u, k, v) for u in turns for k,p in ID_PATTERNS.items() for v in re.findall(p, s.msgs[u].content)]
+    return [
+        (u, k, v)
+        for u in turns
+        for k, p in ID_PATTERNS.items()
+        for v in re.findall(p, s.msgs[u].content)
+    ]
+
 
 def _put(x, old, new):
     "The same with a text replaced, wherever it stands as whole words"
-    if isinstance(x, str): return re.sub(rf'(?<!\w){re.escape(old)}(?!\w)', lambda m: new, x)
-    if isinstance(x, dict): return {k: _put(v, old, new) for k,v in x.items()}
+    if isinstance(x, str):
+        return re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", lambda m: new, x)
+    if isinstance(x, dict):
+        return {k: _put(v, old, new) for k, v in x.items()}
     return [_put(v, old, new) for v in x] if isinstance(x, list) else x
 
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #17788b95
 def replace_in_message(m, old, new):
     "A message with a text replaced in its words and calls"
-    if m.role == 'tool': return m
+    if m.role == "tool":
+        return m
     calls = [replace(c, args=_put(c.args, old, new)) for c in m.calls]
     return replace(m, content=_put(m.content, old, new), calls=calls)
 
-@register_user_fault('invented identifier, corrected', 'hallucination')
+
+@register_user_fault("invented identifier, corrected", "hallucination")
 def _invented(s, w, rng):
-    used = lambda u, v: any(v in json.dumps(c.args) for m in s.msgs[u:] if m.role == 'assistant' for c in m.calls)
-    if not (hit := pick_or_none(rng, [h for h in _ids(s, s.says[:-1]) if used(h[0], h[2])])): return None
+    def used(u, v):
+        return any(
+            v in json.dumps(c.args) for m in s.msgs[u:] if m.role == "assistant" for c in m.calls
+        )
+
+    if not (hit := pick_or_none(rng, [h for h in _ids(s, s.says[:-1]) if used(h[0], h[2])])):
+        return None
     u, kind, v = hit
-    bad, after = rng.choice(w['invented'][kind]), s.msgs[u+1]
+    bad, after = rng.choice(w["invented"][kind]), s.msgs[u + 1]
     m = replace_in_message(s.msgs[u], v, bad)
-    tried = [replace_in_message(replace(after, calls=[c]), v, bad) for c in after.calls[:1] if v in json.dumps(c.args)]
-    again = [agent_message(rng.choice(w['agent']['not_found']).format(value=bad)),
-        user_message(rng.choice(w['user']['corrected']).format(value=v))]
+    tried = [
+        replace_in_message(replace(after, calls=[c]), v, bad)
+        for c in after.calls[:1]
+        if v in json.dumps(c.args)
+    ]
+    again = [
+        agent_message(rng.choice(w["agent"]["not_found"]).format(value=bad)),
+        user_message(rng.choice(w["user"]["corrected"]).format(value=v)),
+    ]
     return s.put(u, m, *tried, *again), m, (bad,)
 
-_inventable = dict(address1='street', dob='date', zip='zip')
 
+_inventable = dict(address1="street", dob="date", zip="zip")
+
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #69dd6493
 def _told(args, path=()):
     "(key, value) of arguments that a user can make up; names in one"
-    if isinstance(args, list): return [p for v in args for p in _told(v)]
-    if not isinstance(args, dict): return []
-    full = [('name', f'{args["first_name"]} {args["last_name"]}')] if {'first_name', 'last_name'} <= args.keys() else []
-    own = [(_inventable[k], v) for k,v in args.items() if k in _inventable]
-    return full+own+[p for v in args.values() for p in _told(v)]
+    if isinstance(args, list):
+        return [p for v in args for p in _told(v)]
+    if not isinstance(args, dict):
+        return []
+    full = (
+        [("name", f"{args['first_name']} {args['last_name']}")]
+        if {"first_name", "last_name"} <= args.keys()
+        else []
+    )
+    own = [(_inventable[k], v) for k, v in args.items() if k in _inventable]
+    return full + own + [p for v in args.values() for p in _told(v)]
 
-@register_user_fault('invented value, acted on', 'hallucination')
+
+@register_user_fault("invented value, acted on", "hallucination")
 def _acted_on(s, w, rng):
     found = []
     for i in s.writes:
-        for kind,v in _told(s.msgs[i].calls[0].args):
+        for kind, v in _told(s.msgs[i].calls[0].args):
             u = next((u for u in s.says if v in s.msgs[u].content), None)
-            if u is not None and u < i and v not in '\n'.join(m.content for m in s.msgs[:u]): found.append((u, kind, v))
-    if not (hit := pick_or_none(rng, found)): return None
+            if u is not None and u < i and v not in "\n".join(m.content for m in s.msgs[:u]):
+                found.append((u, kind, v))
+    if not (hit := pick_or_none(rng, found)):
+        return None
     u, kind, v = hit
-    new = rng.choice(w['invented'][kind])
-    pairs = [(v, new), *([(a, b) for a,b in zip(v.split(), new.split())] if kind == 'name' else [])]
+    new = rng.choice(w["invented"][kind])
+    pairs = [
+        (v, new),
+        *([(a, b) for a, b in zip(v.split(), new.split())] if kind == "name" else []),
+    ]
+
     def put(m):
-        for a,b in pairs: m = replace_in_message(m, a, b)
+        for a, b in pairs:
+            m = replace_in_message(m, a, b)
         return m
+
     rest = [put(m) for m in s.msgs[u:]]
     return [*s.msgs[:u], *rest], rest[0], (new,)
 
-@register_user_fault('invented aside', 'hallucination')
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #1d775b7c
+@register_user_fault("invented aside", "hallucination")
 def _aside(s, w, rng):
-    if not (u := pick_or_none(rng, s.says[:-1])): return None
-    fact = rng.choice(w['invented']['fact'])
-    m = user_message(f'{s.msgs[u].content} {rng.choice(w["user"]["aside"]).format(fact=fact)}')
+    if not (u := pick_or_none(rng, s.says[:-1])):
+        return None
+    fact = rng.choice(w["invented"]["fact"])
+    m = user_message(f"{s.msgs[u].content} {rng.choice(w['user']['aside']).format(fact=fact)}")
     return s.put(u, m), m, (fact,)
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #b0a0bfff
-_when = re.compile(r"\bif (?:and only if )?(?:the )?(?:service )?agent[^,]*, ((?:then )?you [^.]+\.?)|"
-    r"\bif (?:and only if )?(?:that|this|it)(?: is|'s) not possible, (you [^.]+\.?)", re.I)
+_when = re.compile(
+    r"\bif (?:and only if )?(?:the )?(?:service )?agent[^,]*, ((?:then )?you [^.]+\.?)|"
+    r"\bif (?:and only if )?(?:that|this|it)(?: is|'s) not possible, (you [^.]+\.?)",
+    re.I,
+)
 
-@register_user_fault('fallback told up front', 'revealed_info_early')
+
+@register_user_fault("fallback told up front", "revealed_info_early")
 def _early(s, w, rng):
     g = s.traj.task.goal
-    text = ' '.join(filter(None, [g.get('reason_for_call'), g.get('task_instructions')])) if isinstance(g, dict) else g
-    found = [x for a,b in _when.findall(' '.join(text.split())) if len((x := a or b).split()) > 4]
-    if not (hit := pick_or_none(rng, found)) or not s.says: return None
-    secret = to_first_person(hit.strip().rstrip('.')+'.')
-    secret = secret[:1].upper()+secret[1:]
-    m = user_message(f'{s.msgs[s.says[0]].content} {rng.choice(w["user"]["early"]).format(secret=secret)}')
+    text = (
+        " ".join(filter(None, [g.get("reason_for_call"), g.get("task_instructions")]))
+        if isinstance(g, dict)
+        else g
+    )
+    found = [x for a, b in _when.findall(" ".join(text.split())) if len((x := a or b).split()) > 4]
+    if not (hit := pick_or_none(rng, found)) or not s.says:
+        return None
+    secret = to_first_person(hit.strip().rstrip(".") + ".")
+    secret = secret[:1].upper() + secret[1:]
+    m = user_message(
+        f"{s.msgs[s.says[0]].content} {rng.choice(w['user']['early']).format(secret=secret)}"
+    )
     return s.put(s.says[0], m), m, (secret,)
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #5b470f73
-@register_user_fault('fact contradicted', 'inconsistent_behavior', 'hallucination')
+@register_user_fault("fact contradicted", "inconsistent_behavior", "hallucination")
 def _contradict(s, w, rng):
     told = _ids(s, s.says[:-2])
-    fits = [(u2, k, v) for u,k,v in told for u2 in s.says[:-1] if u2 > u and v not in s.msgs[u2].content]
-    if not (hit := pick_or_none(rng, fits)): return None
+    fits = [
+        (u2, k, v)
+        for u, k, v in told
+        for u2 in s.says[:-1]
+        if u2 > u and v not in s.msgs[u2].content
+    ]
+    if not (hit := pick_or_none(rng, fits)):
+        return None
     u, kind, v = hit
-    other = rng.choice(w['invented'][kind])
-    m = user_message(rng.choice(w['user']['contradict']).format(label=ID_LABELS[kind], other=other, value=v)+' '+s.msgs[u].content)
+    other = rng.choice(w["invented"][kind])
+    m = user_message(
+        rng.choice(w["user"]["contradict"]).format(label=ID_LABELS[kind], other=other, value=v)
+        + " "
+        + s.msgs[u].content
+    )
     return s.put(u, m), m, (other,)
 
-@register_user_fault('wish denied', 'inconsistent_behavior', 'incorrect_interpretation')
-def _deny(s, w, rng):
-    if not (c := pick_or_none(rng, s.confirms)): return None
-    m = user_message(rng.choice(w['user']['deny']))
-    end = end_message(rng.choice(w['user']['fine']), STOP, rng)
-    return [*s.msgs[:c[1]], m, agent_message(rng.choice(w['agent']['understood'])), end], m, ()
 
-@register_user_fault('wish denied for a moment', 'inconsistent_behavior')
+@register_user_fault("wish denied", "inconsistent_behavior", "incorrect_interpretation")
+def _deny(s, w, rng):
+    if not (c := pick_or_none(rng, s.confirms)):
+        return None
+    m = user_message(rng.choice(w["user"]["deny"]))
+    end = end_message(rng.choice(w["user"]["fine"]), STOP, rng)
+    return [*s.msgs[: c[1]], m, agent_message(rng.choice(w["agent"]["understood"])), end], m, ()
+
+
+@register_user_fault("wish denied for a moment", "inconsistent_behavior")
 def _flip(s, w, rng):
-    if not (c := pick_or_none(rng, s.confirms)): return None
-    m = user_message(rng.choice(w['user']['flip']))
-    return s.put(c[1], m, agent_message(rng.choice(w['agent']['unsure'])), s.msgs[c[1]]), m, ()
+    if not (c := pick_or_none(rng, s.confirms)):
+        return None
+    m = user_message(rng.choice(w["user"]["flip"]))
+    return s.put(c[1], m, agent_message(rng.choice(w["agent"]["unsure"])), s.msgs[c[1]]), m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #1bdfd032
-AGENT_FAULTS = {} # name -> Fault
+AGENT_FAULTS = {}  # name -> Fault
+
 
 def _register_agent_fault(name, type, *also):
     "Register an agent fault"
+
     def add(f):
-        AGENT_FAULTS[name] = Fault(name, type, 'agent', f, also)
+        AGENT_FAULTS[name] = Fault(name, type, "agent", f, also)
         return f
+
     return add
 
-_alike = (r'^\d{10}$', r'^(?:paypal|gift_card|credit_card|certificate)_\d{7}$', r'^#W\d{7}$', r'^L\d{4}$',
-    r'^(?!HAT)[A-Z0-9]{6}$', r'^HAT\d{3}$')
+
+_alike = (
+    r"^\d{10}$",
+    r"^(?:paypal|gift_card|credit_card|certificate)_\d{7}$",
+    r"^#W\d{7}$",
+    r"^L\d{4}$",
+    r"^(?!HAT)[A-Z0-9]{6}$",
+    r"^HAT\d{3}$",
+)
+
 
 def _near(v, seen, rng):
     "Another value of the same kind: from what was looked up, or by a step"
-    if isinstance(v, bool): return None
-    if isinstance(v, (int, float)): return v+1
-    if isinstance(v, list): return [n, *v[1:]] if v and (n := _near(v[0], seen, rng)) is not None else None
-    if isinstance(v, str) and v in ('yes', 'no'): return 'no' if v == 'yes' else 'yes'
+    if isinstance(v, bool):
+        return None
+    if isinstance(v, (int, float)):
+        return v + 1
+    if isinstance(v, list):
+        return [n, *v[1:]] if v and (n := _near(v[0], seen, rng)) is not None else None
+    if isinstance(v, str) and v in ("yes", "no"):
+        return "no" if v == "yes" else "yes"
     pattern = next((p for p in _alike if isinstance(v, str) and re.match(p, v)), None)
-    return pick_or_none(rng, sorted({x for x in seen if re.match(pattern, x)}-{v})) if pattern else None
+    return (
+        pick_or_none(rng, sorted({x for x in seen if re.match(pattern, x)} - {v}))
+        if pattern
+        else None
+    )
 
-def _seen(s): return set(re.findall(r'[#\w]+', ' '.join(m.content for m in s.msgs if m.role == 'tool')))
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #d37c9961
+def _seen(s):
+    return set(re.findall(r"[#\w]+", " ".join(m.content for m in s.msgs if m.role == "tool")))
 
-@_register_agent_fault('wrong argument', 'wrong_argument')
+
+@_register_agent_fault("wrong argument", "wrong_argument")
 def _wrong_argument(s, w, rng):
     seen = _seen(s)
-    given = [(i, k, v) for i in s.writes for k,v in s.msgs[i].calls[0].args.items()]
-    fits = [(i, k, n) for i,k,v in given if (n := _near(v, seen, rng)) is not None]
-    if not (hit := pick_or_none(rng, fits)): return None
+    given = [(i, k, v) for i in s.writes for k, v in s.msgs[i].calls[0].args.items()]
+    fits = [(i, k, n) for i, k, v in given if (n := _near(v, seen, rng)) is not None]
+    if not (hit := pick_or_none(rng, fits)):
+        return None
     i, k, new = hit
     c = s.msgs[i].calls[0]
     m = replace(s.msgs[i], calls=[replace(c, args=c.args | {k: new}), *s.msgs[i].calls[1:]])
     return s.put(i, m), m, (k,)
 
-_instead = dict(cancel_pending_order=lambda a: dict(order_id=a['order_id'], reason='no longer needed'),
-    cancel_reservation=lambda a: dict(reservation_id=a['reservation_id']),
-    suspend_line=lambda a: dict(customer_id=a['customer_id'], line_id=a['line_id'], reason='requested'))
 
-@_register_agent_fault('wrong tool', 'wrong_tool')
+_instead = dict(
+    cancel_pending_order=lambda a: dict(order_id=a["order_id"], reason="no longer needed"),
+    cancel_reservation=lambda a: dict(reservation_id=a["reservation_id"]),
+    suspend_line=lambda a: dict(
+        customer_id=a["customer_id"], line_id=a["line_id"], reason="requested"
+    ),
+)
+
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #e2934bf1
+@_register_agent_fault("wrong tool", "wrong_tool")
 def _tool(s, w, rng):
     def other(c):
-        for n,f in _instead.items():
+        for n, f in _instead.items():
             try:
-                if n != c.name and (s.traj.task.domain == 'telecom') == (n == 'suspend_line'): return n, f(c.args)
-            except KeyError: continue
-        return TRANSFER_TOOL, dict(summary='The customer needs further help.')
-    if not (i := pick_or_none(rng, s.writes)): return None
-    m = call_message(*other(s.msgs[i].calls[0]), 'assistant')
+                if n != c.name and (s.traj.task.domain == "telecom") == (n == "suspend_line"):
+                    return n, f(c.args)
+            except KeyError:
+                continue
+        return TRANSFER_TOOL, dict(summary="The customer needs further help.")
+
+    if not (i := pick_or_none(rng, s.writes)):
+        return None
+    m = call_message(*other(s.msgs[i].calls[0]), "assistant")
     return s.put(i, m), m, ()
 
-@_register_agent_fault('change never made', 'missing_action')
+
+@_register_agent_fault("change never made", "missing_action")
 def _missing(s, w, rng):
     "The agent says what it would have said; the user believes it"
-    if not (i := pick_or_none(rng, s.writes)): return None
-    j = next((j for j in range(i+1, len(s.msgs)) if s.msgs[j].role == 'assistant'), None)
-    if j is None or not s.msgs[j].content: return None
-    return [*s.msgs[:i], *s.msgs[i+1:]], s.msgs[j], ()
+    if not (i := pick_or_none(rng, s.writes)):
+        return None
+    j = next((j for j in range(i + 1, len(s.msgs)) if s.msgs[j].role == "assistant"), None)
+    if j is None or not s.msgs[j].content:
+        return None
+    return [*s.msgs[:i], *s.msgs[i + 1 :]], s.msgs[j], ()
 
-@_register_agent_fault('done, it says', 'missing_action')
+
+@_register_agent_fault("done, it says", "missing_action")
 def _claimed(s, w, rng):
     "The agent claims to have acted; the user leaves content"
-    if not s.confirms: return None
+    if not s.confirms:
+        return None
     a, u, i = s.confirms[-1]
-    m, end = agent_message(rng.choice(w['agent']['done'])), end_message(rng.choice(w['user']['enough']), STOP, rng)
+    m, end = (
+        agent_message(rng.choice(w["agent"]["done"])),
+        end_message(rng.choice(w["user"]["enough"]), STOP, rng),
+    )
     return [*s.msgs[:i], m, end], m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #33e1e958
-@_register_agent_fault('wrong refusal', 'missing_action', 'policy_violation')
+@_register_agent_fault("wrong refusal", "missing_action", "policy_violation")
 def _refused(s, w, rng):
-    if not (c := pick_or_none(rng, s.confirms)): return None
-    m, end = agent_message(rng.choice(w['agent']['refuse'])), end_message(rng.choice(w['user']['fine']), STOP, rng)
-    return [*s.msgs[:c[0]], m, end], m, ()
+    if not (c := pick_or_none(rng, s.confirms)):
+        return None
+    m, end = (
+        agent_message(rng.choice(w["agent"]["refuse"])),
+        end_message(rng.choice(w["user"]["fine"]), STOP, rng),
+    )
+    return [*s.msgs[: c[0]], m, end], m, ()
 
-@_register_agent_fault('change without consent', 'policy_violation')
+
+@_register_agent_fault("change without consent", "policy_violation")
 def _unasked(s, w, rng):
-    if not (c := pick_or_none(rng, [c for c in s.confirms if c[2] == c[1]+1 and c[0] > 1])): return None
-    if s.msgs[c[0]-1].role != 'tool' and s.msgs[c[0]-1].role != 'user': return None
+    if not (c := pick_or_none(rng, [c for c in s.confirms if c[2] == c[1] + 1 and c[0] > 1])):
+        return None
+    if s.msgs[c[0] - 1].role != "tool" and s.msgs[c[0] - 1].role != "user":
+        return None
     m = replace(s.msgs[c[2]])
-    return [*s.msgs[:c[0]], m, *s.msgs[c[2]+1:]], m, ()
+    return [*s.msgs[: c[0]], m, *s.msgs[c[2] + 1 :]], m, ()
 
-@_register_agent_fault('gift that nobody asked for', 'policy_violation')
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #ca357568
+@_register_agent_fault("gift that nobody asked for", "policy_violation")
 def _gift(s, w, rng):
-    if s.traj.task.domain != 'airline': return None
-    user = next((c.args['user_id'] for c in s.traj.calls if isinstance(c.args, dict) and 'user_id' in c.args), None)
-    j = next((j for j in range(len(s.msgs)-1, 0, -1) if s.msgs[j].role == 'assistant' and s.msgs[j].content), None)
-    if not user or not j or j < 4: return None
-    m = call_message('send_certificate', dict(user_id=user, amount=100), 'assistant')
+    if s.traj.task.domain != "airline":
+        return None
+    user = next(
+        (
+            c.args["user_id"]
+            for c in s.traj.calls
+            if isinstance(c.args, dict) and "user_id" in c.args
+        ),
+        None,
+    )
+    j = next(
+        (
+            j
+            for j in range(len(s.msgs) - 1, 0, -1)
+            if s.msgs[j].role == "assistant" and s.msgs[j].content
+        ),
+        None,
+    )
+    if not user or not j or j < 4:
+        return None
+    m = call_message("send_certificate", dict(user_id=user, amount=100), "assistant")
     return [*s.msgs[:j], m, *s.msgs[j:]], m, ()
 
-@_register_agent_fault('answer not given', 'missing_communication')
+
+@_register_agent_fault("answer not given", "missing_communication")
 def _silent(s, w, rng):
-    if not (infos := (s.traj.task.checks or {}).get('communicate_info') or []): return None
+    if not (infos := (s.traj.task.checks or {}).get("communicate_info") or []):
+        return None
     info = rng.choice(infos)
-    words = re.compile(r',?'.join(map(re.escape, info)), re.I)
-    out = [replace(m, content=words.sub('some', m.content)) if m.role == 'assistant' else m for m in s.msgs]
-    hit = next((b for a,b in zip(s.msgs, out) if a.content != b.content), None)
+    words = re.compile(r",?".join(map(re.escape, info)), re.I)
+    out = [
+        replace(m, content=words.sub("some", m.content)) if m.role == "assistant" else m
+        for m in s.msgs
+    ]
+    hit = next((b for a, b in zip(s.msgs, out) if a.content != b.content), None)
     return (out, hit, (info,)) if hit else None
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #ed916b4d
-@_register_agent_fault('loop', 'loop')
+@_register_agent_fault("loop", "loop")
 def _loop(s, w, rng):
-    if not (c := pick_or_none(rng, s.confirms)): return None
-    text, yes = rng.choice(w['agent']['loop']), s.msgs[c[1]]
+    if not (c := pick_or_none(rng, s.confirms)):
+        return None
+    text, yes = rng.choice(w["agent"]["loop"]), s.msgs[c[1]]
     turns = [x for _ in range(12) for x in (agent_message(text), user_message(yes.content))]
-    return [*s.msgs[:c[1]+1], *turns], turns[2], ('max_steps',)
+    return [*s.msgs[: c[1] + 1], *turns], turns[2], ("max_steps",)
 
-@_register_agent_fault('transfer announced, never made', 'transfer_not_made', 'missing_action')
+
+@_register_agent_fault("transfer announced, never made", "transfer_not_made", "missing_action")
 def _announced(s, w, rng):
     i = s.transfers[-1] if s.transfers else pick_or_none(rng, [c[0] for c in s.confirms])
-    if i is None or s.msgs[i-1].role == 'assistant': return None
-    m = agent_message(rng.choice(w['agent']['hold']))
-    return [*s.msgs[:i], m, user_message(rng.choice(['', 'Thank you. ', 'OK. '])+TRANSFER)], m, ()
+    if i is None or s.msgs[i - 1].role == "assistant":
+        return None
+    m = agent_message(rng.choice(w["agent"]["hold"]))
+    return [*s.msgs[:i], m, user_message(rng.choice(["", "Thank you. ", "OK. "]) + TRANSFER)], m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #6d1aae58
 def _question(text):
     "The last question of a turn, or all of it"
-    asked = [x for x in re.split(r'(?<=[.!?])\s+|\n+', text) if x.endswith('?')]
+    asked = [x for x in re.split(r"(?<=[.!?])\s+|\n+", text) if x.endswith("?")]
     return asked[-1] if asked else text
 
-@register_user_fault('offer taken as done', 'incorrect_interpretation', 'premature_termination')
+
+@register_user_fault("offer taken as done", "incorrect_interpretation", "premature_termination")
 def _as_done(s, w, rng):
-    if not (c := pick_or_none(rng, s.confirms)): return None
-    return [*s.msgs[:c[1]], m := end_message(rng.choice(w['user']['as_done']), STOP, rng)], m, ()
+    if not (c := pick_or_none(rng, s.confirms)):
+        return None
+    return [*s.msgs[: c[1]], m := end_message(rng.choice(w["user"]["as_done"]), STOP, rng)], m, ()
+
 
 def _answers(s):
     "Turns in which the user answers a question with an identifier"
-    known = lambda u: any(re.search(p, s.msgs[u].content) for p in ID_PATTERNS.values())
-    return [u for u in s.says if u > 1 and known(u) and s.msgs[u-1].role == 'assistant' and '?' in s.msgs[u-1].content]
 
-@register_user_fault('another question answered', 'incorrect_interpretation', 'inconsistent_behavior')
+    def known(u):
+        return any(re.search(p, s.msgs[u].content) for p in ID_PATTERNS.values())
+
+    return [
+        u
+        for u in s.says
+        if u > 1 and known(u) and s.msgs[u - 1].role == "assistant" and "?" in s.msgs[u - 1].content
+    ]
+
+
+@register_user_fault(
+    "another question answered", "incorrect_interpretation", "inconsistent_behavior"
+)
 def _as_answered(s, w, rng):
-    if not (u := pick_or_none(rng, _answers(s))): return None
-    m, again = user_message(rng.choice(w['user']['as_answered'])), rng.choice(w['agent']['again'])
-    return s.put(u, m, agent_message(again.format(text=_question(s.msgs[u-1].content))), s.msgs[u]), m, ()
+    if not (u := pick_or_none(rng, _answers(s))):
+        return None
+    m, again = user_message(rng.choice(w["user"]["as_answered"])), rng.choice(w["agent"]["again"])
+    return (
+        s.put(u, m, agent_message(again.format(text=_question(s.msgs[u - 1].content))), s.msgs[u]),
+        m,
+        (),
+    )
 
-_true = {'airplane': 'airplane', r'\bsim\b': 'sim_card', r'\bdata\b': 'data_', r'\bbill\b|suspend': 'suspension',
-    'speed': 'data_', r'\bvpn\b': 'vpn', 'roaming': 'roaming', r'\bapn\b': 'apn', 'wi-?fi': 'wifi'}
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #0a3efb80
+_true = {
+    "airplane": "airplane",
+    r"\bsim\b": "sim_card",
+    r"\bdata\b": "data_",
+    r"\bbill\b|suspend": "suspension",
+    "speed": "data_",
+    r"\bvpn\b": "vpn",
+    "roaming": "roaming",
+    r"\bapn\b": "apn",
+    "wi-?fi": "wifi",
+}
+
 
 def _untrue(s, text):
     "A report on nothing that is wrong in this task, so that it cannot happen to be right"
-    return not any(re.search(p, text, re.I) and word in s.traj.task.id for p,word in _true.items())
+    return not any(re.search(p, text, re.I) and word in s.traj.task.id for p, word in _true.items())
 
-_look = 'That is unexpected. Could you look again and tell me exactly what you see?'
 
-@register_user_fault('result misreported', 'incorrect_interpretation', 'hallucination')
+_look = "That is unexpected. Could you look again and tell me exactly what you see?"
+
+
+@register_user_fault("result misreported", "incorrect_interpretation", "hallucination")
 def _misreport(s, w, rng):
-    def reports(u): return s.msgs[u-1].role == 'tool' and s.msgs[u-1].by == 'user'
-    false = [x for x in w['user']['false_report'] if _untrue(s, x)]
-    if not false or not (u := pick_or_none(rng, [u for u in s.says if reports(u)])): return None
+    def reports(u):
+        return s.msgs[u - 1].role == "tool" and s.msgs[u - 1].by == "user"
+
+    false = [x for x in w["user"]["false_report"] if _untrue(s, x)]
+    if not false or not (u := pick_or_none(rng, [u for u in s.says if reports(u)])):
+        return None
     return s.put(u, m := user_message(rng.choice(false)), agent_message(_look), s.msgs[u]), m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #ce72a47b
-@register_user_fault('words of an agent', 'guideline_violation')
+@register_user_fault("words of an agent", "guideline_violation")
 def _as_agent(s, w, rng):
-    if not (u := pick_or_none(rng, [u for u in s.says[1:-1] if s.msgs[u-1].role == 'assistant'])): return None
-    m, again = user_message(rng.choice(w['user']['as_agent'])), rng.choice(w['agent']['again'])
-    return s.put(u, m, agent_message(again.format(text=_question(s.msgs[u-1].content))), s.msgs[u]), m, ()
+    if not (u := pick_or_none(rng, [u for u in s.says[1:-1] if s.msgs[u - 1].role == "assistant"])):
+        return None
+    m, again = user_message(rng.choice(w["user"]["as_agent"])), rng.choice(w["agent"]["again"])
+    return (
+        s.put(u, m, agent_message(again.format(text=_question(s.msgs[u - 1].content))), s.msgs[u]),
+        m,
+        (),
+    )
 
-@register_user_fault('deeds of an agent', 'guideline_violation', 'premature_termination')
+
+@register_user_fault("deeds of an agent", "guideline_violation", "premature_termination")
 def _acted_as_agent(s, w, rng):
-    if not (c := pick_or_none(rng, s.confirms)): return None
-    m, end = user_message(rng.choice(w['user']['acted_as_agent'])), end_message(rng.choice(w['user']['fine']), STOP, rng)
-    return [*s.msgs[:c[1]], m, agent_message(rng.choice(w['agent']['understood'])), end], m, ()
+    if not (c := pick_or_none(rng, s.confirms)):
+        return None
+    m, end = (
+        user_message(rng.choice(w["user"]["acted_as_agent"])),
+        end_message(rng.choice(w["user"]["fine"]), STOP, rng),
+    )
+    return [*s.msgs[: c[1]], m, agent_message(rng.choice(w["agent"]["understood"])), end], m, ()
 
-@register_user_fault('two calls in a turn', 'guideline_violation')
+
+@register_user_fault("two calls in a turn", "guideline_violation")
 def _two_calls(s, w, rng):
     "Where every call of the user stands alone"
-    if any(len(s.msgs[i].calls) > 1 for i in s.user_calls): return None
-    pairs = [(i, j) for i,j in zip(s.user_calls, s.user_calls[1:]) if all(m.role == 'tool' for m in s.msgs[i+1:j])]
-    if not (hit := pick_or_none(rng, pairs)): return None
+    if any(len(s.msgs[i].calls) > 1 for i in s.user_calls):
+        return None
+    pairs = [
+        (i, j)
+        for i, j in zip(s.user_calls, s.user_calls[1:])
+        if all(m.role == "tool" for m in s.msgs[i + 1 : j])
+    ]
+    if not (hit := pick_or_none(rng, pairs)):
+        return None
     i, j = hit
-    m = replace(s.msgs[i], calls=s.msgs[i].calls+s.msgs[j].calls)
-    return [*s.msgs[:i], m, *s.msgs[i+1:j], *s.msgs[j+1:]], m, ()
+    m = replace(s.msgs[i], calls=s.msgs[i].calls + s.msgs[j].calls)
+    return [*s.msgs[:i], m, *s.msgs[i + 1 : j], *s.msgs[j + 1 :]], m, ()
 
-@register_user_fault('words and a call in a turn', 'guideline_violation')
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #301ba988
+@register_user_fault("words and a call in a turn", "guideline_violation")
 def _words_and_call(s, w, rng):
     "Where the user has not done so before"
-    if any(s.msgs[i].content for i in s.user_calls): return None
-    if not (i := pick_or_none(rng, s.user_calls)): return None
-    m = replace(s.msgs[i], content=rng.choice(w['user']['with_call']))
+    if any(s.msgs[i].content for i in s.user_calls):
+        return None
+    if not (i := pick_or_none(rng, s.user_calls)):
+        return None
+    m = replace(s.msgs[i], content=rng.choice(w["user"]["with_call"]))
     return s.put(i, m), m, ()
 
-@register_user_fault('no end of thanks', 'guideline_violation')
+
+@register_user_fault("no end of thanks", "guideline_violation")
 def _thanks(s, w, rng):
     last = s.msgs[-1]
-    if last.role != 'user' or STOP not in last.content or s.msgs[-2].role != 'assistant': return None
-    rounds = [x for _ in range(rng.choice([3, 4, 5])) for x in
-        (user_message(rng.choice(w['user']['thanks'])), agent_message(rng.choice(w['agent']['welcome'])))]
+    if last.role != "user" or STOP not in last.content or s.msgs[-2].role != "assistant":
+        return None
+    rounds = [
+        x
+        for _ in range(rng.choice([3, 4, 5]))
+        for x in (
+            user_message(rng.choice(w["user"]["thanks"])),
+            agent_message(rng.choice(w["agent"]["welcome"])),
+        )
+    ]
     return [*s.msgs[:-1], *rounds, last], rounds[2], ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #62d5414e
@@ -381,45 +630,78 @@ def _borrowed(s, rng):
     c = pick_or_none(rng, s.confirms)
     return (c[1], s.msgs[c[2]].calls[0]) if c else None
 
-def _tooled(s): return bool(s.user_calls)
 
-@register_user_fault('call that does not exist', 'tool_call_schema_error', 'irrelevant_tool_call')
+def _tooled(s):
+    return bool(s.user_calls)
+
+
+@register_user_fault("call that does not exist", "tool_call_schema_error", "irrelevant_tool_call")
 def _schema(s, w, rng):
     if not _tooled(s):
-        hit = _borrowed(s, rng) if s.traj.task.domain != 'telecom' else None
-        return (s.put(hit[0], m := call_message(hit[1].name, hit[1].args), s.msgs[hit[0]]), m, ()) if hit else None
-    i, (name, args) = rng.choice(s.user_calls), rng.choice(w['calls']['schema'])
+        hit = _borrowed(s, rng) if s.traj.task.domain != "telecom" else None
+        return (
+            (s.put(hit[0], m := call_message(hit[1].name, hit[1].args), s.msgs[hit[0]]), m, ())
+            if hit
+            else None
+        )
+    i, (name, args) = rng.choice(s.user_calls), rng.choice(w["calls"]["schema"])
     return s.put(i, m := call_message(name, args), s.msgs[i]), m, ()
 
-@register_user_fault('wrong argument on the phone', 'tool_call_argument_error')
+
+@register_user_fault("wrong argument on the phone", "tool_call_argument_error")
 def _argument(s, w, rng):
-    known = w['calls']['value']
-    fits = [(i, c, k) for i in s.user_calls for c in s.msgs[i].calls[:1] for k in c.args if k in known]
-    if not (hit := pick_or_none(rng, fits)): return None
+    known = w["calls"]["value"]
+    fits = [
+        (i, c, k) for i in s.user_calls for c in s.msgs[i].calls[:1] for k in c.args if k in known
+    ]
+    if not (hit := pick_or_none(rng, fits)):
+        return None
     i, c, k = hit
     m = call_message(c.name, c.args | {k: rng.choice(known[k])})
     return s.put(i, m, s.msgs[i]), m, (m.calls[0].args[k],)
 
-def _named(call, text): return any(x in text.lower() for x in call.split('_')[1:])
 
-_stale = ('hallucination', 'incorrect_interpretation') # recorded words that no longer fit what the phone shows
+def _named(call, text):
+    return any(x in text.lower() for x in call.split("_")[1:])
 
-@register_user_fault('call that nobody asked for', 'irrelevant_tool_call', 'wrong_sequence', *_stale)
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #3d589cab
+_stale = (
+    "hallucination",
+    "incorrect_interpretation",
+)  # recorded words that no longer fit what the phone shows
+
+
+@register_user_fault(
+    "call that nobody asked for", "irrelevant_tool_call", "wrong_sequence", *_stale
+)
 def _idle(s, w, rng):
-    if s.traj.task.domain != 'telecom': return None
-    before = lambda u: next((m.content for m in reversed(s.msgs[:u]) if m.role == 'assistant' and m.content), '')
-    turns = [u for u in s.says[1:-1] if s.msgs[u-1].role == 'assistant']
-    fits = [(u, n) for u in turns for n in w['calls']['idle'] if not _named(n, before(u))]
-    if not (hit := pick_or_none(rng, fits)): return None
+    if s.traj.task.domain != "telecom":
+        return None
+
+    def before(u):
+        return next(
+            (m.content for m in reversed(s.msgs[:u]) if m.role == "assistant" and m.content), ""
+        )
+
+    turns = [u for u in s.says[1:-1] if s.msgs[u - 1].role == "assistant"]
+    fits = [(u, n) for u in turns for n in w["calls"]["idle"] if not _named(n, before(u))]
+    if not (hit := pick_or_none(rng, fits)):
+        return None
     return s.put(hit[0], m := call_message(hit[1], {}), s.msgs[hit[0]]), m, (hit[1],)
 
-@register_user_fault('steps in another order', 'wrong_sequence', 'irrelevant_tool_call', *_stale)
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #c91752a3
+@register_user_fault("steps in another order", "wrong_sequence", "irrelevant_tool_call", *_stale)
 def _order(s, w, rng):
-    def asked(i, j): return any(m.role == 'assistant' for m in s.msgs[i:j])
-    def differ(a, b): return a.calls[0].name != b.calls[0].name and 'write' in (s.kind(a), s.kind(b))
+    def asked(i, j):
+        return any(m.role == "assistant" for m in s.msgs[i:j])
+
+    def differ(a, b):
+        return a.calls[0].name != b.calls[0].name and "write" in (s.kind(a), s.kind(b))
+
     pairs = [(i, j) for i in s.user_calls for j in s.user_calls if i < j]
-    fits = [(i, j) for i,j in pairs if asked(i, j) and differ(s.msgs[i], s.msgs[j])]
-    if not (hit := pick_or_none(rng, fits)): return None
+    fits = [(i, j) for i, j in pairs if asked(i, j) and differ(s.msgs[i], s.msgs[j])]
+    if not (hit := pick_or_none(rng, fits)):
+        return None
     i, j = hit
     a, b = (replace(s.msgs[i], calls=[replace(c) for c in s.msgs[k].calls]) for k in (j, i))
     out = list(s.msgs)

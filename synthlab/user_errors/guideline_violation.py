@@ -8,71 +8,155 @@ __all__ = ['role_violations', 'turn_format_errors', 'forbidden_transfers']
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #0b3df6b3
 import re
 
-from .dialogue_acts import agent_role_act, agrees, asks_to_wait, asks_user_to_act, consent_request, is_courtesy, open_requests, reports_completed_change, split_sentences
+from synthlab.user_errors.dialogue_acts import (
+    agent_role_act,
+    agrees,
+    asks_to_wait,
+    asks_user_to_act,
+    consent_request,
+    is_courtesy,
+    open_requests,
+    reports_completed_change,
+    split_sentences,
+)
 from .view import Finding, UserView, quote, rules_out_transfer
 
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #577fd845
 _markup = re.compile(r'</?tool_call>|"arguments"\s*:|^\s*\{\s*"(?:name|message|action)"\s*:', re.I)
-_script = re.compile(r"\b(?:my|the) (?:instructions?|scenario|script|persona)\b (?:say|says|state|tell|is to)|"
+_script = re.compile(
+    r"\b(?:my|the) (?:instructions?|scenario|script|persona)\b (?:say|says|state|tell|is to)|"
     r"\bif the agent\b|\bas (?:instructed|per (?:my|the) instructions?)\b|"
-    r"\bi am (?:simulating|playing the role)|\byou(?:r user id is| are a customer)\b", re.I)
+    r"\bi am (?:simulating|playing the role)|\byou(?:r user id is| are a customer)\b",
+    re.I,
+)
 
-_forms = [(_markup, 'writes a tool call as text'), (_script, 'speaks of its instructions')]
+_forms = [(_markup, "writes a tool call as text"), (_script, "speaks of its instructions")]
+
 
 def _as_agent(t, turn):
     "A sentence that only the agent would say, or a report of what only the agent could have done"
-    if hit := agent_role_act(turn.text, t.traj.task.domain): return hit[1]
-    asked = consent_request(turn.asked) and not turn.token and (t.traj.task.domain != 'telecom' or _its_own(turn.asked))
-    return reports_completed_change(turn.text) if asked and len(turn.text.split()) < 30 and not agrees(turn.text) else ''
+    if hit := agent_role_act(turn.text, t.traj.task.domain):
+        return hit[1]
+    asked = (
+        consent_request(turn.asked)
+        and not turn.token
+        and (t.traj.task.domain != "telecom" or _its_own(turn.asked))
+    )
+    return (
+        reports_completed_change(turn.text)
+        if asked and len(turn.text.split()) < 30 and not agrees(turn.text)
+        else ""
+    )
+
 
 def _its_own(text):
     "Does the agent propose to act itself, and nothing for the user to do?"
-    acts = re.search(r"\b(?:shall|may|should) (?:i|we)\b|\b(?:i|we)(?:['’]ll| will| can| am)\b", text, re.I)
+    acts = re.search(
+        r"\b(?:shall|may|should) (?:i|we)\b|\b(?:i|we)(?:['’]ll| will| can| am)\b", text, re.I
+    )
     return bool(acts) and not asks_user_to_act(text)
 
+# %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #75305db7
 def role_violations(
-    t:UserView # a conversation
-) -> list[Finding]: # one for each turn and rule
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one for each turn and rule
     "Turns that a customer would not say"
-    said = [(turn, turn.text.find(x), 'speaks as the agent') for turn in t.turns if (x := _as_agent(t, turn))]
-    hits = said + [(turn, m.start(), why) for turn in t.turns for p,why in _forms if (m := p.search(turn.text))]
-    return [Finding('guideline_violation', turn.at, quote(turn.text, at), why) for turn,at,why in hits]
+    said = [
+        (turn, turn.text.find(x), "speaks as the agent")
+        for turn in t.turns
+        if (x := _as_agent(t, turn))
+    ]
+    hits = said + [
+        (turn, m.start(), why)
+        for turn in t.turns
+        for p, why in _forms
+        if (m := p.search(turn.text))
+    ]
+    return [
+        Finding("guideline_violation", turn.at, quote(turn.text, at), why) for turn, at, why in hits
+    ]
 
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #b8c671fa
 def turn_format_errors(
-    t:UserView # a conversation
-) -> list[Finding]: # for each turn, thanks once
+    t: UserView,  # a conversation
+) -> list[Finding]:  # for each turn, thanks once
     "Turns that break the guidelines of the simulation"
     out = []
-    def add(i, rule, text): out.append(Finding('guideline_violation', i, quote(text), rule))
-    mine = [(i, m) for i,m in enumerate(t.traj.messages) if m.role == 'user' and i >= t.start and not t.traj.solo]
-    for i,m in mine:
-        if len(m.calls) > 1: add(i, 'several calls in a turn', ', '.join(map(str, m.calls)))
-        if m.calls and m.content.strip(): add(i, 'words beside a call', m.content)
-    if turn := _farewells(t): add(turn.at, 'thanks without end', turn.text)
+
+    def add(i, rule, text):
+        out.append(Finding("guideline_violation", i, quote(text), rule))
+
+    mine = [
+        (i, m)
+        for i, m in enumerate(t.traj.messages)
+        if m.role == "user" and i >= t.start and not t.traj.solo
+    ]
+    for i, m in mine:
+        if len(m.calls) > 1:
+            add(i, "several calls in a turn", ", ".join(map(str, m.calls)))
+        if m.calls and m.content.strip():
+            add(i, "words beside a call", m.content)
+    if turn := _farewells(t):
+        add(turn.at, "thanks without end", turn.text)
     return out
 
+# %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #e5920673
 def _farewells(t):
-    "The third turn in a row that is mere courtesy, while the agent asks for nothing, does nothing and keeps nobody waiting"
+    """The third turn in a row that is mere courtesy, while the agent asks for nothing, does nothing
+    and keeps nobody waiting
+    """
     n, last, given = 0, 0, set()
     for turn in t.turns:
         asked, words = open_requests(turn.asked), turn.text.lower()
-        if asked: given.add(words)
-        busy = asked or asks_to_wait(turn.asked) or words in given or any(m.calls for m in t.traj.messages[last:turn.at])
-        n, last = (n*(not busy and turn.at > t.start+1)+1 if is_courtesy(turn.text) else 0), turn.at
-        if n == 3: return turn
+        if asked:
+            given.add(words)
+        busy = (
+            asked
+            or asks_to_wait(turn.asked)
+            or words in given
+            or any(m.calls for m in t.traj.messages[last : turn.at])
+        )
+        n, last = (
+            (n * (not busy and turn.at > t.start + 1) + 1 if is_courtesy(turn.text) else 0),
+            turn.at,
+        )
+        if n == 3:
+            return turn
 
-_wants_human = re.compile(r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|"
+
+_wants_human = re.compile(
+    r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|"
     r"person|"
-    r"representative|someone else)|put me through|connect me)\b", re.I)
+    r"representative|someone else)|put me through|connect me)\b",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #46f57327
 def forbidden_transfers(
-    t:UserView # a conversation
-) -> list[Finding]: # one at most
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one at most
     "Asks for the transfer that the instructions rule out"
-    if not rules_out_transfer(t.traj.task): return []
-    def asks(s): return _wants_human.search(s) and not re.search(r"\b(?:not|no|never|without|rather|instead|avoid)\b|"
-        r"n['’]t\b", s, re.I)
+    if not rules_out_transfer(t.traj.task):
+        return []
+
+    def asks(s):
+        return _wants_human.search(s) and not re.search(
+            r"\b(?:not|no|never|without|rather|instead|avoid)\b|"
+            r"n['’]t\b",
+            s,
+            re.I,
+        )
+
     hit = next(((turn, s) for turn in t.turns for s in split_sentences(turn.text) if asks(s)), None)
-    return [Finding('guideline_violation', hit[0].at, quote(hit[1]),
-        'asks for a transfer that the instructions rule out')] if hit else []
+    return (
+        [
+            Finding(
+                "guideline_violation",
+                hit[0].at,
+                quote(hit[1]),
+                "asks for a transfer that the instructions rule out",
+            )
+        ]
+        if hit
+        else []
+    )

@@ -9,81 +9,155 @@ __all__ = ['is_invented', 'ungrounded_statements']
 import re
 
 from .entities import EntityMention, stems
-from .view import Finding, UserTurn, UserView, all_entities, has_relative_dates, may_invent, quote
+from synthlab.user_errors.view import (
+    Finding,
+    UserTurn,
+    UserView,
+    all_entities,
+    has_relative_dates,
+    may_invent,
+    quote,
+)
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #b8dcf1c6
-_checked = ('email', 'payment', 'user', 'order', 'bill', 'line', 'phone', 'date', 'flight', 'item', 'reservation',
-    'card', 'zip',
-    'street', 'number', 'name')
-_own = ('email', 'payment', 'user', 'card', 'zip', 'phone', 'order', 'number', 'street')
-_own_sum = re.compile(r'\b(?:i|we) (?:\w+ )?(?:paid|spent)\b[^.?!]{0,40}$|\bcost me\b[^.?!]{0,30}$|\b(?:budget|'
-    r'limit|maximum|up to|at most|no more '
-    r'than|less than|under|willing to (?:pay|spend))\b[^.?!]{0,30}$', re.I)
-_digits = {w: str(i) for i,w in enumerate('zero one two three four five six seven eight nine ten'.split())}
+_checked = (
+    "email",
+    "payment",
+    "user",
+    "order",
+    "bill",
+    "line",
+    "phone",
+    "date",
+    "flight",
+    "item",
+    "reservation",
+    "card",
+    "zip",
+    "street",
+    "number",
+    "name",
+)
+_own = ("email", "payment", "user", "card", "zip", "phone", "order", "number", "street")
+_own_sum = re.compile(
+    r"\b(?:i|we) (?:\w+ )?(?:paid|spent)\b[^.?!]{0,40}$|\bcost me\b[^.?!]{0,30}$|\b(?:budget|"
+    r"limit|maximum|up to|at most|no more "
+    r"than|less than|under|willing to (?:pay|spend))\b[^.?!]{0,30}$",
+    re.I,
+)
+_digits = {
+    w: str(i)
+    for i, w in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    )
+}
 
+# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #20012170
 def _near(m, talk, at):
     "Is there a known date within a few days?"
-    month, day = map(int, m.value.split('-'))
-    dates = [tuple(map(int, v.split('-'))) for (k,v),i in talk.first.items() if k == 'date' and i < at]
-    return any(abs((mo-month)*30+d-day) <= 3 for mo,d in dates)
+    month, day = map(int, m.value.split("-"))
+    dates = [
+        tuple(map(int, v.split("-"))) for (k, v), i in talk.first.items() if k == "date" and i < at
+    ]
+    return any(abs((mo - month) * 30 + d - day) <= 3 for mo, d in dates)
+
 
 def _number_known(m, talk, at):
     n = m.value.split()[0]
-    words = re.findall(r'\w+', talk.words_before(at))
-    return n in ('1', '2') or any(_digits.get(w, w) == n for w in words)
+    words = re.findall(r"\w+", talk.words_before(at))
+    return n in ("1", "2") or any(_digits.get(w, w) == n for w in words)
+
 
 def _name_known(m, talk, at):
-    words = set(re.findall(r'[a-zà-ÿ]+', talk.words_before(at)))
-    return all(w in words for w in re.findall(r'[a-zà-ÿ]+', m.value))
+    words = set(re.findall(r"[a-zà-ÿ]+", talk.words_before(at)))
+    return all(w in words for w in re.findall(r"[a-zà-ÿ]+", m.value))
+
 
 def _day_known(m, talk, at):
-    day = m.value.split('-')[1]
-    return bool(re.search(rf'\bthe {day}(?:st|nd|rd|th)\b', talk.words_before(at)))
+    day = m.value.split("-")[1]
+    return bool(re.search(rf"\bthe {day}(?:st|nd|rd|th)\b", talk.words_before(at)))
 
+# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #57450e65
 def is_invented(
-    m:EntityMention, # in a turn of the user
-    turn:UserTurn, # that turn
-    t:UserView # the conversation
-) -> bool: # nobody had told the user
+    m: EntityMention,  # in a turn of the user
+    turn: UserTurn,  # that turn
+    t: UserView,  # the conversation
+) -> bool:  # nobody had told the user
     "Is this detail made up?"
-    if m.kind == 'count': return not _number_known(m, t, turn.at)
-    if m.kind == 'amount': return bool(_own_sum.search(turn.text[:m.at])) and not t.known(m, turn.at)
-    if m.kind == 'name': return not _name_known(m, t, turn.at)
-    if m.kind not in _checked or t.known(m, turn.at): return False
-    if m.kind == 'card' and m.value in t.words_before(turn.at): return False
-    if m.kind == 'date': return not (_day_known(m, t, turn.at) or has_relative_dates(t.traj.task) and _near(m, t, turn.at))
+    if m.kind == "count":
+        return not _number_known(m, t, turn.at)
+    if m.kind == "amount":
+        return bool(_own_sum.search(turn.text[: m.at])) and not t.known(m, turn.at)
+    if m.kind == "name":
+        return not _name_known(m, t, turn.at)
+    if m.kind not in _checked or t.known(m, turn.at):
+        return False
+    if m.kind == "card" and m.value in t.words_before(turn.at):
+        return False
+    if m.kind == "date":
+        return not (
+            _day_known(m, t, turn.at) or has_relative_dates(t.traj.task) and _near(m, t, turn.at)
+        )
     return True
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #1ad69586
-_claims = [(n, re.compile(p, re.I)) for n,p in [
-    ('membership', r"\b(?:i am|i'm|i’m|as) an? (?:\w+ )?(gold|silver|platinum|diamond|bronze|vip|premium|elite)\b"),
-    ('insurance', r"\bi(?:'ve| have|’ve)? (?:also )?(?:bought|purchased|paid for|took out|got|"
-        r"have) (?:\w+ ){0,2}(insurance)\b"),
-    ('health', r"\b(?:i am|i'm|i’m|i (?:have|had|got)(?: been)?|i was|feeling|because of|due to) (?:\w+ ){0,3}(sick|"
-        r"ill|illness|injured|injury|"
-               r"surgery|hospital\w*|medical|pregnant)\b"),
-    ('death', r"\bmy (?:\w+ ){1,2}(died|passed away|funeral)\b"),
-    ('weather', r"\b(?:because of|due to) (?:\w+ ){0,3}(weather|storm|hurricane|snow\w*)\b")]]
+_claims = [
+    (n, re.compile(p, re.I))
+    for n, p in [
+        (
+            "membership",
+            r"\b(?:i am|i'm|i’m|as) an? (?:\w+ "
+            r")?(gold|silver|platinum|diamond|bronze|vip|premium|elite)\b",
+        ),
+        (
+            "insurance",
+            r"\bi(?:'ve| have|’ve)? (?:also )?(?:bought|purchased|paid for|took out|got|"
+            r"have) (?:\w+ ){0,2}(insurance)\b",
+        ),
+        (
+            "health",
+            r"\b(?:i am|i'm|i’m|i (?:have|had|got)(?: been)?|i was|feeling|because of|due to) "
+            r"(?:\w+ ){0,3}(sick|"
+            r"ill|illness|injured|injury|"
+            r"surgery|hospital\w*|medical|pregnant)\b",
+        ),
+        ("death", r"\bmy (?:\w+ ){1,2}(died|passed away|funeral)\b"),
+        ("weather", r"\b(?:because of|due to) (?:\w+ ){0,3}(weather|storm|hurricane|snow\w*)\b"),
+    ]
+]
 
-_alike = dict(health='sick ill illness injury injured health surgery hospital medical unwell pregnant emergency',
-    death='died death passed funeral dead', weather='weather storm hurricane snow')
+_alike = dict(
+    health="sick ill illness injury injured health surgery hospital medical unwell pregnant "
+    "emergency",
+    death="died death passed funeral dead",
+    weather="weather storm hurricane snow",
+)
+
 
 def _claimed(turn, t):
-    for name,p in _claims:
+    for name, p in _claims:
         m = p.search(turn.text)
-        if m and not stems(f'{m[1]} {_alike.get(name, "")}') & stems(t.words_before(turn.at)): yield name, m
+        if m and not stems(f"{m[1]} {_alike.get(name, '')}") & stems(t.words_before(turn.at)):
+            yield name, m
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #e1c4c1cb
 def ungrounded_statements(
-    t:UserView # a conversation
-) -> list[Finding]: # each detail once, one for each kind and turn
+    t: UserView,  # a conversation
+) -> list[Finding]:  # each detail once, one for each kind and turn
     "Details and claims that the user cannot have from anywhere"
     out, seen, free = {}, set(), may_invent(t.traj.task)
     for turn in t.turns:
-        new = [(m.kind, m.value, m.at) for m in all_entities(turn.text, t.traj.task.domain) if is_invented(m, turn, t)]
-        for kind,value,at in [*new, *((n, '', m.start()) for n,m in _claimed(turn, t))]:
-            if (kind, value) in seen or free and kind not in _own: continue
+        new = [
+            (m.kind, m.value, m.at)
+            for m in all_entities(turn.text, t.traj.task.domain)
+            if is_invented(m, turn, t)
+        ]
+        for kind, value, at in [*new, *((n, "", m.start()) for n, m in _claimed(turn, t))]:
+            if (kind, value) in seen or free and kind not in _own:
+                continue
             seen.add((kind, value))
-            out.setdefault((turn.at, kind), Finding('hallucination', turn.at, quote(turn.text, at),
-                f'ungrounded {kind}'))
+            out.setdefault(
+                (turn.at, kind),
+                Finding("hallucination", turn.at, quote(turn.text, at), f"ungrounded {kind}"),
+            )
     return list(out.values())

@@ -8,101 +8,206 @@ __all__ = ['retracted_requests', 'changed_identifiers']
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #6fc8c452
 import re
 
-from .dialogue_acts import agent_role_act, agrees, consent_request, is_courtesy, open_requests, reports_completed_change
+from synthlab.user_errors.dialogue_acts import (
+    agent_role_act,
+    agrees,
+    consent_request,
+    is_courtesy,
+    open_requests,
+    reports_completed_change,
+)
 from .entities import STOPWORD_STEMS, stems
 from .view import Finding, UserView, all_entities, quote
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #66d0faaa
-_flatly = re.compile(r"\bi (?:never|did not|didn['’]t) (?:ask(?:ed)?|want(?:ed)?|request(?:ed)?|agree[d]?)\b|"
+_flatly = re.compile(
+    r"\bi (?:never|did not|didn['’]t) (?:ask(?:ed)?|want(?:ed)?|request(?:ed)?|agree[d]?)\b|"
     r"\b(?:that|this)(?:['’]s| is) not (?:why|what) i\b|\bchanged my mind\b|"
-    r"\bi (?:do not|don['’]t) want (?:that|this|it|any of (?:that|this))(?: at all| any ?more)?\s*[.!]|"
-    r"\b(?:do not|don['’]t) (?:change|do|touch) anything\b|\bon second thoughts?\b|\bscratch that\b|"
+    r"\bi (?:do not|don['’]t) want (?:that|this|it|any of (?:that|this))(?: at all| any "
+    r"?more)?\s*[.!]|"
+    r"\b(?:do not|don['’]t) (?:change|do|touch) anything\b|\bon second thoughts?\b|\bscratch "
+    r"that\b|"
     r"\bnot any ?more\b|"
     r"\bno longer (?:want|need) (?:that|this|it|any)|"
-    r"\b(?:that|this|it) (?:is not|isn['’]t|was not|wasn['’]t) (?:what|why|my)\b|\bi have(?: not|n['’]t) (?:asked|"
+    r"\b(?:that|this|it) (?:is not|isn['’]t|was not|wasn['’]t) (?:what|why|my)\b|\bi have(?: "
+    r"not|n['’]t) (?:asked|"
     r"requested|said)|\bwho said (?:that )?i want|"
-    r"\bthere must be a (?:mistake|misunderstanding|mix)|\bwhy would i want (?:that|this)|\bnothing (?:should|"
-    r"needs to) (?:be )?change", re.I)
-_stops_it = re.compile(r"\b(?:do not|don['’]t|please don['’]t) (?:do (?:that|this|it)|go ahead|proceed)\b|"
+    r"\bthere must be a (?:mistake|misunderstanding|mix)|\bwhy would i want "
+    r"(?:that|this)|\bnothing (?:should|"
+    r"needs to) (?:be )?change",
+    re.I,
+)
+_stops_it = re.compile(
+    r"\b(?:do not|don['’]t|please don['’]t) (?:do (?:that|this|it)|go ahead|proceed)\b|"
     r"\bno,? (?:wait|stop)\b|\bplease do(?: not|n['’]t)\s*[.!]?$|\bactually,? no\b|"
-    r"\bforget (?:it|about it|that)\b|\bcall it off\b|\bleave it\b|\b(?:keep|leave) (?:everything|things|it|"
+    r"\bforget (?:it|about it|that)\b|\bcall it off\b|\bleave it\b|\b(?:keep|leave) "
+    r"(?:everything|things|it|"
     r"all)(?: exactly| just)? (?:as|the way)\b|\bnever ?mind\b|\b(?:please )?stop\s*[,.!]|"
     r"\bno,? (?:please )?(?:do not|don['’]t)\b|"
-    r"\bchanged? my mind\b|\bdo not make (?:that|this|any) change|\bi(?:['’]d| would) rather not\s*[.!]|"
-    r"\bcancel that\b|\bhold on,? no\b", re.I)
-_foreseen = re.compile(r"\bchange (?:your|their) mind|\bregret|\brethink|\bsuddenly|do not say yes|"
-    r"asks?(?: you)? (?:for|to) confirm|\bkeep it\b|final confirmation", re.I)
-_reasoned = re.compile(r"\b(?:if|unless|because|since|too (?:much|expensive|high|long|early|late)|expensive|budget|"
-    r"afford|cost|price|fee|refund|instead|rather|prefer|"
-    r"other|another|different|wrong|earlier|later|without|transfer\w*|human|insurance)\b|\$", re.I)
+    r"\bchanged? my mind\b|\bdo not make (?:that|this|any) change|\bi(?:['’]d| would) rather "
+    r"not\s*[.!]|"
+    r"\bcancel that\b|\bhold on,? no\b",
+    re.I,
+)
+_foreseen = re.compile(
+    r"\bchange (?:your|their) mind|\bregret|\brethink|\bsuddenly|do not say yes|"
+    r"asks?(?: you)? (?:for|to) confirm|\bkeep it\b|final confirmation",
+    re.I,
+)
 
-_negates = re.compile(r"\b(?:no|nope|nah|not|never|nothing|none|neither|nobody|no-?one|hands off|"
+# %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #39455353
+_reasoned = re.compile(
+    r"\b(?:if|unless|because|since|too (?:much|expensive|high|long|early|late)|expensive|budget|"
+    r"afford|cost|price|fee|refund|instead|rather|prefer|"
+    r"other|another|different|wrong|earlier|later|without|transfer\w*|human|insurance)\b|\$",
+    re.I,
+)
+
+_negates = re.compile(
+    r"\b(?:no|nope|nah|not|never|nothing|none|neither|nobody|no-?one|hands off|"
     r"stop|halt|skip|drop|scrap|forget|abort|"
     r"undo|withdraw|"
-    r"leave|keep|stay|back|hold|wait|mistaken|misunder\w*|mix-?up|second thoughts?|reconsider\w*|against)\b|"
-    r"n['’]t\b", re.I)
-_other = re.compile(r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|\b(?:i|"
+    r"leave|keep|stay|back|hold|wait|mistaken|misunder\w*|mix-?up|second "
+    r"thoughts?|reconsider\w*|against)\b|"
+    r"n['’]t\b",
+    re.I,
+)
+_other = re.compile(
+    r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|\b(?:i|"
     r"we)(?:['’]d| would)? (?:want to|need|like to|prefer)\b|\b(?:just|only|but|first|"
-    r"correct|check|let me know|tell me|sure|thank you for|understand)\b", re.I)
+    r"correct|check|let me know|tell me|sure|thank you for|understand)\b",
+    re.I,
+)
 
-_sorry = re.compile(r"^\W*(?:(?:i['’]m |i am )?(?:so |very )?sorry|apologies|hang on|hold on|wait)\W+(?:but\W+)?", re.I)
+_sorry = re.compile(
+    r"^\W*(?:(?:i['’]m |i am )?(?:so |very )?sorry|apologies|hang on|hold on|wait)\W+(?:but\W+)?",
+    re.I,
+)
 
-_aghast = re.compile(r"(?:^|(?<=[.!?]\s))\W*(?:but |and )?(?:why\b[^.!?]*|what|oh|really|pardon|huh|excuse me)\?", re.I)
+_aghast = re.compile(
+    r"(?:^|(?<=[.!?]\s))\W*(?:but |and )?(?:why\b[^.!?]*|what|oh|really|pardon|huh|excuse me)\?",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #90e32e82
 def _refused(t, turn):
     "Where a turn turns down a proposal without a reason or another wish; -1 where it does not"
     m = _flatly.search(turn.text) or _stops_it.search(turn.text)
-    if m: return m.start() if _flatly.search(turn.text) or consent_request(turn.asked) else -1
-    n, size, text = _negates.search(turn.text), len(turn.text.split()), _aghast.sub('', _sorry.sub('', turn.text))
-    if turn.token or _other.search(text) or all_entities(turn.text, t.traj.task.domain): return -1
+    if m:
+        return m.start() if _flatly.search(turn.text) or consent_request(turn.asked) else -1
+    n, size, text = (
+        _negates.search(turn.text),
+        len(turn.text.split()),
+        _aghast.sub("", _sorry.sub("", turn.text)),
+    )
+    if turn.token or _other.search(text) or all_entities(turn.text, t.traj.task.domain):
+        return -1
     plain = consent_request(turn.asked) and size < 25 and not agrees(turn.text)
     flat = open_requests(turn.asked) and size < 12 and not _excuse.search(turn.text)
-    if n and (plain or flat): return n.start()
+    if n and (plain or flat):
+        return n.start()
     return 0 if plain and _unmoved(t, turn) else -1
+
 
 def _unmoved(t, turn):
     "Is the proposal what the user wanted, and the reply about nothing that was spoken of?"
-    if t.traj.task.domain == 'telecom' or _refusing.search(turn.asked) or is_courtesy(turn.text) or '?' in turn.text[-2:]: return False
+    if (
+        t.traj.task.domain == "telecom"
+        or _refusing.search(turn.asked)
+        or is_courtesy(turn.text)
+        or "?" in turn.text[-2:]
+    ):
+        return False
     known = stems(consent_request(turn.asked)) | stems(t.told)
     return not _chooses.search(turn.text) and not (stems(turn.text) - STOPWORD_STEMS) & known
 
+
 _chooses = re.compile(r"\bplease\b|\b(?:ones?|first|second|last|both|either|another)\b", re.I)
-_refusing = re.compile(r"\b(?:cannot|unable|unfortunately|sorry|afraid|"
-    r"not (?:possible|allowed|eligible|able))\b|n['’]t\b", re.I)
-_excuse = re.compile(r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I)
-_disowns = re.compile(r"\b(?:never|n['’]t|not|nobody|no-?one|who|haven['’]t)\b(?: \w+){0,2} "
+_refusing = re.compile(
+    r"\b(?:cannot|unable|unfortunately|sorry|afraid|"
+    r"not (?:possible|allowed|eligible|able))\b|n['’]t\b",
+    re.I,
+)
+
+# %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #14ed2049
+_excuse = re.compile(
+    r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I
+)
+_disowns = re.compile(
+    r"\b(?:never|n['’]t|not|nobody|no-?one|who|haven['’]t)\b(?: \w+){0,2} "
     r"(?:ask|asked|request|requested|order|ordered|said)\b|"
-    r"\bnone of (?:this|that|it)\b|\bnot (?:why|what) i\b", re.I)
+    r"\bnone of (?:this|that|it)\b|\bnot (?:why|what) i\b",
+    re.I,
+)
+
 
 def _replies(t, turn):
-    "Is a turn one that answers the agent in words of the user's own: no call, no report of one, no part of the agent's?"
-    before = t.traj.messages[turn.at-1]
-    acts = t.traj.messages[turn.at].calls or before.role == 'tool' and before.by == 'user'
-    return (open_requests(turn.asked) or not turn.asked) and not acts and not agent_role_act(turn.text, t.traj.task.domain)
+    """Is a turn one that answers the agent in words of the user's own: no call, no report of one,
+    no part of the agent's?
+    """
+    before = t.traj.messages[turn.at - 1]
+    acts = t.traj.messages[turn.at].calls or before.role == "tool" and before.by == "user"
+    return (
+        (open_requests(turn.asked) or not turn.asked)
+        and not acts
+        and not agent_role_act(turn.text, t.traj.task.domain)
+    )
 
+# %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #f3c668b1
 def retracted_requests(
-    t:UserView # a conversation
-) -> list[Finding]: # in order
-    "Takes back what it had asked for; a change of mind that the instructions foresee is none, to disown the wish is"
+    t: UserView,  # a conversation
+) -> list[Finding]:  # in order
+    """Takes back what it had asked for; a change of mind that the instructions foresee is none, to
+    disown the wish is
+    """
     foreseen = _foreseen.search(t.told)
-    mine = [x for x in t.turns if _replies(t, x) and not reports_completed_change(x.text) and (not foreseen or _disowns.search(x.text))]
+    mine = [
+        x
+        for x in t.turns
+        if _replies(t, x)
+        and not reports_completed_change(x.text)
+        and (not foreseen or _disowns.search(x.text))
+    ]
     hits = [(x, i) for x in mine if not _reasoned.search(x.text) and (i := _refused(t, x)) >= 0]
-    return [Finding('inconsistent_behavior', x.at, quote(x.text, i), 'denies what it asked for') for x,i in hits]
+    return [
+        Finding("inconsistent_behavior", x.at, quote(x.text, i), "denies what it asked for")
+        for x, i in hits
+    ]
 
-_single = ('user', 'email', 'zip', 'phone', 'order', 'reservation')
 
+_single = ("user", "email", "zip", "phone", "order", "reservation")
+
+# %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #44480030
 def changed_identifiers(
-    t:UserView # a conversation
-) -> list[Finding]: # in order
+    t: UserView,  # a conversation
+) -> list[Finding]:  # in order
     "Replaces an identifier that it gave before by one that nobody knows"
     out, said = [], {}
     for turn in t.turns:
         here = [m for m in all_entities(turn.text, t.traj.task.domain) if m.kind in _single]
-        new = [m for m in here if said.get(m.kind) and m.value not in said[m.kind] and not t.known(m, turn.at)]
-        out += [Finding('inconsistent_behavior', turn.at, quote(turn.text, m.at), f'another {m.kind} than before')
-                for m in new if _swap.search(turn.text)][:1]
-        for m in here: said.setdefault(m.kind, set()).add(m.value)
+        new = [
+            m
+            for m in here
+            if said.get(m.kind) and m.value not in said[m.kind] and not t.known(m, turn.at)
+        ]
+        out += [
+            Finding(
+                "inconsistent_behavior",
+                turn.at,
+                quote(turn.text, m.at),
+                f"another {m.kind} than before",
+            )
+            for m in new
+            if _swap.search(turn.text)
+        ][:1]
+        for m in here:
+            said.setdefault(m.kind, set()).add(m.value)
     return out
 
-_swap = re.compile(r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i (?:meant|mean)|correction|mistake|sorry|"
-    r"should be|instead|rather|earlier|mixed)\b", re.I)
+
+_swap = re.compile(
+    r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i "
+    r"(?:meant|mean)|correction|mistake|sorry|"
+    r"should be|instead|rather|earlier|mixed)\b",
+    re.I,
+)

@@ -9,141 +9,298 @@ __all__ = ['misread_questions', 'misreported_results']
 import re
 
 from ..tau2.replay import is_tool_error
-from .dialogue_acts import agent_role_act, consent_request, open_requests, split_clauses, split_sentences
+from synthlab.user_errors.dialogue_acts import (
+    agent_role_act,
+    consent_request,
+    open_requests,
+    split_clauses,
+    split_sentences,
+)
 from .entities import stems
 from .view import Finding, UserView, all_entities, quote
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #47ba6f70
-_to_give = re.compile(r"\b(?:what|which|who|when|where|how|could you (?:please )?(?:provide|tell|share|give|"
+_to_give = re.compile(
+    r"\b(?:what|which|who|when|where|how|could you (?:please )?(?:provide|tell|share|give|"
     r"describe)|"
     r"can you (?:please )?(?:provide|tell|share|give)|"
-    r"may i have|please (?:provide|tell|share|give|specify|reply with|send|let me know (?:which|what|your)))\b", re.I)
-_bare = re.compile(r"^\W*(?:yes|yeah|yep|no|nope|sure|ok|okay|correct|right|thank|thanks|great|perfect|that)\b", re.I)
-_excused = re.compile(r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find|locate|look|unable|have|which|both|"
+    r"may i have|please (?:provide|tell|share|give|specify|reply with|send|let me know "
+    r"(?:which|what|your)))\b",
+    re.I,
+)
+_bare = re.compile(
+    r"^\W*(?:yes|yeah|yep|no|nope|sure|ok|okay|correct|right|thank|thanks|great|perfect|that)\b",
+    re.I,
+)
+_excused = re.compile(
+    r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find|locate|look|unable|have|which|both|"
     r"all|any|either|first|second|last|same|only|"
-    r"my|mine|it|they|them|one|for|due|because)\b", re.I)
+    r"my|mine|it|they|them|one|for|due|because)\b",
+    re.I,
+)
 _boiler = stems("""
 yes no that is correct please go ahead i do not want to accept the thanks for sorting out what next sure ok fine
 agree confirm proceed okay right you thank it this sounds good great perfect works me with a of course
 absolutely am happy and nothing anything more need nope would like cancel fee change price terms charge
 details those these information doing done objections acceptable""")
 
-_lacks = re.compile(r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|"
+_lacks = re.compile(
+    r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|"
     r"don['’]t|which|both|mean|"
-    r"want to|need|would like|['’]d like|help|not|here|looking|was|were|is a|call\w*|order\w*|reason|because|"
-    r"my)\b", re.I)
+    r"want to|need|would like|['’]d like|help|not|here|looking|was|were|is "
+    r"a|call\w*|order\w*|reason|because|"
+    r"my)\b",
+    re.I,
+)
 
-_how_many = re.compile(r"\bhow (?:many|much)\b|\bbags?\b|\bbaggage|\bpassengers?\b|\bbudget|\bprice|\bamount|"
-    r"\bwhen\b|\bdates?\b|\bcit(?:y|ies)\b|\bdestination", re.I)
+_how_many = re.compile(
+    r"\bhow (?:many|much)\b|\bbags?\b|\bbaggage|\bpassengers?\b|\bbudget|\bprice|\bamount|"
+    r"\bwhen\b|\bdates?\b|\bcit(?:y|ies)\b|\bdestination",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #5d698c8b
 def _gives(t, turn):
     "Something definite of the sort that was asked for"
     here = all_entities(turn.text, t.traj.task.domain)
-    return any(m.kind not in ('count', 'amount') or _how_many.search(turn.asked) for m in here)
+    return any(m.kind not in ("count", "amount") or _how_many.search(turn.asked) for m in here)
+
 
 def _again(t, turn):
     "Is the agent's question put once more, in nearly the same words, and answered then?"
     nxt = next((x for x in t.turns if x.at > turn.at), None)
-    last = [x for x in split_clauses(turn.asked) if '?' in x][-1:] or [turn.asked]
-    if nxt is None or nxt.at - turn.at != 2: return False
+    last = [x for x in split_clauses(turn.asked) if "?" in x][-1:] or [turn.asked]
+    if nxt is None or nxt.at - turn.at != 2:
+        return False
     words, new = stems(last[0]), stems(nxt.asked)
-    return len(words) > 3 and len(words & new) >= .8*len(words) and bool(all_entities(nxt.text, t.traj.task.domain))
+    return (
+        len(words) > 3
+        and len(words & new) >= 0.8 * len(words)
+        and bool(all_entities(nxt.text, t.traj.task.domain))
+    )
 
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #e4096150
 def misread_questions(
-    t:UserView # a conversation
-) -> list[Finding]: # in order
+    t: UserView,  # a conversation
+) -> list[Finding]:  # in order
     "Answers another question than the one that was asked"
     out = []
     for turn in t.turns[1:]:
         short = len(turn.text.split()) < 14 and not _gives(t, turn) and not turn.token
-        if not short or t.traj.messages[turn.at].calls or agent_role_act(turn.text, t.traj.task.domain): continue
-        if (stems(turn.text)-_boiler) & stems(turn.asked): continue
-        gives = any(map(_to_give.search, open_requests(turn.asked))) and not consent_request(turn.asked)
-        off = _bare.search(turn.text) and not stems(turn.text)-_boiler or not _lacks.search(turn.text)
+        if (
+            not short
+            or t.traj.messages[turn.at].calls
+            or agent_role_act(turn.text, t.traj.task.domain)
+        ):
+            continue
+        if (stems(turn.text) - _boiler) & stems(turn.asked):
+            continue
+        gives = any(map(_to_give.search, open_requests(turn.asked))) and not consent_request(
+            turn.asked
+        )
+        off = (
+            _bare.search(turn.text)
+            and not stems(turn.text) - _boiler
+            or not _lacks.search(turn.text)
+        )
         if gives and off or not consent_request(turn.asked) and _again(t, turn):
-            out.append(Finding('incorrect_interpretation', turn.at, quote(turn.text), 'answers another question'))
+            out.append(
+                Finding(
+                    "incorrect_interpretation",
+                    turn.at,
+                    quote(turn.text),
+                    "answers another question",
+                )
+            )
     return out
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #370f12f3
-_is = (r"(?:\s+mode)?:?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|"
-    r"disabled|wi-?fi)\b)[\w-]+){0,4}?\s+")
-def _switch(name): return [(f'{name}: on', rf'\b{name}{_is}(?:on|enabled|active|connected)\b'),
-                           (f'{name}: off', rf'\b{name}{_is}(?:off|disabled|inactive|disconnected)\b')]
-_user_says = [(k, re.compile(p, re.I)) for k,p in [
-    *_switch('airplane'), *_switch('data saver'), *_switch('wi-?fi calling'), *_switch('vpn'),
-    *_switch('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction)'), *_switch('(?:data )?roaming'),
-    ('sim: missing', r'\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))'),
-    ('sim: locked', r'\bsim(?: card)? (?:is |seems )?locked'), ('sim: active', r'\bsim(?: card)? (?:is |'
-        r'shows? as )?(?:active|working|fine)'),
-    ('line: suspended', r'\b(?:line|plan|account|service) (?:is |has been |was )?suspended\b'),
-    ('data: used up', r'\b(?:no|out of|0 ?gb) data left\b|'
-        r'\bout of (?:mobile )?data\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|'
-        r'left)\b'),
-    ('speed: excellent', r'\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came out)(?: now|'
-        r' as)?\s+(?:an? )?excellent\b|\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b'),
-    ('mms: can', r"\b(?:i can|it can|app can|i am able to) (?:now )?send (?:an? )?(?:mms|picture)"),
-    ('mms: cannot', r"\b(?:it|app) (?:can(?:'t|’t|not)|still can(?:'t|’t|not)) send (?:an? )?(?:mms|picture)")]]
-_phone_says = [(k, re.compile(p, re.I)) for k,p in [
-    ('airplane: on', r'airplane mode(?: is now|:) on|✈️ airplane mode'), ('airplane: off', r'airplane mode(?: is now|'
-        r':) off|📶|no signal'),
-    ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): on', r'mobile data is now on|'
-    r'📱 data enabled|mobile data enabled: (?:yes|true)'),
-        ('(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): off', r'mobile data is now off|'
-        r'data disabled|mobile data enabled: (?:no|false)'),
-    ('(?:data )?roaming: on', r'data roaming is now on|roaming enabled: (?:yes|true)'), ('(?:data )?roaming: off',
-        r'data roaming is now off|roaming enabled: (?:no|false)'),
-    ('data saver: on', r'data saver(?: mode)?(?: is now| is) on|🔽 data saver'), ('data saver: off',
-        r'data saver(?: mode)?(?: is now| is) off'),
-    ('wi-?fi calling: on', r'wi-?fi calling is (?:now |currently )?(?:turned )?on'), ('wi-?fi calling: off',
-        r'wi-?fi calling is (?:now |currently )?(?:turned )?off'),
-    ('vpn: on', r'vpn (?:is on|connected)\b'), ('vpn: off', r'vpn (?:is turned off|disconnected)|no active vpn'),
-    ('sim: missing', r'sim card status: missing|no sim card'), ('sim: locked', r'sim card status: locked|'
-        r'sim card is locked'),
-    ('sim: active', r'sim card status: active|sim card is active|sim card re-seated'),
-    ('speed: excellent', r'\(excellent\)'), ('speed: other', r'mbps \((?!excellent)|speed test failed'),
-    ('mms: can', r'can send mms'), ('mms: cannot', r'cannot send mms')]]
+_is = (
+    r"(?:\s+mode)?:?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|"
+    r"disabled|wi-?fi)\b)[\w-]+){0,4}?\s+"
+)
 
-def _states(text, patterns): return dict(re.sub(r'\(.*?\)|'
-    r'\?', '', k).split(': ') for k,p in reversed(patterns) if p.search(text))
+
+def _switch(name):
+    return [
+        (f"{name}: on", rf"\b{name}{_is}(?:on|enabled|active|connected)\b"),
+        (f"{name}: off", rf"\b{name}{_is}(?:off|disabled|inactive|disconnected)\b"),
+    ]
+
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #4ba955f3
+_user_says = [
+    (k, re.compile(p, re.I))
+    for k, p in [
+        *_switch("airplane"),
+        *_switch("data saver"),
+        *_switch("wi-?fi calling"),
+        *_switch("vpn"),
+        *_switch("(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction)"),
+        *_switch("(?:data )?roaming"),
+        (
+            "sim: missing",
+            r"\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))",
+        ),
+        ("sim: locked", r"\bsim(?: card)? (?:is |seems )?locked"),
+        (
+            "sim: active",
+            r"\bsim(?: card)? (?:is |"
+            r"shows? as )?(?:active|working|fine)",
+        ),
+        ("line: suspended", r"\b(?:line|plan|account|service) (?:is |has been |was )?suspended\b"),
+        (
+            "data: used up",
+            r"\b(?:no|out of|0 ?gb) data left\b|"
+            r"\bout of (?:mobile )?data\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|"
+            r"left)\b",
+        ),
+        (
+            "speed: excellent",
+            r"\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came "
+            r"out)(?: now|"
+            r" as)?\s+(?:an? )?excellent\b|\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b",
+        ),
+        (
+            "mms: can",
+            r"\b(?:i can|it can|app can|i am able to) (?:now )?send (?:an? )?(?:mms|picture)",
+        ),
+        (
+            "mms: cannot",
+            r"\b(?:it|app) (?:can(?:'t|’t|not)|still can(?:'t|’t|not)) send (?:an? "
+            r")?(?:mms|picture)",
+        ),
+    ]
+]
+
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #907f9669
+_phone_says = [
+    (k, re.compile(p, re.I))
+    for k, p in [
+        ("airplane: on", r"airplane mode(?: is now|:) on|✈️ airplane mode"),
+        (
+            "airplane: off",
+            r"airplane mode(?: is now|"
+            r":) off|📶|no signal",
+        ),
+        (
+            "(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): on",
+            r"mobile data is now on|"
+            r"📱 data enabled|mobile data enabled: (?:yes|true)",
+        ),
+        (
+            "(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): off",
+            r"mobile data is now off|"
+            r"data disabled|mobile data enabled: (?:no|false)",
+        ),
+        ("(?:data )?roaming: on", r"data roaming is now on|roaming enabled: (?:yes|true)"),
+        ("(?:data )?roaming: off", r"data roaming is now off|roaming enabled: (?:no|false)"),
+        ("data saver: on", r"data saver(?: mode)?(?: is now| is) on|🔽 data saver"),
+        ("data saver: off", r"data saver(?: mode)?(?: is now| is) off"),
+        ("wi-?fi calling: on", r"wi-?fi calling is (?:now |currently )?(?:turned )?on"),
+        ("wi-?fi calling: off", r"wi-?fi calling is (?:now |currently )?(?:turned )?off"),
+        ("vpn: on", r"vpn (?:is on|connected)\b"),
+        ("vpn: off", r"vpn (?:is turned off|disconnected)|no active vpn"),
+        ("sim: missing", r"sim card status: missing|no sim card"),
+        (
+            "sim: locked",
+            r"sim card status: locked|"
+            r"sim card is locked",
+        ),
+        ("sim: active", r"sim card status: active|sim card is active|sim card re-seated"),
+        ("speed: excellent", r"\(excellent\)"),
+        ("speed: other", r"mbps \((?!excellent)|speed test failed"),
+        ("mms: can", r"can send mms"),
+        ("mms: cannot", r"cannot send mms"),
+    ]
+]
+
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #88c780f6
+def _states(text, patterns):
+    return dict(
+        re.sub(
+            r"\(.*?\)|"
+            r"\?",
+            "",
+            k,
+        ).split(": ")
+        for k, p in reversed(patterns)
+        if p.search(text)
+    )
+
 
 def _readings(text):
-    "Thing -> the states that an output shows; one can show two, like a switch that is on without a signal"
+    """Thing -> the states that an output shows; one can show two, like a switch that is on without
+    a signal
+    """
     out = {}
-    for k,p in _phone_says:
-        if p.search(text): out.setdefault(re.sub(r'\(.*?\)|\?', '', k).split(': ')[0], []).append(k.split(': ')[-1])
+    for k, p in _phone_says:
+        if p.search(text):
+            out.setdefault(re.sub(r"\(.*?\)|\?", "", k).split(": ")[0], []).append(
+                k.split(": ")[-1]
+            )
     return out
 
-def _lookups(t): return [(i, m.content) for i,m in enumerate(t.traj.messages) if m.role == 'tool' and m.by == 'user'
-    and not is_tool_error(m)]
 
-_hedge = re.compile(r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwhether\b|\bhow (?:do|to|can)\b|\bwant\b|"
-    r"\bneed\b|\bmake sure\b|\btry\w*\b|\bhope\b|\buntil\b", re.I)
+def _lookups(t):
+    return [
+        (i, m.content)
+        for i, m in enumerate(t.traj.messages)
+        if m.role == "tool" and m.by == "user" and not is_tool_error(m)
+    ]
+
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #ecd1345e
+_hedge = re.compile(
+    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwhether\b|\bhow "
+    r"(?:do|to|can)\b|\bwant\b|"
+    r"\bneed\b|\bmake sure\b|\btry\w*\b|\bhope\b|\buntil\b",
+    re.I,
+)
+
 
 def _statements(turn):
     "What a turn says outright about the phone, sentence by sentence"
     for s in split_sentences(turn.text):
         if not _hedge.search(s):
-            for thing,state in _states(s, _user_says).items(): yield s, thing, state
+            for thing, state in _states(s, _user_says).items():
+                yield s, thing, state
 
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #1d43d1ff
 def misreported_results(
-    t:UserView # a conversation
-) -> list[Finding]: # one for each turn
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one for each turn
     "Results of the phone that the user tells otherwise, or that it never looked up"
     looks, out = _lookups(t), {}
-    if not looks: return []
+    if not looks:
+        return []
     for turn in t.turns:
-        seen = [_readings(text) for i,text in looks if i < turn.at]
-        fresh = bool(looks) and any(i == turn.at-1 for i,_ in looks)
-        for s,thing,state in _statements(turn):
+        seen = [_readings(text) for i, text in looks if i < turn.at]
+        fresh = bool(looks) and any(i == turn.at - 1 for i, _ in looks)
+        for s, thing, state in _statements(turn):
             now = next((x[thing] for x in reversed(seen) if thing in x), None)
-            if now and state not in now: out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at,
-                quote(s), f'the phone says {thing}: {now[-1]}'))
+            if now and state not in now:
+                out.setdefault(
+                    turn.at,
+                    Finding(
+                        "incorrect_interpretation",
+                        turn.at,
+                        quote(s),
+                        f"the phone says {thing}: {now[-1]}",
+                    ),
+                )
             elif now is None and fresh and not _heard_so(t, turn, s):
-                out.setdefault(turn.at, Finding('incorrect_interpretation', turn.at, quote(s),
-                    f'the phone says nothing of {thing}'))
+                out.setdefault(
+                    turn.at,
+                    Finding(
+                        "incorrect_interpretation",
+                        turn.at,
+                        quote(s),
+                        f"the phone says nothing of {thing}",
+                    ),
+                )
     return list(out.values())
+
 
 def _heard_so(t, turn, s):
     "Has the agent or the ticket said so before?"
-    heard = ' '.join([t.told, *t.agent_before(turn.at)])
-    return all(_states(heard, _user_says).get(k) == v for k,v in _states(s, _user_says).items())
+    heard = " ".join([t.told, *t.agent_before(turn.at)])
+    return all(_states(heard, _user_says).get(k) == v for k, v in _states(s, _user_says).items())

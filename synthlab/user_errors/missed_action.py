@@ -9,120 +9,257 @@ __all__ = ['unstated_facts', 'exceeded_price_limit', 'missing_identification', '
 import re
 from itertools import groupby
 
-from .dialogue_acts import agrees, consent_request, open_requests, split_sentences
+from synthlab.user_errors.dialogue_acts import (
+    agrees,
+    consent_request,
+    open_requests,
+    split_sentences,
+)
 from .entities import STOPWORD_STEMS, extract_entities, stem, stems
-from .view import Finding, INSTRUCTION_FIELDS, UserView, all_entities, instruction_field, instruction_sentences, price_limit, quote, required_facts
+from synthlab.user_errors.view import (
+    INSTRUCTION_FIELDS,
+    Finding,
+    UserView,
+    all_entities,
+    instruction_field,
+    instruction_sentences,
+    price_limit,
+    quote,
+    required_facts,
+)
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #e781d5bb
-_methods = dict(paypal='paypal', gift='gift|voucher|balance', credit='credit|card ending|visa|mastercard|amex|'
-    'same card|original|card', certificate='certificate|voucher')
+_methods = dict(
+    paypal="paypal",
+    gift="gift|voucher|balance",
+    credit="credit|card ending|visa|mastercard|amex|same card|original|card",
+    certificate="certificate|voucher",
+)
+
 
 def _told(t):
     "Words and definite things that the user has said"
-    said = ' '.join(x.text for x in t.turns)
-    return said.lower(), stems(said), {(m.kind, m.value) for m in all_entities(said, t.traj.task.domain)}
+    said = " ".join(x.text for x in t.turns)
+    return (
+        said.lower(),
+        stems(said),
+        {(m.kind, m.value) for m in all_entities(said, t.traj.task.domain)},
+    )
+
 
 def _untold(slot, told):
     said, words, things = told
-    if slot.kind == 'word': return slot.value not in words and not re.search(_methods.get(slot.value, r'$^'), said)
-    if slot.kind == 'product': return not any(stem(w) in words for w in slot.value.split())
-    if slot.kind == 'count': return (slot.kind,
-        slot.value) not in things and slot.value.split()[0] not in said.split() and not _in_words(slot, said)
+    if slot.kind == "word":
+        return slot.value not in words and not re.search(_methods.get(slot.value, r"$^"), said)
+    if slot.kind == "product":
+        return not any(stem(w) in words for w in slot.value.split())
+    if slot.kind == "count":
+        return (
+            (slot.kind, slot.value) not in things
+            and slot.value.split()[0] not in said.split()
+            and not _in_words(slot, said)
+        )
     return (slot.kind, slot.value) not in things
 
-_figures = dict(zip('1 2 3 4 5 6 7 8 9 10'.split(), 'one|a|an|'
-    'another two three four five six seven eight nine ten'.split()))
-def _in_words(slot, said): return bool(re.search(rf'\b({_figures.get(slot.value.split()[0], "$^")})\b', said))
+# %% ../../nbs/lib/user_errors/06_missed_action.ipynb #1d5c4825
+_figures = dict(
+    zip(
+        ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"],
+        [
+            "one|a|an|another",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+        ],
+    )
+)
+
+
+def _in_words(slot, said):
+    return bool(re.search(rf"\b({_figures.get(slot.value.split()[0], '$^')})\b", said))
+
 
 def _left_out(slots, told):
     "What of a sentence is missing, when that is more than a matter of wording"
-    words = [s for s in slots if s.kind == 'word']
+    words = [s for s in slots if s.kind == "word"]
     lost = [s for s in words if _untold(s, told)]
-    things = [s for s in slots if s.kind != 'word' and _untold(s, told)]
-    return things + [s for s in lost if 2*len(lost) > len(words) or s.value in _methods and len(lost) == 1]
+    things = [s for s in slots if s.kind != "word" and _untold(s, told)]
+    return things + [
+        s for s in lost if 2 * len(lost) > len(words) or s.value in _methods and len(lost) == 1
+    ]
 
-_refused = re.compile(r"\b(?:cannot|unable|not able|not possible|not allowed|does not allow|unfortunately)\b|"
+
+_refused = re.compile(
+    r"\b(?:cannot|unable|not able|not possible|not allowed|does not allow|unfortunately)\b|"
     r"\b(?:can|"
-    r"does|is)n['’]t (?:allow|possible)\b", re.I)
+    r"does|is)n['’]t (?:allow|possible)\b",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/06_missed_action.ipynb #9d7cd4f6
 def unstated_facts(
-    t:UserView # a conversation
-) -> list[Finding]: # one for each sentence of the instructions
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one for each sentence of the instructions
     "What the user left without saying"
-    if not t.turns or t.turns[-1].token != 'stop': return []
+    if not t.turns or t.turns[-1].token != "stop":
+        return []
     told, last = _told(t), t.turns[-1]
-    rows = [(s, _left_out(list(slots), told)) for s,slots in groupby(required_facts(t.traj.task), key=lambda x: x.sentence)]
-    if _refused.search(last.asked): rows = rows[:max((i for i,(s,_) in enumerate(rows) if _mentioned(s, told)), default=1)]
+    rows = [
+        (s, _left_out(list(slots), told))
+        for s, slots in groupby(required_facts(t.traj.task), key=lambda x: x.sentence)
+    ]
+    if _refused.search(last.asked):
+        rows = rows[: max((i for i, (s, _) in enumerate(rows) if _mentioned(s, told)), default=1)]
     away = len(t.turns) > 3 and not _heard(t)
-    rows += [(s, [x]) for s in instruction_sentences(instruction_field(t.traj.task, 'known_info')) if away and (x := _abroad(s))]
-    def text(s, gone): return f'never said: {", ".join(getattr(x, "text", x) for x in gone)} ({quote(s)})'
-    return [Finding('missed_required_action', last.at, text(s, gone), 'constraint never told') for s,gone in rows if gone]
+    rows += [
+        (s, [x])
+        for s in instruction_sentences(instruction_field(t.traj.task, "known_info"))
+        if away and (x := _abroad(s))
+    ]
 
-def _mentioned(s, told): return 2*len((stems(s)-STOPWORD_STEMS) & told[1]) > len(stems(s)-STOPWORD_STEMS)
+    def text(s, gone):
+        return f"never said: {', '.join(getattr(x, 'text', x) for x in gone)} ({quote(s)})"
 
-def _abroad(s): return (m := re.search(r'\babroad\b', s, re.I)) and m[0]
+    return [
+        Finding("missed_required_action", last.at, text(s, gone), "constraint never told")
+        for s, gone in rows
+        if gone
+    ]
 
+
+def _mentioned(s, told):
+    return 2 * len((stems(s) - STOPWORD_STEMS) & told[1]) > len(stems(s) - STOPWORD_STEMS)
+
+
+def _abroad(s):
+    return (m := re.search(r"\babroad\b", s, re.I)) and m[0]
+
+# %% ../../nbs/lib/user_errors/06_missed_action.ipynb #96605d95
 def _heard(t):
     "Has anybody said that the user is away from home?"
-    said = ' '.join(m.content for m in t.traj.messages if m.role in ('user', 'assistant'))
-    return bool(re.search(r'\babroad\b|\btravel|\boverseas|\broam|\bforeign|\babroad|\bfrance\b|\bparis\b|'
-    r'\bvacation|\btrip\b|\binternational', said, re.I))
+    said = " ".join(m.content for m in t.traj.messages if m.role in ("user", "assistant"))
+    return bool(
+        re.search(
+            r"\babroad\b|\btravel|\boverseas|\broam|\bforeign|\babroad|\bfrance\b|\bparis\b|"
+            r"\bvacation|\btrip\b|\binternational",
+            said,
+            re.I,
+        )
+    )
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #66df170f
-_price = re.compile(r'total|charg|cost|price|pay|fee|difference|additional', re.I)
+_price = re.compile(r"total|charg|cost|price|pay|fee|difference|additional", re.I)
+
 
 def _sums(text):
     "Prices in an agent's proposal"
-    return [float(m.value) for s in split_sentences(text) if _price.search(s)
-        and not re.search('refund|save|balance|worth', s, re.I)
-            for m in extract_entities(s) if m.kind == 'amount']
+    return [
+        float(m.value)
+        for s in split_sentences(text)
+        if _price.search(s) and not re.search("refund|save|balance|worth", s, re.I)
+        for m in extract_entities(s)
+        if m.kind == "amount"
+    ]
+
 
 def exceeded_price_limit(
-    t:UserView # a conversation
-) -> list[Finding]: # one at most
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one at most
     "Agrees to more than it may pay, without a word of its limit"
     most = price_limit(t.traj.task)
-    if most is None: return []
-    for i,turn in enumerate(t.turns):
-        if any(m.kind == 'amount' and float(m.value) == most for x in t.turns[:i+1] for m in extract_entities(x.text)):
+    if most is None:
+        return []
+    for i, turn in enumerate(t.turns):
+        if any(
+            m.kind == "amount" and float(m.value) == most
+            for x in t.turns[: i + 1]
+            for m in extract_entities(x.text)
+        ):
             return []
         sums = _sums(turn.asked)
         if sums and min(sums) > most and consent_request(turn.asked) and agrees(turn.text):
-            return [Finding('missed_required_action', turn.at, quote(turn.text),
-                f'agrees to ${min(sums):g}, its limit is ${most:g}')]
+            return [
+                Finding(
+                    "missed_required_action",
+                    turn.at,
+                    quote(turn.text),
+                    f"agrees to ${min(sums):g}, its limit is ${most:g}",
+                )
+            ]
     return []
 
+# %% ../../nbs/lib/user_errors/06_missed_action.ipynb #c82ad589
 def missing_identification(
-    t:UserView # a conversation
-) -> list[Finding]: # one at most
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one at most
     "Asked who it is, never says so, and leaves"
-    own = [m for m in all_entities(instruction_field(t.traj.task, 'known_info'), t.traj.task.domain) if m.kind in ('user', 'email',
-        'zip', 'phone', 'name')]
-    asked = any(re.search(r'user id|e-?mail|zip|phone number|your (?:full )?name', s, re.I) for x in t.turns
-        for s in open_requests(x.asked))
-    if not own or not asked or not t.turns[-1].token == 'stop': return []
+    own = [
+        m
+        for m in all_entities(instruction_field(t.traj.task, "known_info"), t.traj.task.domain)
+        if m.kind in ("user", "email", "zip", "phone", "name")
+    ]
+    asked = any(
+        re.search(r"user id|e-?mail|zip|phone number|your (?:full )?name", s, re.I)
+        for x in t.turns
+        for s in open_requests(x.asked)
+    )
+    if not own or not asked or not t.turns[-1].token == "stop":
+        return []
     said, _, things = _told(t)
-    if any((m.kind, m.value) in things or m.text.lower() in said for m in own): return []
-    return [Finding('missed_required_action', t.turns[-1].at, quote(t.turns[-1].text),
-        'asked who it is and never says')]
+    if any((m.kind, m.value) in things or m.text.lower() in said for m in own):
+        return []
+    return [
+        Finding(
+            "missed_required_action",
+            t.turns[-1].at,
+            quote(t.turns[-1].text),
+            "asked who it is and never says",
+        )
+    ]
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #ad1d565f
-_means = {'paypal': 'paypal', 'gift card': r'gift.card|\bgc\b', 'certificate': 'certificate|voucher',
-    'credit card': '(?<!gift )(?<!gift_)card|visa|master ?card|amex'}
-_pays = re.compile(r'\b(?:pay|paid|pays|paying|payment|refund\w*|charge\w*|credited|method|use)\b', re.I)
+_means = {
+    "paypal": "paypal",
+    "gift card": r"gift.card|\bgc\b",
+    "certificate": "certificate|voucher",
+    "credit card": "(?<!gift )(?<!gift_)card|visa|master ?card|amex",
+}
+_pays = re.compile(
+    r"\b(?:pay|paid|pays|paying|payment|refund\w*|charge\w*|credited|method|use)\b", re.I
+)
 _depends = re.compile(r"\b(?:if|when|once|after|until|unless|otherwise|not)\b|n't\b", re.I)
 
-def _named(text): return [k for k,p in _means.items() if re.search(p, text, re.I)]
+
+def _named(text):
+    return [k for k, p in _means.items() if re.search(p, text, re.I)]
+
 
 def missing_payment_method(
-    t:UserView # a conversation
-) -> list[Finding]: # one at most
-    "Leaves without a word about the means of payment that the instructions name, while payment was spoken of"
-    if not t.turns or t.turns[-1].token != 'stop': return []
-    heard = ' '.join(m.content for m in t.traj.messages if m.role in ('user', 'assistant'))
-    told, all_ = _named(heard), [s for f in INSTRUCTION_FIELDS for s in instruction_sentences(instruction_field(t.traj.task, f))]
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one at most
+    """Leaves without a word about the means of payment that the instructions name, while payment
+    was spoken of
+    """
+    if not t.turns or t.turns[-1].token != "stop":
+        return []
+    heard = " ".join(m.content for m in t.traj.messages if m.role in ("user", "assistant"))
+    told, all_ = (
+        _named(heard),
+        [
+            s
+            for f in INSTRUCTION_FIELDS
+            for s in instruction_sentences(instruction_field(t.traj.task, f))
+        ],
+    )
     wanted = [(s, _named(s)) for s in all_ if _pays.search(s) and not _depends.search(s)]
-    lost = next(((s, own) for s,own in wanted if own and not set(own) & set(told)), None)
-    if not lost or not (told or re.search(r'payment method|refund', heard, re.I)): return []
-    text = f'never said: {", ".join(lost[1])} ({quote(lost[0])})'
-    return [Finding('missed_required_action', t.turns[-1].at, text, 'means of payment never told')]
+    lost = next(((s, own) for s, own in wanted if own and not set(own) & set(told)), None)
+    if not lost or not (told or re.search(r"payment method|refund", heard, re.I)):
+        return []
+    text = f"never said: {', '.join(lost[1])} ({quote(lost[0])})"
+    return [Finding("missed_required_action", t.turns[-1].at, text, "means of payment never told")]

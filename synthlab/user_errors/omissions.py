@@ -14,167 +14,285 @@ from dataclasses import replace
 from ..tau2.agents import VerbalOracleAgent, domain_write_tools
 from ..tau2.database import find_record
 from ..tau2.rollout import STOP, rollout
-from .faults import end_message, pick_or_none, register_user_fault, replace_in_message
+from synthlab.user_errors.faults import (
+    end_message,
+    pick_or_none,
+    register_user_fault,
+    replace_in_message,
+)
 from .resimulate import ParaphrasingUser, user_message
 
 # %% ../../nbs/lib/user_errors/15_omissions.ipynb #6602d41d
-_keys = ('order_id', 'reservation_id', 'address1', 'line_id')
+_keys = ("order_id", "reservation_id", "address1", "line_id")
 
-@register_user_fault('wish never told', 'missed_required_action', 'premature_termination')
+
+@register_user_fault("wish never told", "missed_required_action", "premature_termination")
 def _untold(s, w, rng):
     "After one wish is served the user leaves, with another one never mentioned"
-    def fresh(u, i): return [v for k in _keys if (v := s.msgs[i].calls[0].args.get(k)) and v not in s.said(u)]
-    fits = [(u, vs) for u in s.says[1:-1] if any(i < u for i in s.writes)
-            for i in s.writes if i > u and (vs := fresh(u, i))]
-    if not (hit := pick_or_none(rng, fits)): return None
-    m = end_message(rng.choice(w['user']['enough']), STOP, rng)
-    return [*s.msgs[:hit[0]], m], m, tuple(hit[1])
+
+    def fresh(u, i):
+        return [v for k in _keys if (v := s.msgs[i].calls[0].args.get(k)) and v not in s.said(u)]
+
+    fits = [
+        (u, vs)
+        for u in s.says[1:-1]
+        if any(i < u for i in s.writes)
+        for i in s.writes
+        if i > u and (vs := fresh(u, i))
+    ]
+    if not (hit := pick_or_none(rng, fits)):
+        return None
+    m = end_message(rng.choice(w["user"]["enough"]), STOP, rng)
+    return [*s.msgs[: hit[0]], m], m, tuple(hit[1])
 
 # %% ../../nbs/lib/user_errors/15_omissions.ipynb #269762fc
-def _sentences(text): return [x for x in re.split(r'(?<=[.!?])\s+|\n+', text) if x.strip()]
+def _sentences(text):
+    return [x for x in re.split(r"(?<=[.!?])\s+|\n+", text) if x.strip()]
 
-_others = dict(cabin=dict(economy='business', business='economy', basic_economy='economy'),
-    insurance=dict(yes='no', no='yes'))
+
+_others = dict(
+    cabin=dict(economy="business", business="economy", basic_economy="economy"),
+    insurance=dict(yes="no", no="yes"),
+)
+
 
 def _items(task, a):
     "Names of the items that an action is about, as people say them"
-    order = find_record(task.domain, a['arguments'].get('order_id') or '') or {}
-    return {x['name'].lower() for x in order.get('items', []) if x['item_id'] in a['arguments'].get('item_ids', [])}
+    order = find_record(task.domain, a["arguments"].get("order_id") or "") or {}
+    return {
+        x["name"].lower()
+        for x in order.get("items", [])
+        if x["item_id"] in a["arguments"].get("item_ids", [])
+    }
+
 
 def _slots(task, i):
-    "(key, what the user says, what the agent does without it) of a gold action; None: not act at all"
-    a, args = task.gold[i], task.gold[i]['arguments']
-    other = {n for j,b in enumerate(task.gold) if j != i and b['name'] in domain_write_tools(task.domain) for n in _items(task, b)}
+    """(key, what the user says, what the agent does without it) of a gold action; None: not act at
+    all
+    """
+    a, args = task.gold[i], task.gold[i]["arguments"]
+    other = {
+        n
+        for j, b in enumerate(task.gold)
+        if j != i and b["name"] in domain_write_tools(task.domain)
+        for n in _items(task, b)
+    }
     yield from ((k, args[k], None) for k in _keys if k in args)
-    yield from (('item', n, None) for n in _items(task, a)-other)
-    for k,swap in _others.items():
-        if args.get(k) in swap: yield k, k if k == 'insurance' else args[k].replace('_', ' '), swap[args[k]]
+    yield from (("item", n, None) for n in _items(task, a) - other)
+    for k, swap in _others.items():
+        if args.get(k) in swap:
+            yield k, k if k == "insurance" else args[k].replace("_", " "), swap[args[k]]
 
+# %% ../../nbs/lib/user_errors/15_omissions.ipynb #fcf7f49d
 def _without(task, i, key, drop, instead):
     "The task as the agent learns it when a sentence is not told"
-    left = [x for x in _sentences(task.goal['reason_for_call']) if x != drop]
+    left = [x for x in _sentences(task.goal["reason_for_call"]) if x != drop]
     gold = [dict(a) for a in task.gold]
-    if instead is None: del gold[i]
-    else: gold[i]['arguments'] = gold[i]['arguments'] | {key: instead}
-    return replace(task, goal=task.goal | dict(reason_for_call=' '.join(left)), gold=gold)
+    if instead is None:
+        del gold[i]
+    else:
+        gold[i]["arguments"] = gold[i]["arguments"] | {key: instead}
+    return replace(task, goal=task.goal | dict(reason_for_call=" ".join(left)), gold=gold)
+
 
 def _at_home(task):
     "A telecom task in which the user does not say where it is, so that roaming is never thought of"
-    told = _sentences(task.goal.get('known_info') or '')
-    left, gold = [x for x in told if 'abroad' not in x], [a for a in task.gold or [] if 'roaming' not in a['name']]
-    if len(left) == len(told) or len(gold) == len(task.gold or []): return None
-    return replace(task, goal=task.goal | dict(known_info=' '.join(left)), gold=gold)
+    told = _sentences(task.goal.get("known_info") or "")
+    left, gold = (
+        [x for x in told if "abroad" not in x],
+        [a for a in task.gold or [] if "roaming" not in a["name"]],
+    )
+    if len(left) == len(told) or len(gold) == len(task.gold or []):
+        return None
+    return replace(task, goal=task.goal | dict(known_info=" ".join(left)), gold=gold)
 
+# %% ../../nbs/lib/user_errors/15_omissions.ipynb #96380ed6
 def _lacking(task, rng):
     "(task without something, what the user should have said), or None"
-    if task.domain == 'telecom': return (t, 'abroad') if (t := _at_home(task)) else None
-    told = _sentences(task.goal.get('reason_for_call') or '')
-    acts = [i for i,a in enumerate(task.gold or []) if a['name'] in domain_write_tools(task.domain)]
-    def telling(v): return [x for x in told if v.lower() in x.lower()]
+    if task.domain == "telecom":
+        return (t, "abroad") if (t := _at_home(task)) else None
+    told = _sentences(task.goal.get("reason_for_call") or "")
+    acts = [
+        i for i, a in enumerate(task.gold or []) if a["name"] in domain_write_tools(task.domain)
+    ]
+
+    def telling(v):
+        return [x for x in told if v.lower() in x.lower()]
+
     slots = [(i, *slot) for i in acts for slot in _slots(task, i)]
-    fits = [(i, k, telling(v)[0], new, v) for i,k,v,new in slots if len(telling(v)) == 1 < len(told)]
+    fits = [
+        (i, k, telling(v)[0], new, v) for i, k, v, new in slots if len(telling(v)) == 1 < len(told)
+    ]
     hit = pick_or_none(rng, fits)
     return (_without(task, *hit[:4]), hit[4]) if hit else None
 
-@register_user_fault('constraint dropped from the instructions', 'missed_required_action')
+
+@register_user_fault("constraint dropped from the instructions", "missed_required_action")
 def _dropped(s, w, rng):
     t = s.traj.task
-    if s.traj.source != 'oracle' or not isinstance(t.goal, dict) or not (got := _lacking(t, rng)): return None
+    if s.traj.source != "oracle" or not isinstance(t.goal, dict) or not (got := _lacking(t, rng)):
+        return None
     run = rollout([got[0]], VerbalOracleAgent(), ParaphrasingUser(), seed=rng.randrange(10**6))[0]
-    says = [m for m in run.messages if m.role == 'user']
-    return (run.messages, says[0], (got[1],)) if run.stop == 'user_stop' and says else None
+    says = [m for m in run.messages if m.role == "user"]
+    return (run.messages, says[0], (got[1],)) if run.stop == "user_stop" and says else None
 
 # %% ../../nbs/lib/user_errors/15_omissions.ipynb #fce8ff40
 def _cut(text, words):
     "A text without the sentences and lines that have one of the words"
-    lines = [' '.join(x for x in re.split(r'(?<=[.!?]) +', line) if not any(o in x.lower() for o in words))
-             for line in text.split('\n')]
-    return '\n'.join(x for x in lines if x.strip(' -*0123456789.'))
+    lines = [
+        " ".join(
+            x for x in re.split(r"(?<=[.!?]) +", line) if not any(o in x.lower() for o in words)
+        )
+        for line in text.split("\n")
+    ]
+    return "\n".join(x for x in lines if x.strip(" -*0123456789."))
+
 
 def _about(s, i):
     "What names the wish of a change in the talk, and nothing else"
     t, args = s.traj.task, s.msgs[i].calls[0].args
-    ids = {v for k in ('order_id', 'reservation_id') if (v := args.get(k))}
+    ids = {v for k in ("order_id", "reservation_id") if (v := args.get(k))}
     others = json.dumps([s.msgs[j].calls[0].args for j in s.writes if j != i])
-    if not ids or any(v in others for v in ids): return set()
+    if not ids or any(v in others for v in ids):
+        return set()
     mine = _items(t, dict(arguments=args))
-    theirs = {n for j in s.writes if j != i for n in _items(t, dict(arguments=s.msgs[j].calls[0].args))}
-    return {v.lower() for v in ids | (mine-theirs)}
+    theirs = {
+        n for j in s.writes if j != i for n in _items(t, dict(arguments=s.msgs[j].calls[0].args))
+    }
+    return {v.lower() for v in ids | (mine - theirs)}
 
-_filler = dict(user='Okay.', assistant='All right. What else can I do?')
 
+_filler = dict(user="Okay.", assistant="All right. What else can I do?")
+
+# %% ../../nbs/lib/user_errors/15_omissions.ipynb #6bc78bf5
 def _silent(s, i, words):
     "The conversation without a wish: sentences and calls about it gone, empty turns filled"
     out = []
-    for k,m in enumerate(s.msgs):
+    for k, m in enumerate(s.msgs):
         calls = [c for c in m.calls if not any(o in json.dumps(c.args).lower() for o in words)]
-        text = _cut(m.content, words) if m.role in ('user', 'assistant') and m.content else m.content
-        if m.role == 'tool' or text or calls: out.append(replace(m, content=text, calls=calls))
-        elif m.content: out.append(replace(m, content=_filler[m.role]))
+        text = (
+            _cut(m.content, words) if m.role in ("user", "assistant") and m.content else m.content
+        )
+        if m.role == "tool" or text or calls:
+            out.append(replace(m, content=text, calls=calls))
+        elif m.content:
+            out.append(replace(m, content=_filler[m.role]))
     return _joined(out)
+
 
 def _joined(messages):
     "Neighbouring turns of one side made one, where a call between them is gone"
     out = []
     for m in messages:
         p = out[-1] if out else None
-        if p and p.role == m.role and m.role != 'tool' and not (p.calls or m.calls) and p.role == 'assistant': continue
+        if (
+            p
+            and p.role == m.role
+            and m.role != "tool"
+            and not (p.calls or m.calls)
+            and p.role == "assistant"
+        ):
+            continue
         out.append(m)
     return out
 
-@register_user_fault('wish left out', 'missed_required_action')
+# %% ../../nbs/lib/user_errors/15_omissions.ipynb #297a21d7
+@register_user_fault("wish left out", "missed_required_action")
 def _left_out(s, w, rng):
-    if s.traj.source == 'oracle': return None
-    def told(words): return any(o in s.msgs[u].content.lower() for u in s.says for o in words) and \
-        _cut(s.msgs[s.says[0]].content, words)
+    if s.traj.source == "oracle":
+        return None
+
+    def told(words):
+        return any(o in s.msgs[u].content.lower() for u in s.says for o in words) and _cut(
+            s.msgs[s.says[0]].content, words
+        )
+
     alone = [i for i in s.writes if len(s.writes) > 1 and len(s.msgs[i].calls) == 1]
     fits = [(i, words) for i in alone if (words := _about(s, i)) and told(words)]
-    if not (hit := pick_or_none(rng, fits)): return None
+    if not (hit := pick_or_none(rng, fits)):
+        return None
     i, words = hit
     u = next(u for u in s.says if any(o in s.msgs[u].content.lower() for o in words))
     out = _silent(s, i, words)
-    before = sum(m.role == 'user' and not m.calls for m in s.msgs[:u])
-    says = [m for m in out if m.role == 'user' and not m.calls]
-    return out, says[min(before, len(says)-1)], tuple(sorted(words))
+    before = sum(m.role == "user" and not m.calls for m in s.msgs[:u])
+    says = [m for m in out if m.role == "user" and not m.calls]
+    return out, says[min(before, len(says) - 1)], tuple(sorted(words))
 
-_abroad = ('roaming', 'abroad', 'france', 'travel')
 
-@register_user_fault('whereabouts left out', 'missed_required_action', 'hallucination', 'incorrect_interpretation')
+_abroad = ("roaming", "abroad", "france", "travel")
+
+# %% ../../nbs/lib/user_errors/15_omissions.ipynb #1d95389b
+@register_user_fault(
+    "whereabouts left out", "missed_required_action", "hallucination", "incorrect_interpretation"
+)
 def _nowhere(s, w, rng):
     "In telecom: nobody hears that the user is abroad, and nobody thinks of roaming"
-    u = next((u for u in s.says if any(o in s.msgs[u].content.lower() for o in ('abroad', 'france'))), None)
-    if s.traj.source == 'oracle' or u is None or not _cut(s.msgs[u].content, _abroad): return None
+    u = next(
+        (u for u in s.says if any(o in s.msgs[u].content.lower() for o in ("abroad", "france"))),
+        None,
+    )
+    if s.traj.source == "oracle" or u is None or not _cut(s.msgs[u].content, _abroad):
+        return None
+
     def put(m):
-        calls = [c for c in m.calls if 'roaming' not in c.name]
-        text = _cut(m.content, _abroad) if m.role != 'tool' else m.content
-        if m.role == 'tool' or text or calls: return replace(m, content=text, calls=calls)
-        return replace(m, content='Okay, what is next?' if m.role == 'user' else 'One moment, please.', calls=[])
-    if not any('roaming' in c.name for c in s.traj.calls): return None
+        calls = [c for c in m.calls if "roaming" not in c.name]
+        text = _cut(m.content, _abroad) if m.role != "tool" else m.content
+        if m.role == "tool" or text or calls:
+            return replace(m, content=text, calls=calls)
+        return replace(
+            m,
+            content="Okay, what is next?" if m.role == "user" else "One moment, please.",
+            calls=[],
+        )
+
+    if not any("roaming" in c.name for c in s.traj.calls):
+        return None
     out = [put(m) for m in s.msgs]
-    return _joined([m for a,m in zip(s.msgs, out) if m.role == 'tool' or m.calls or not a.calls]), out[u], ('abroad',)
+    return (
+        _joined([m for a, m in zip(s.msgs, out) if m.role == "tool" or m.calls or not a.calls]),
+        out[u],
+        ("abroad",),
+    )
 
-_methods = dict(paypal='paypal', gift_card='gift card', credit_card='credit card')
 
-def _method(id): return next((k for k in _methods if str(id).startswith(k)), None)
+_methods = dict(paypal="paypal", gift_card="gift card", credit_card="credit card")
 
-def _plain(text, word, other): return re.sub(word, other, text, flags=re.I)
 
-@register_user_fault('payment method not told', 'missed_required_action')
+def _method(id):
+    return next((k for k in _methods if str(id).startswith(k)), None)
+
+# %% ../../nbs/lib/user_errors/15_omissions.ipynb #736ebf51
+def _plain(text, word, other):
+    return re.sub(word, other, text, flags=re.I)
+
+
+@register_user_fault("payment method not told", "missed_required_action")
 def _unpaid(s, w, rng):
-    "The user does not say how to pay or be refunded, and the agent takes another method of the account"
-    seen = ' '.join(m.content for m in s.msgs if m.role == 'tool')
-    ids = sorted(set(re.findall(r'(?:paypal|gift_card|credit_card)_\d{7}', seen)))
+    """The user does not say how to pay or be refunded, and the agent takes another method of the
+    account
+    """
+    seen = " ".join(m.content for m in s.msgs if m.role == "tool")
+    ids = sorted(set(re.findall(r"(?:paypal|gift_card|credit_card)_\d{7}", seen)))
     fits = []
     for i in s.writes:
-        kind = _method(v := s.msgs[i].calls[0].args.get('payment_method_id'))
+        kind = _method(v := s.msgs[i].calls[0].args.get("payment_method_id"))
         others = [x for x in ids if _method(x) != kind]
         u = next((u for u in s.says if kind and _methods[kind] in s.msgs[u].content.lower()), None)
-        if others and u is not None and u < i: fits.append((u, kind, v, others))
-    if not (hit := pick_or_none(rng, fits)): return None
+        if others and u is not None and u < i:
+            fits.append((u, kind, v, others))
+    if not (hit := pick_or_none(rng, fits)):
+        return None
     u, kind, v, others = hit
     other, word = rng.choice(others), _methods[kind]
-    if word in s.said(u).lower(): return None
-    m = user_message(' '.join(x for x in _sentences(s.msgs[u].content) if word not in x.lower()))
-    def put(x): return replace(replace_in_message(x, v, other), content=_plain(x.content, word, _methods[_method(other)]))
-    rest = [put(x) if x.role != 'tool' else x for x in s.msgs[u+1:]]
+    if word in s.said(u).lower():
+        return None
+    m = user_message(" ".join(x for x in _sentences(s.msgs[u].content) if word not in x.lower()))
+
+    def put(x):
+        return replace(
+            replace_in_message(x, v, other),
+            content=_plain(x.content, word, _methods[_method(other)]),
+        )
+
+    rest = [put(x) if x.role != "tool" else x for x in s.msgs[u + 1 :]]
     return ([*s.msgs[:u], m, *rest], m, (v,)) if m.content else None

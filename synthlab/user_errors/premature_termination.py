@@ -8,89 +8,168 @@ __all__ = ['early_endings']
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #16e002d7
 import re
 
-from .dialogue_acts import agrees, announces_transfer, asks_user_to_act, consent_request, open_requests, refuses, reports_completed_change, split_sentences
+from synthlab.user_errors.dialogue_acts import (
+    agrees,
+    announces_transfer,
+    asks_user_to_act,
+    consent_request,
+    open_requests,
+    refuses,
+    reports_completed_change,
+    split_sentences,
+)
 from .entities import STOPWORD_STEMS, stems
 from .view import Finding, UserView, quote
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #b2ef36bc
 def _transferred(t, at):
     "Was the transfer made or announced?"
-    made = any(c.name.startswith('transfer') for m in t.traj.messages[:at] for c in m.calls if c.by == 'assistant')
+    made = any(
+        c.name.startswith("transfer")
+        for m in t.traj.messages[:at]
+        for c in m.calls
+        if c.by == "assistant"
+    )
     return made or any(announces_transfer(s) for s in t.agent_before(at)[-2:])
 
-_thanks_for_deed = re.compile(r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking care|making|doing|handling|sorting|"
+
+_thanks_for_deed = re.compile(
+    r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking care|making|doing|handling|sorting|"
     r"processing|completing|fixing|cancel+ing|"
-    r"updating|booking|changing|arranging|getting (?:it|that|this)|resolving|fixing|finishing|setting|having|"
+    r"updating|booking|changing|arranging|getting "
+    r"(?:it|that|this)|resolving|fixing|finishing|setting|having|"
     r"helping me (?:cancel|change|book)|the (?:quick|fast|swift))|\bappreciate (?:you|that you|"
     r"it that you)[^.!?]{0,20}\b(?:getting|doing|taking|making|"
     r"fix\w*|chang\w*|handl\w*|sort\w*|did|done)|\b(?:nice|good|great|glad) (?:to (?:see|hear|"
     r"know) )?(?:that )?(?:it|"
-    r"this|that|everything)(?:['’]s| is| has been)(?: all| now| already)* (?:done|set|changed|settled|"
-    r"sorted|cancel+ed|updated|booked|fixed|taken care)|\bglad (?:that )?(?:it|this|that)(?:['’]s| is|"
+    r"this|that|everything)(?:['’]s| is| has been)(?: all| now| already)* "
+    r"(?:done|set|changed|settled|"
+    r"sorted|cancel+ed|updated|booked|fixed|taken care)|\bglad (?:that "
+    r")?(?:it|this|that)(?:['’]s| is|"
     r" has been)\b[^.!?]*|"
     r"\bso (?:that|it|this)(?:['’]s| is) (?:done|settled|sorted)"
-    r"|\bi (?:can )?(?:already )?(?:see|got|received) (?:it|the (?:change|confirmation|update|refund))\b|\b(?:all|"
-    r"everything is) (?:set|done|sorted|settled) now\b", re.I)
-_reported = re.compile(r'\b(?:has been|have been|completed|successfully|confirmed)\b', re.I)
-_goes_on = re.compile(r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|change|"
+    r"|\bi (?:can )?(?:already )?(?:see|got|received) (?:it|the "
+    r"(?:change|confirmation|update|refund))\b|\b(?:all|"
+    r"everything is) (?:set|done|sorted|settled) now\b",
+    re.I,
+)
+_reported = re.compile(r"\b(?:has been|have been|completed|successfully|confirmed)\b", re.I)
+_goes_on = re.compile(
+    r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|change|"
     r"return|exchange|refund|update|do)\b|"
-    r"\b(?:can|could|would) you (?:please )?(?!let me know)\w+", re.I)
-_notify = re.compile(r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|"
-    r"available)\b|"
-    r"\bkeep me posted\b", re.I)
+    r"\b(?:can|could|would) you (?:please )?(?!let me know)\w+",
+    re.I,
+)
 
+# %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #fdc1786b
+_notify = re.compile(
+    r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|"
+    r"available)\b|"
+    r"\bkeep me posted\b",
+    re.I,
+)
+
+# %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #c9c1ffef
 def _stop(t, turn):
     "What is wrong with a stop: type and rule; None when nothing is"
     asks, waits = consent_request(turn.asked), open_requests(turn.asked)
     first = not any(x.text for x in t.turns if x.at < turn.at)
-    thanks = (_thanks_for_deed.search(turn.text) or reports_completed_change(turn.text)) and not _goes_on.search(turn.text)
+    thanks = (
+        _thanks_for_deed.search(turn.text) or reports_completed_change(turn.text)
+    ) and not _goes_on.search(turn.text)
     if (waits or first) and thanks and not _reported.search(turn.asked):
-        return 'incorrect_interpretation', 'takes what is only proposed as done'
-    if first and t.start == 0: return 'premature_termination', 'leaves in its first turn'
-    if waits and agrees(turn.text): return 'premature_termination', 'yes and stop in one turn'
-    if waits and not re.search(r'\w', turn.text): return 'premature_termination', 'stops instead of answering'
+        return "incorrect_interpretation", "takes what is only proposed as done"
+    if first and t.start == 0:
+        return "premature_termination", "leaves in its first turn"
+    if waits and agrees(turn.text):
+        return "premature_termination", "yes and stop in one turn"
+    if waits and not re.search(r"\w", turn.text):
+        return "premature_termination", "stops instead of answering"
     wishes = [s for s in split_sentences(turn.text) if _goes_on.search(s) and not _notify.search(s)]
-    if wishes: return 'premature_termination', 'asks for something and stops'
+    if wishes:
+        return "premature_termination", "asks for something and stops"
     if waits and not asks and not refuses(turn.text) and not _decides(turn.text):
-        return 'premature_termination', 'stops instead of answering'
-    if waits and not _parts(turn.text): return 'premature_termination', 'answers and stops'
+        return "premature_termination", "stops instead of answering"
+    if waits and not _parts(turn.text):
+        return "premature_termination", "answers and stops"
     if asks and not refuses(turn.text) and not _decides(turn.text):
-        return 'premature_termination', 'stops where a yes or no is waited for'
-    if (asks_user_to_act(turn.asked) and not _speaks_of(turn.text, turn.asked) and not refuses(turn.text)
-            and not _state.search(turn.text) and (not _acted(t, turn) or _report.search(turn.asked))):
-        return 'premature_termination', 'stops instead of doing what is asked'
+        return "premature_termination", "stops where a yes or no is waited for"
+    if (
+        asks_user_to_act(turn.asked)
+        and not _speaks_of(turn.text, turn.asked)
+        and not refuses(turn.text)
+        and not _state.search(turn.text)
+        and (not _acted(t, turn) or _report.search(turn.asked))
+    ):
+        return "premature_termination", "stops instead of doing what is asked"
 
-_report = re.compile(r"\btell me\b|\breport back\b|\blet me know\b(?! if you)|\bwhat (?:it|you)\b|\bthe results?\b", re.I)
-_state = re.compile(r"\b(?:work\w*|fixed|resolved|solved|connected|load\w*|restored|back|through|done|now|sent|better)\b", re.I)
+
+_report = re.compile(
+    r"\btell me\b|\breport back\b|\blet me know\b(?! if you)|\bwhat (?:it|you)\b|\bthe results?\b",
+    re.I,
+)
+
+# %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #25b7501a
+_state = re.compile(
+    r"\b(?:work\w*|fixed|resolved|solved|connected|load\w*|restored|back|through|done|now|sent|better)\b",
+    re.I,
+)
+
 
 def _acted(t, turn):
     "Has the user called a tool since it was asked?"
-    msgs = t.traj.messages[:turn.at]
-    last = max((i for i,m in enumerate(msgs) if m.role == 'assistant' and m.content.strip()), default=0)
-    return any(m.role == 'user' and m.calls for m in msgs[last:])
+    msgs = t.traj.messages[: turn.at]
+    last = max(
+        (i for i, m in enumerate(msgs) if m.role == "assistant" and m.content.strip()), default=0
+    )
+    return any(m.role == "user" and m.calls for m in msgs[last:])
+
 
 def _speaks_of(text, asked):
     "Does a user say anything of what it was asked, or much of anything?"
-    return _decides(text) or bool((stems(text) - STOPWORD_STEMS) & stems(' '.join(asks_user_to_act(asked)))) or bool(re.search(r'\d', text))
+    return (
+        _decides(text)
+        or bool((stems(text) - STOPWORD_STEMS) & stems(" ".join(asks_user_to_act(asked))))
+        or bool(re.search(r"\d", text))
+    )
+
 
 def _parts(text):
     "Does the user take leave or decline?"
-    return bool(re.search(r"\b(?:thank|thanks|bye|goodbye|good day|that['’]?s (?:all|it|everything)|"
-    r"that is (?:all|it|"
-        r"everything)|all set|appreciate|cheers)\b", text, re.I)) or refuses(text)
+    return bool(
+        re.search(
+            r"\b(?:thank|thanks|bye|goodbye|good day|that['’]?s (?:all|it|everything)|"
+            r"that is (?:all|it|"
+            r"everything)|all set|appreciate|cheers)\b",
+            text,
+            re.I,
+        )
+    ) or refuses(text)
 
-def _decides(text): return len(text.split()) > 25
 
+def _decides(text):
+    return len(text.split()) > 25
+
+# %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #d418f7af
 def early_endings(
-    t:UserView # a conversation
-) -> list[Finding]: # one at most
+    t: UserView,  # a conversation
+) -> list[Finding]:  # one at most
     "How the user ends the conversation, where that is too early"
     turn = t.turns[-1] if t.turns else None
-    if turn is None or turn.at < len(t.traj.messages)-1: return []
+    if turn is None or turn.at < len(t.traj.messages) - 1:
+        return []
     found = None
-    if turn.token == 'transfer' and not _transferred(t, turn.at):
-        offered = re.search(r'transfer|human|specialist|supervisor|connect', turn.asked, re.I)
-        found = 'premature_termination', f'leaves for a transfer that {"was only offered" if offered else "nobody offered"}'
-    if turn.token == 'stop': found = _stop(t, turn)
+    if turn.token == "transfer" and not _transferred(t, turn.at):
+        offered = re.search(r"transfer|human|specialist|supervisor|connect", turn.asked, re.I)
+        found = (
+            "premature_termination",
+            f"leaves for a transfer that {'was only offered' if offered else 'nobody offered'}",
+        )
+    if turn.token == "stop":
+        found = _stop(t, turn)
     text = t.traj.messages[turn.at].content
-    return [Finding(found[0], turn.at, quote(text, max(0, len(text)-160)), found[1])] if found else []
+    return (
+        [Finding(found[0], turn.at, quote(text, max(0, len(text) - 160)), found[1])]
+        if found
+        else []
+    )

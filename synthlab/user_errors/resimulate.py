@@ -21,170 +21,261 @@ from ..tau2.replay import tool_kind
 from ..tau2.rollout import STOP, TRANSFER, rollout
 
 # %% ../../nbs/lib/user_errors/13_resimulate.ipynb #5078f43e
-_done = ['Done. I see: ', 'OK, I did that. It says: ', 'I have done it, and this is what I get: ',
-    'All right. The phone shows: ',
-    'Just did. Now I see: ']
+_done = [
+    "Done. I see: ",
+    "OK, I did that. It says: ",
+    "I have done it, and this is what I get: ",
+    "All right. The phone shows: ",
+    "Just did. Now I see: ",
+]
+
 
 def _answers(messages):
-    "What the transcript answers to each call object: by call id, or by place where a call was put for another"
+    """What the transcript answers to each call object: by call id, or by place where a call was put
+    for another
+    """
     said = {}
-    for i,m in enumerate(messages):
-        told = list(takewhile(lambda x: x.role == 'tool', messages[i+1:])) if m.calls else []
+    for i, m in enumerate(messages):
+        told = list(takewhile(lambda x: x.role == "tool", messages[i + 1 :])) if m.calls else []
         ids = {x.call_id: x.content for x in told}
         left = [x.content if x.call_id not in {c.id for c in m.calls} else None for x in told]
-        for c,x in zip_longest(m.calls, left[:len(m.calls)]): said[id(c)] = ids.get(c.id, x or '')
+        for c, x in zip_longest(m.calls, left[: len(m.calls)]):
+            said[id(c)] = ids.get(c.id, x or "")
     return said
 
+
 def _renamed(text, swaps):
-    if not swaps: return text
+    if not swaps:
+        return text
     longest = sorted(swaps, key=len, reverse=True)
-    return re.sub('|'.join(map(re.escape, longest)), lambda m: swaps[m[0]], text)
+    return re.sub("|".join(map(re.escape, longest)), lambda m: swaps[m[0]], text)
 
+# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #d3e89d32
 def _reported(m, swaps, told):
-    "The words of a turn; a user's report on calls that answer otherwise now becomes one of what they answer"
+    """The words of a turn; a user's report on calls that answer otherwise now becomes one of what
+    they answer
+    """
     text = _renamed(m.content, swaps)
-    stale = m.role == 'user' and m.content and not m.calls and any(a and a != b for a,b in told)
-    if not stale or text != m.content or told[-1][1] in text: return text
+    stale = m.role == "user" and m.content and not m.calls and any(a and a != b for a, b in told)
+    if not stale or text != m.content or told[-1][1] in text:
+        return text
     ends = [x for x in (STOP, TRANSFER) if x in text]
-    return ' '.join([_done[len(text) % len(_done)]+'\n'.join(b for _,b in told), *ends])
+    return " ".join([_done[len(text) % len(_done)] + "\n".join(b for _, b in told), *ends])
 
+# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #4bb57b5c
 def resimulate(
-    traj:Trajectory, # says the task and the mode
-    messages:list[Message] # as edited; answers of tools are ignored, but for telling who repeats them
-) -> Trajectory: # graded, the same object's task and source; call ids are unique
-    "Run an edited conversation in its world. Words that repeat or report an answer tell the new one"
-    said, told = _answers(messages), [] # told: (answer then, answer now) of the user's calls since its last words
+    traj: Trajectory,  # says the task and the mode
+    messages: list[
+        Message
+    ],  # as edited; answers of tools are ignored, but for telling who repeats them
+) -> Trajectory:  # graded, the same object's task and source; call ids are unique
+    """Run an edited conversation in its world.
+
+    Words that repeat or report an answer tell the new one
+    """
+    said, told = (
+        _answers(messages),
+        [],
+    )  # told: (answer then, answer now) of the user's calls since its last words
     env, out, swaps, seen = Env(traj.task, traj.solo, history=False), [], {}, set()
     for m in messages:
-        if m.role == 'tool': continue
-        new = lambda i, c: c.id if c.id and c.id not in seen else f'call_{len(out)}_{i}'
-        calls = [replace(c, id=new(i, c)) for i,c in enumerate(m.calls)]
+        if m.role == "tool":
+            continue
+
+        def new(i, c):
+            return c.id if c.id and c.id not in seen else f"call_{len(out)}_{i}"
+
+        calls = [replace(c, id=new(i, c)) for i, c in enumerate(m.calls)]
         seen |= {c.id for c in calls}
         out.append(replace(m, content=_reported(m, swaps, told), calls=calls))
-        if not (m.role == 'user' and m.calls): told = []
-        for old,c in zip(m.calls, calls):
+        if not (m.role == "user" and m.calls):
+            told = []
+        for old, c in zip(m.calls, calls):
             out.append(env.step(c))
             before, now = said[id(old)], out[-1].content
             swaps.pop(before, None)
-            if len(before) > 12 and before != now: swaps[before] = now
-            if c.by == 'user': told.append((before, now))
-    return grade(replace(traj, messages=out, scores={}, info={k: v for k,v in traj.info.items() if k != 'stored'}))
+            if len(before) > 12 and before != now:
+                swaps[before] = now
+            if c.by == "user":
+                told.append((before, now))
+    return grade(
+        replace(
+            traj,
+            messages=out,
+            scores={},
+            info={k: v for k, v in traj.info.items() if k != "stored"},
+        )
+    )
 
 # %% ../../nbs/lib/user_errors/13_resimulate.ipynb #56081995
-TRANSFER_TOOL = 'transfer_to_human_agents'
+TRANSFER_TOOL = "transfer_to_human_agents"
 
+# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #032b7328
 @dataclass
 class EditPoints:
     "A conversation and the places in it"
-    traj: Trajectory # which passed
-    msgs: list[Message] = field(init=False) # its messages
 
-    def __post_init__(self): self.msgs = self.traj.messages
+    traj: Trajectory  # which passed
+    msgs: list[Message] = field(init=False)  # its messages
 
-    def kind(self,
-        m:Message # of the conversation
-    ) -> str: # `read`, `write`, `generic`; empty where it calls nothing
+    def __post_init__(self):
+        self.msgs = self.traj.messages
+
+    def kind(
+        self,
+        m: Message,  # of the conversation
+    ) -> str:  # `read`, `write`, `generic`; empty where it calls nothing
         "What the calls of a message do, by the first one"
         t = self.traj
-        return tool_kind(t.task.domain, m.calls[0].name, m.calls[0].by, t.solo) if m.calls else ''
+        return tool_kind(t.task.domain, m.calls[0].name, m.calls[0].by, t.solo) if m.calls else ""
 
-    def _ok(self, i): return i+1 < len(self.msgs) and self.msgs[i+1].role == 'tool' and not self.msgs[i+1].error
+    def _ok(self, i):
+        return (
+            i + 1 < len(self.msgs)
+            and self.msgs[i + 1].role == "tool"
+            and not self.msgs[i + 1].error
+        )
 
     @property
-    def says(self): return [i for i,m in enumerate(self.msgs) if m.role == 'user' and m.content and not m.calls]
+    def says(self):
+        return [
+            i for i, m in enumerate(self.msgs) if m.role == "user" and m.content and not m.calls
+        ]
 
     @property
-    def user_calls(self): return [i for i,m in enumerate(self.msgs) if m.role == 'user' and m.calls]
+    def user_calls(self):
+        return [i for i, m in enumerate(self.msgs) if m.role == "user" and m.calls]
 
     @property
     def writes(self):
         "Turns of the agent that change something"
-        found = [i for i,m in enumerate(self.msgs) if m.role == 'assistant' and m.calls]
-        return [i for i in found if self.kind(self.msgs[i]) == 'write' and self._ok(i)]
+        found = [i for i, m in enumerate(self.msgs) if m.role == "assistant" and m.calls]
+        return [i for i in found if self.kind(self.msgs[i]) == "write" and self._ok(i)]
 
     @property
-    def transfers(self): return [i for i,m in enumerate(self.msgs) if any(c.name == TRANSFER_TOOL for c in m.calls)]
+    def transfers(self):
+        return [i for i, m in enumerate(self.msgs) if any(c.name == TRANSFER_TOOL for c in m.calls)]
 
     @property
     def confirms(self):
-        "(turn of the question, of the answer, of the first change) where the agent asks, is told yes, and acts"
+        """(turn of the question, of the answer, of the first change) where the agent asks, is told
+        yes, and acts
+        """
         out, used = [], set()
         for w in self.writes:
-            u = next((i for i in range(w-1, -1, -1) if self.msgs[i].role == 'user'), None)
-            if u is None or u in used or u not in self.says or u == 0: continue
-            a = u-1
-            if self.msgs[a].role == 'assistant' and '?' in self.msgs[a].content: out.append((a, u, w)); used.add(u)
+            u = next((i for i in range(w - 1, -1, -1) if self.msgs[i].role == "user"), None)
+            if u is None or u in used or u not in self.says or u == 0:
+                continue
+            a = u - 1
+            if self.msgs[a].role == "assistant" and "?" in self.msgs[a].content:
+                out.append((a, u, w))
+                used.add(u)
         return out
 
-    def said(self,
-        upto:int # turn
-    ) -> str: # all words before it
+    def said(
+        self,
+        upto: int,  # turn
+    ) -> str:  # all words before it
         "What was said before a turn"
-        return '\n'.join(m.content for m in self.msgs[:upto] if m.role in ('user', 'assistant'))
+        return "\n".join(m.content for m in self.msgs[:upto] if m.role in ("user", "assistant"))
 
-    def put(self,
-        turn:int, # whose message is replaced
-        *new # messages instead
-    ) -> list: # all messages
+    def put(
+        self,
+        turn: int,  # whose message is replaced
+        *new,  # messages instead
+    ) -> list:  # all messages
         "The conversation with other messages in place of one"
-        return [*self.msgs[:turn], *new, *self.msgs[turn+1:]]
+        return [*self.msgs[:turn], *new, *self.msgs[turn + 1 :]]
 
+# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #9d19ee45
 def user_message(
-    text:str # what the user says
-) -> Message: # of the user
+    text: str,  # what the user says
+) -> Message:  # of the user
     "A turn of the user"
-    return Message('user', text)
+    return Message("user", text)
+
 
 def agent_message(
-    text:str # what the agent says
-) -> Message: # of the agent
+    text: str,  # what the agent says
+) -> Message:  # of the agent
     "A turn of the agent"
-    return Message('assistant', text)
+    return Message("assistant", text)
+
 
 def call_message(
-    name:str, # tool
-    args:dict, # as emitted
-    by:str='user' # who calls
-) -> Message: # with one call
+    name: str,  # tool
+    args: dict,  # as emitted
+    by: str = "user",  # who calls
+) -> Message:  # with one call
     "A turn that calls a tool"
     return Message(by, calls=[ToolCall(name, args, by=by)])
 
 # %% ../../nbs/lib/user_errors/13_resimulate.ipynb #b454fb6b
-_hello = ['', 'Hi! ', 'Hello, ', 'Good morning. ', 'Hey there, ', 'Hi, I hope you can help me. ',
-    'Hello! Thanks for taking this. ']
-_yes = ['Yes, please go ahead.', 'Yes, that is right. Please go on.', 'Correct, please do that.', 'Yes.',
-    'That works for me, yes.',
-    'Sounds good, please proceed.', 'Yes, I confirm.', 'Yes please, that is what I want.']
-_bye = ['Thank you, that is all.', 'Great, thanks for your help!', 'Perfect. That was everything.',
-    'Thanks a lot, goodbye.',
-    'No, nothing else. Thank you.', 'Wonderful, have a nice day!', 'That is all I needed.']
+_hello = [
+    "",
+    "Hi! ",
+    "Hello, ",
+    "Good morning. ",
+    "Hey there, ",
+    "Hi, I hope you can help me. ",
+    "Hello! Thanks for taking this. ",
+]
+_yes = [
+    "Yes, please go ahead.",
+    "Yes, that is right. Please go on.",
+    "Correct, please do that.",
+    "Yes.",
+    "That works for me, yes.",
+    "Sounds good, please proceed.",
+    "Yes, I confirm.",
+    "Yes please, that is what I want.",
+]
+_bye = [
+    "Thank you, that is all.",
+    "Great, thanks for your help!",
+    "Perfect. That was everything.",
+    "Thanks a lot, goodbye.",
+    "No, nothing else. Thank you.",
+    "Wonderful, have a nice day!",
+    "That is all I needed.",
+]
+
+# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #aba018ea
 class ParaphrasingUser(ScriptedUser):
     "The scripted user in words drawn by the episode's seed"
-    name = 'scripted:talker'
 
-    def __call__(self,
-        eps:list # episodes whose user is to speak
-    ) -> list[Message]: # one for each
+    name = "scripted:talker"
+
+    def __call__(
+        self,
+        eps: list,  # episodes whose user is to speak
+    ) -> list[Message]:  # one for each
         "The next turn of each user"
         return [self._turn(e) for e in eps]
 
     def _turn(self, ep):
-        said, rng = scripted_user_reply(ep), random.Random(ep.seed*1000+len(ep.messages))
-        if not isinstance(said, str): return Message('user', calls=[said])
-        first = not any(m.role == 'user' for m in ep.messages)
-        text = said.replace('Yes, please go ahead.', rng.choice(_yes))
-        text = text.replace('Thank you, that is all.', rng.choice(_bye))
-        text = re.sub(r'^Done\. I see: ', lambda m: rng.choice(_done), text)
-        return Message('user', rng.choice(_hello)+text if first else text)
+        said, rng = scripted_user_reply(ep), random.Random(ep.seed * 1000 + len(ep.messages))
+        if not isinstance(said, str):
+            return Message("user", calls=[said])
+        first = not any(m.role == "user" for m in ep.messages)
+        text = said.replace("Yes, please go ahead.", rng.choice(_yes))
+        text = text.replace("Thank you, that is all.", rng.choice(_bye))
+        text = re.sub(r"^Done\. I see: ", lambda m: rng.choice(_done), text)
+        return Message("user", rng.choice(_hello) + text if first else text)
+
 
 def oracle_runs(
-    domains=('airline', 'retail', 'telecom'), # τ² domain names
-    each:int|None=None, # tasks of each domain, evenly spaced; None: all base tasks
-    seed:int=0 # of the words
-) -> list[Trajectory]: # passed
+    domains=("airline", "retail", "telecom"),  # τ² domain names
+    each: int | None = None,  # tasks of each domain, evenly spaced; None: all base tasks
+    seed: int = 0,  # of the words
+) -> list[Trajectory]:  # passed
     "Conversations of the clerk and a talkative scripted user that earned the reward"
-    def some(ts): return ts if each is None else [ts[i*len(ts)//each] for i in range(min(each, len(ts)))]
+
+    def some(ts):
+        return ts if each is None else [ts[i * len(ts) // each] for i in range(min(each, len(ts)))]
+
     todo = [t for d in domains for t in some(tasks(d))]
     runs = [grade(t) for t in rollout(todo, VerbalOracleAgent(), ParaphrasingUser(), seed=seed)]
-    for t in runs: t.source = 'oracle'
+    for t in runs:
+        t.source = "oracle"
     return [t for t in runs if t.reward == 1]

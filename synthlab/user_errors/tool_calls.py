@@ -8,66 +8,112 @@ __all__ = ['mentions_tool', 'tool_call_errors']
 # %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #673de970
 import re
 
-from ..tau2.replay import argument_validators, is_tool_error, match_call_results, schema_error
+from synthlab.tau2.replay import (
+    argument_validators,
+    is_tool_error,
+    match_call_results,
+    schema_error,
+)
 from .view import Finding, UserView, quote
 
 # %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #7756dbcb
-_topics = [(re.compile(t), re.compile(w, re.I)) for t,w in [
-    ('airplane', r'airplane|flight mode'), ('wifi_calling', r'wi-?fi'), ('wifi', r'wi-?fi'), ('vpn', r'\bvpn'),
-        ('roaming', r'roam'),
-    ('apn', r'\bapn|access point'), ('sim', r'\bsim\b'), ('data_(saver|restriction)', r'data.?saver|restrict|'
-        r'data usage|data_restriction'),
-    ('network_mode', r'network (?:mode|type|pref)|preferred network|network_mode|[2345]g\b|\blte\b'), ('speed',
-        r'speed|fast|slow|internet|data|work'),
-    ('toggle_data', r'data'), ('permission|app', r'permission|\bapps?\b|app_'), ('mms', r'mms|picture|photo|messag|'
-        r'send'),
-    ('reboot', r'reboot|restart|power|turn (?:it|your phone|the phone|the device) off'), ('payment', r'pay|bill')]]
-_always = ('check_status_bar', 'check_network_status')
+_topics = [
+    (re.compile(t), re.compile(w, re.I))
+    for t, w in [
+        ("airplane", r"airplane|flight mode"),
+        ("wifi_calling", r"wi-?fi"),
+        ("wifi", r"wi-?fi"),
+        ("vpn", r"\bvpn"),
+        ("roaming", r"roam"),
+        ("apn", r"\bapn|access point"),
+        ("sim", r"\bsim\b"),
+        (
+            "data_(saver|restriction)",
+            r"data.?saver|restrict|"
+            r"data usage|data_restriction",
+        ),
+        (
+            "network_mode",
+            r"network (?:mode|type|pref)|preferred network|network_mode|[2345]g\b|\blte\b",
+        ),
+        ("speed", r"speed|fast|slow|internet|data|work"),
+        ("toggle_data", r"data"),
+        ("permission|app", r"permission|\bapps?\b|app_"),
+        (
+            "mms",
+            r"mms|picture|photo|messag|"
+            r"send",
+        ),
+        ("reboot", r"reboot|restart|power|turn (?:it|your phone|the phone|the device) off"),
+        ("payment", r"pay|bill"),
+    ]
+]
+_always = ("check_status_bar", "check_network_status")
 
+# %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #1b943cfc
 def mentions_tool(
-    name:str, # of a tool of the user's
-    text:str # what the agent said
-) -> bool: # True also for a tool that nothing is known of
+    name: str,  # of a tool of the user's
+    text: str,  # what the agent said
+) -> bool:  # True also for a tool that nothing is known of
     "Does the agent speak of what this tool does?"
-    words = next((w for t,w in _topics if t.search(name)), None)
+    words = next((w for t, w in _topics if t.search(name)), None)
     return name in _always or words is None or bool(words.search(text))
+
 
 def _told(t, at, n=2):
     "The last `n` messages of the agent before a turn"
-    return ' '.join(t.agent_before(at)[-n:])
+    return " ".join(t.agent_before(at)[-n:])
+
 
 def _later(t, at, name):
     "Does the agent ask for it afterwards?"
-    after = [m.content for m in t.traj.messages[at:] if m.role == 'assistant' and m.content.strip()]
+    after = [m.content for m in t.traj.messages[at:] if m.role == "assistant" and m.content.strip()]
     return any(mentions_tool(name, a) for a in after)
 
 # %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #941d1d57
 def _unspoken(call, t, at):
     "A value that nobody named"
-    if not isinstance(call.args, dict): return ''
-    heard = re.sub(r'[^a-z0-9]+', ' ', t.words_before(at)).split()
-    def known(v): return all(w in heard or w in ('preferred', 'only') for w in re.findall(r'[a-z0-9]+', v.lower()))
-    return next((v for v in call.args.values() if isinstance(v, str) and not known(v)), '')
+    if not isinstance(call.args, dict):
+        return ""
+    heard = re.sub(r"[^a-z0-9]+", " ", t.words_before(at)).split()
+
+    def known(v):
+        return all(
+            w in heard or w in ("preferred", "only") for w in re.findall(r"[a-z0-9]+", v.lower())
+        )
+
+    return next((v for v in call.args.values() if isinstance(v, str) and not known(v)), "")
+
 
 def _fault(call, answer, t, at, known):
     "Type and rule of what is wrong with one call"
     if schema_error(call, known) and (answer is None or is_tool_error(answer)):
-        return 'tool_call_schema_error', 'call not well formed'
-    if call.args and answer is not None and is_tool_error(answer): return 'tool_call_argument_error', 'argument refused'
+        return "tool_call_schema_error", "call not well formed"
+    if call.args and answer is not None and is_tool_error(answer):
+        return "tool_call_argument_error", "argument refused"
     if mentions_tool(call.name, _told(t, at)):
-        return ('tool_call_argument_error', 'argument that nobody named') if _unspoken(call, t, at) else None
-    before = ' '.join(t.agent_before(at)[:-2])
+        return (
+            ("tool_call_argument_error", "argument that nobody named")
+            if _unspoken(call, t, at)
+            else None
+        )
+    before = " ".join(t.agent_before(at)[:-2])
     if _later(t, at, call.name) and not mentions_tool(call.name, before):
-        return 'wrong_sequence', 'called before it was asked for'
-    return 'irrelevant_tool_call', 'call that nobody asked for'
+        return "wrong_sequence", "called before it was asked for"
+    return "irrelevant_tool_call", "call that nobody asked for"
 
+# %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #c979cb06
 def tool_call_errors(
-    t:UserView # a conversation
-) -> list[Finding]: # in order
+    t: UserView,  # a conversation
+) -> list[Finding]:  # in order
     "What is wrong with the user's tool calls"
-    pairs = [p for p in match_call_results(t.traj.messages)[0] if p[1].by == 'user' and p[0] >= t.start]
-    if not pairs or t.traj.solo: return []
-    known, out = argument_validators(t.traj, 'user'), []
-    for at,call,answer in pairs:
-        if found := _fault(call, answer, t, at, known): out.append(Finding(found[0], at, quote(str(call)), found[1]))
+    pairs = [
+        p for p in match_call_results(t.traj.messages)[0] if p[1].by == "user" and p[0] >= t.start
+    ]
+    if not pairs or t.traj.solo:
+        return []
+    known, out = argument_validators(t.traj, "user"), []
+    for at, call, answer in pairs:
+        if found := _fault(call, answer, t, at, known):
+            out.append(Finding(found[0], at, quote(str(call)), found[1]))
     return out

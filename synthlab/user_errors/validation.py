@@ -10,247 +10,374 @@ __all__ = ['ALL_FAULTS', 'WORDING_SPLITS', 'MAX_TURN_GAP', 'read_wordings', 'inj
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #2edf9948
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Callable
 
 from ..core.settings import package_dir
 from ..core.stats import Estimate, wilson
 from ..core.types import Trajectory, content_key
 from . import faults, omissions
 from .detect import detect_user_errors
-from .faults import AGENT_FAULTS, Fault, USER_FAULTS
+from .faults import AGENT_FAULTS, USER_FAULTS, Fault
 from .resimulate import EditPoints, oracle_runs, resimulate
 
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #6fc82230
-ALL_FAULTS = {f'{f.source}: {f.name}': f for f in (*USER_FAULTS.values(), *AGENT_FAULTS.values())} # all there are
-_register = omissions, faults # importing them has filled USER_FAULTS
-WORDING_SPLITS = 'dev', 'heldout', 'final' # sets of words: to develop on, held out, and for the last count
+ALL_FAULTS = {
+    f"{f.source}: {f.name}": f for f in (*USER_FAULTS.values(), *AGENT_FAULTS.values())
+}  # all there are
+_register = omissions, faults  # importing them has filled USER_FAULTS
+WORDING_SPLITS = (
+    "dev",
+    "heldout",
+    "final",
+)  # sets of words: to develop on, held out, and for the last count
+
 
 @lru_cache(maxsize=None)
 def read_wordings(
-    half:str # `dev`, `heldout` or `final`
-) -> dict: # side -> kind of error -> sentences
+    half: str,  # `dev`, `heldout` or `final`
+) -> dict:  # side -> kind of error -> sentences
     "The sentences of one evaluation set. Raises ValueError when there is no such set"
     import yaml
-    if half not in WORDING_SPLITS: raise ValueError(f'half is one of {WORDING_SPLITS}, not {half!r}')
-    return yaml.safe_load((package_dir()/'user_errors'/'data'/f'{half}.yaml').read_text('utf8'))
+
+    if half not in WORDING_SPLITS:
+        raise ValueError(f"half is one of {WORDING_SPLITS}, not {half!r}")
+    return yaml.safe_load(
+        (package_dir() / "user_errors" / "data" / f"{half}.yaml").read_text("utf8")
+    )
+
 
 def _place(messages, m):
     "Where a message stands when answers are left out"
-    return [id(x) for x in messages if x.role != 'tool'].index(id(m))
+    return [id(x) for x in messages if x.role != "tool"].index(id(m))
 
-def _turn(messages, k): return [i for i,m in enumerate(messages) if m.role != 'tool'][k]
 
+def _turn(messages, k):
+    return [i for i, m in enumerate(messages) if m.role != "tool"][k]
+
+# %% ../../nbs/lib/user_errors/16_validation.ipynb #2ad9a40a
 def _severity(t, f):
     "From the reward of a run that had passed"
-    if f.name == 'stop that spares a mistake': return 'critical_helped'
-    if f.source == 'agent': return 'minor' if t.reward == 1 else 'critical'
-    return 'minor' if t.reward == 1 else 'critical_hindered'
+    if f.name == "stop that spares a mistake":
+        return "critical_helped"
+    if f.source == "agent":
+        return "minor" if t.reward == 1 else "critical"
+    return "minor" if t.reward == 1 else "critical_hindered"
 
+# %% ../../nbs/lib/user_errors/16_validation.ipynb #ae4ecf4b
 def inject_fault(
-    traj:Trajectory, # that passed
-    fault:Fault|str, # or its name, as in `ALL_FAULTS`
-    rng:random.Random, # places and words
-    half:str='dev' # whose words: `dev`, `heldout` or `final`
-) -> Trajectory: # graded, `info['fault']` says what is wrong. Raises ValueError where the fault does not fit
+    traj: Trajectory,  # that passed
+    fault: Fault | str,  # or its name, as in `ALL_FAULTS`
+    rng: random.Random,  # places and words
+    half: str = "dev",  # whose words: `dev`, `heldout` or `final`
+) -> (
+    Trajectory
+):  # graded, `info['fault']` says what is wrong. Raises ValueError where the fault does not fit
     "Put an error into a conversation and run it again"
     f = ALL_FAULTS[fault] if isinstance(fault, str) else fault
     got = f.make(EditPoints(traj), read_wordings(half), rng)
-    if got is None: raise ValueError(f'{traj.task.domain} task {traj.task.id}: no place for {f.name!r}')
+    if got is None:
+        raise ValueError(f"{traj.task.domain} task {traj.task.id}: no place for {f.name!r}")
     messages, at, what = got
     k = _place(messages, at)
-    t = resimulate(replace(traj, stop='max_steps') if f.type == 'loop' else traj, messages)
-    if t.messages[-1].content != messages[-1].content and messages[-1].role == 'user':
-        raise ValueError(f'{traj.task.domain} task {traj.task.id}: no place for {f.name!r}, the last words deny it')
-    truth = dict(name=f.name, type=f.type, also=list(f.also), source=f.source, turn=_turn(t.messages, k), half=half,
-        what=list(what), severity=_severity(t, f), real=traj.source != 'oracle')
-    base = traj.info.get('id')
-    t.info = dict(id=content_key([base, f.name, half, truth['turn']], 16), fault=truth, base=base)
+    t = resimulate(replace(traj, stop="max_steps") if f.type == "loop" else traj, messages)
+    if t.messages[-1].content != messages[-1].content and messages[-1].role == "user":
+        raise ValueError(
+            f"{traj.task.domain} task {traj.task.id}: no place for {f.name!r}, the last words "
+            "deny it"
+        )
+    truth = dict(
+        name=f.name,
+        type=f.type,
+        also=list(f.also),
+        source=f.source,
+        turn=_turn(t.messages, k),
+        half=half,
+        what=list(what),
+        severity=_severity(t, f),
+        real=traj.source != "oracle",
+    )
+    base = traj.info.get("id")
+    t.info = dict(id=content_key([base, f.name, half, truth["turn"]], 16), fault=truth, base=base)
     return t
 
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #e99c699f
 def control_run(
-    traj:Trajectory, # that passed
-    half:str='dev' # to be counted with
-) -> Trajectory: # run again, like the others
+    traj: Trajectory,  # that passed
+    half: str = "dev",  # to be counted with
+) -> Trajectory:  # run again, like the others
     "A control: nothing was done to it"
     t = resimulate(traj, traj.messages)
-    truth = dict(name='untouched', type='none', also=[], source='none', turn=None, half=half, what=[], severity='none',
-        real=traj.source != 'oracle')
-    t.info = dict(id=content_key([traj.info.get('id'), 'untouched'], 16), fault=truth, base=traj.info.get('id'))
+    truth = dict(
+        name="untouched",
+        type="none",
+        also=[],
+        source="none",
+        turn=None,
+        half=half,
+        what=[],
+        severity="none",
+        real=traj.source != "oracle",
+    )
+    t.info = dict(
+        id=content_key([traj.info.get("id"), "untouched"], 16),
+        fault=truth,
+        base=traj.info.get("id"),
+    )
     return t
+
 
 def _changed(t):
     "An error of the agent must show: one that was refused and repaired nothing is none"
-    f = t.info['fault']
-    return f['source'] == 'user' or f['severity'] == 'critical' or f['type'] == 'policy_violation'
+    f = t.info["fault"]
+    return f["source"] == "user" or f["severity"] == "critical" or f["type"] == "policy_violation"
+
 
 def _one(traj, f, seed, half):
-    rng = random.Random(content_key([seed, half, traj.info.get('id'), traj.task.id, f.name], 8))
-    try: t = inject_fault(traj, f, rng, half)
-    except ValueError: return None
-    return t if t.scores['reward'].given and _changed(t) else None
+    rng = random.Random(content_key([seed, half, traj.info.get("id"), traj.task.id, f.name], 8))
+    try:
+        t = inject_fault(traj, f, rng, half)
+    except ValueError:
+        return None
+    return t if t.scores["reward"].given and _changed(t) else None
 
+# %% ../../nbs/lib/user_errors/16_validation.ipynb #3dcdb856
 def fault_suite(
-    trajs:list[Trajectory], # that passed
-    half:str='dev', # whose words: `dev`, `heldout` or `final`
-    seed:int=0, # of the draw
-    each:int=4 # errors for each conversation, at most
-) -> list[Trajectory]: # with errors, and the untouched ones
+    trajs: list[Trajectory],  # that passed
+    half: str = "dev",  # whose words: `dev`, `heldout` or `final`
+    seed: int = 0,  # of the draw
+    each: int = 4,  # errors for each conversation, at most
+) -> list[Trajectory]:  # with errors, and the untouched ones
     "Errors put into conversations, rare kinds first. Raises ValueError on another half"
     read_wordings(half)
     count, out = Counter(), []
-    for traj in sorted(trajs, key=lambda t: content_key([seed, t.info.get('id'), t.task.id], 16)):
-        mine, rank = 0, lambda n: (count[n, traj.task.domain], content_key([seed, traj.task.id, n], 8))
+    for traj in sorted(trajs, key=lambda t: content_key([seed, t.info.get("id"), t.task.id], 16)):
+        mine, rank = (
+            0,
+            lambda n: (count[n, traj.task.domain], content_key([seed, traj.task.id, n], 8)),
+        )
         left = sorted(ALL_FAULTS, key=rank)
         for n in left:
-            if mine == each: break
-            if t := _one(traj, ALL_FAULTS[n], seed, half): out.append(t); count[n, traj.task.domain] += 1; mine += 1
+            if mine == each:
+                break
+            if t := _one(traj, ALL_FAULTS[n], seed, half):
+                out.append(t)
+                count[n, traj.task.domain] += 1
+                mine += 1
         out.append(control_run(traj, half))
     return out
 
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #a830f64c
-MAX_TURN_GAP = 3 # messages between a finding and the error that it still points at
+MAX_TURN_GAP = 3  # messages between a finding and the error that it still points at
+
 
 @dataclass
 class DetectionCase:
     "A conversation with a known error, and what a detector newly found in it"
-    fault: dict # the truth
-    domain: str # of the task
-    new: list # findings that the untouched conversation does not have
-    critical: bool = False # one of all its findings is critical
-    by: str = '' # who is to blame, by attribution; empty: not asked
+
+    fault: dict  # the truth
+    domain: str  # of the task
+    new: list  # findings that the untouched conversation does not have
+    critical: bool = False  # one of all its findings is critical
+    by: str = ""  # who is to blame, by attribution; empty: not asked
 
     @property
-    def user(self): return self.fault['source'] == 'user'
+    def user(self):
+        return self.fault["source"] == "user"
 
-    def fits(self,
-        f # finding
-    ) -> bool: # its type is the error's, and its place, where a place can be told
+    def fits(
+        self,
+        f,  # finding
+    ) -> bool:  # its type is the error's, and its place, where a place can be told
         "Is a finding the error?"
-        anywhere = 'missed_required_action' in (f.type, self.fault['type'])
-        return f.type in (self.fault['type'], *self.fault['also']) and (anywhere or self.near(f))
+        anywhere = "missed_required_action" in (f.type, self.fault["type"])
+        return f.type in (self.fault["type"], *self.fault["also"]) and (anywhere or self.near(f))
 
-    def near(self,
-        f # finding
-    ) -> bool: # at most `MAX_TURN_GAP` messages away
+    def near(
+        self,
+        f,  # finding
+    ) -> bool:  # at most `MAX_TURN_GAP` messages away
         "Does a finding point at the error?"
-        return self.user and abs(f.turn-self.fault['turn']) <= MAX_TURN_GAP
+        return self.user and abs(f.turn - self.fault["turn"]) <= MAX_TURN_GAP
 
     @property
-    def found(self): return self.user and any(map(self.fits, self.new))
+    def found(self):
+        return self.user and any(map(self.fits, self.new))
 
     @property
-    def located(self): return self.user and any(self.fits(f) or self.near(f) for f in self.new)
+    def located(self):
+        return self.user and any(self.fits(f) or self.near(f) for f in self.new)
 
+# %% ../../nbs/lib/user_errors/16_validation.ipynb #28b09a93
 def _marks(t, f):
-    "What makes a finding the same in two versions of a conversation: what the turn says, or what is quoted"
+    """What makes a finding the same in two versions of a conversation: what the turn says, or what
+    is quoted
+    """
     m = t.messages[f.turn]
-    return {(f.type, m.content, str(m.calls[:1])), (f.type, getattr(f, 'evidence', '') or m.content)}
+    return {
+        (f.type, m.content, str(m.calls[:1])),
+        (f.type, getattr(f, "evidence", "") or m.content),
+    }
+
 
 def run_detector(
-    trajs:list[Trajectory], # a suite: with errors, and each untouched one
-    detect:Callable, # trajectory -> findings with `type`, `turn`, `severity`
-    blame:Callable|None=None # trajectory -> `user`, `agent`, ...; None: not asked
-) -> list[DetectionCase]: # in the order given
+    trajs: list[Trajectory],  # a suite: with errors, and each untouched one
+    detect: Callable,  # trajectory -> findings with `type`, `turn`, `severity`
+    blame: Callable | None = None,  # trajectory -> `user`, `agent`, ...; None: not asked
+) -> list[DetectionCase]:  # in the order given
     "Run a detector on a suite"
     told = [detect(t) for t in trajs]
-    base = {(t.info['base'], t.task.domain): {k for f in fs for k in _marks(t, f)} for t,fs in zip(trajs, told)
-            if t.info['fault']['source'] == 'none'}
+    base = {
+        (t.info["base"], t.task.domain): {k for f in fs for k in _marks(t, f)}
+        for t, fs in zip(trajs, told)
+        if t.info["fault"]["source"] == "none"
+    }
+
     def trial(t, fs):
-        old = base.get((t.info['base'], t.task.domain), set()) if t.info['fault']['source'] != 'none' else set()
-        hot = any((f.severity or '').startswith('critical') for f in fs)
+        old = (
+            base.get((t.info["base"], t.task.domain), set())
+            if t.info["fault"]["source"] != "none"
+            else set()
+        )
+        hot = any((f.severity or "").startswith("critical") for f in fs)
         new = [f for f in fs if not _marks(t, f) & old]
-        return DetectionCase(t.info['fault'], t.task.domain, new, hot, blame(t) if blame else '')
-    return [trial(t, fs) for t,fs in zip(trajs, told)]
+        return DetectionCase(t.info["fault"], t.task.domain, new, hot, blame(t) if blame else "")
+
+    return [trial(t, fs) for t, fs in zip(trajs, told)]
 
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #5fc8b3c6
 def recall(
-    ts:list[DetectionCase], # of any kind; those with a user's error count
-    strict:bool=True # the class must be right; else pointing at the place is enough
-) -> Estimate: # Wilson interval
+    ts: list[DetectionCase],  # of any kind; those with a user's error count
+    strict: bool = True,  # the class must be right; else pointing at the place is enough
+) -> Estimate:  # Wilson interval
     "Share of the user's errors that were found"
     own = [t for t in ts if t.user]
     return wilson(sum(t.found if strict else t.located for t in own), len(own))
 
+
 def precision(
-    ts:list[DetectionCase], # of any kind; untouched ones have nothing new by definition and are left out
-    strict:bool=False # the class must be right; else pointing at the place is enough
-) -> Estimate: # Wilson interval
+    ts: list[
+        DetectionCase
+    ],  # of any kind; untouched ones have nothing new by definition and are left out
+    strict: bool = False,  # the class must be right; else pointing at the place is enough
+) -> Estimate:  # Wilson interval
     "Share of new findings that are the error which was put in"
-    new = [(t, f) for t in ts if t.fault['source'] != 'none' for f in t.new]
-    return wilson(sum(t.user and (t.fits(f) or not strict and t.near(f)) for t,f in new), len(new))
+    new = [(t, f) for t in ts if t.fault["source"] != "none" for f in t.new]
+    return wilson(sum(t.user and (t.fits(f) or not strict and t.near(f)) for t, f in new), len(new))
+
 
 def recall_by_type(
-    ts:list[DetectionCase] # of any kind
-) -> list[dict]: # a row for each class: recall with its interval, and how many
+    ts: list[DetectionCase],  # of any kind
+) -> list[dict]:  # a row for each class: recall with its interval, and how many
     "Recall of each class of the user's errors, and of all, the worst first"
-    kinds = sorted({t.fault['type'] for t in ts if t.user})
-    rows = [dict(type=k, **recall([t for t in ts if t.fault['type'] == k]).row()) for k in kinds]
-    return sorted(rows, key=lambda r: r['value'])+[dict(type='all', **recall(ts).row())]
+    kinds = sorted({t.fault["type"] for t in ts if t.user})
+    rows = [dict(type=k, **recall([t for t in ts if t.fault["type"] == k]).row()) for k in kinds]
+    return sorted(rows, key=lambda r: r["value"]) + [dict(type="all", **recall(ts).row())]
 
+# %% ../../nbs/lib/user_errors/16_validation.ipynb #be773448
 def score_rows(
-    ts:list[DetectionCase], # of any kind
-    by:dict|None=None # name -> which trials
-) -> list[dict]: # a row for each part and measure
+    ts: list[DetectionCase],  # of any kind
+    by: dict | None = None,  # name -> which trials
+) -> list[dict]:  # a row for each part and measure
     "Recall and precision over all, by domain, and by where the words come from"
-    parts = by or {'all': lambda t: True, **{d: (lambda t, d=d: t.domain == d) for d in sorted({t.domain for t in ts})},
-        'our own words': lambda t: not t.fault['real'], 'recorded words': lambda t: t.fault['real']}
-    measures = {'recall': recall, 'recall, any class': lambda x: recall(x, False), 'precision': precision,
-        'precision, right class': lambda x: precision(x, True)}
-    return [dict(part=p, measure=m, **f(own).row()) for p,which in parts.items() if (own := [t for t in ts if which(t)])
-            for m,f in measures.items()]
+    parts = by or {
+        "all": lambda t: True,
+        **{d: (lambda t, d=d: t.domain == d) for d in sorted({t.domain for t in ts})},
+        "our own words": lambda t: not t.fault["real"],
+        "recorded words": lambda t: t.fault["real"],
+    }
+    measures = {
+        "recall": recall,
+        "recall, any class": lambda x: recall(x, False),
+        "precision": precision,
+        "precision, right class": lambda x: precision(x, True),
+    }
+    return [
+        dict(part=p, measure=m, **f(own).row())
+        for p, which in parts.items()
+        if (own := [t for t in ts if which(t)])
+        for m, f in measures.items()
+    ]
 
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #75634115
 def false_blame_rate(
-    ts:list[DetectionCase] # of any kind
-) -> Estimate: # Wilson interval; without attribution: a new critical finding counts as blame
+    ts: list[DetectionCase],  # of any kind
+) -> Estimate:  # Wilson interval; without attribution: a new critical finding counts as blame
     "Share of runs with an error of the agent for which the user is blamed"
-    own = [t for t in ts if t.fault['source'] == 'agent']
-    def wrong(t): return t.by == 'user' if t.by else any((f.severity or '').startswith('critical') for f in t.new)
+    own = [t for t in ts if t.fault["source"] == "agent"]
+
+    def wrong(t):
+        return (
+            t.by == "user"
+            if t.by
+            else any((f.severity or "").startswith("critical") for f in t.new)
+        )
+
     return wilson(sum(map(wrong, own)), len(own))
 
+
 def false_alarm_rate(
-    ts:list[DetectionCase] # of any kind
-) -> Estimate: # Wilson interval
+    ts: list[DetectionCase],  # of any kind
+) -> Estimate:  # Wilson interval
     "Share of untouched runs with a finding that is called critical"
-    own = [t for t in ts if t.fault['source'] == 'none']
+    own = [t for t in ts if t.fault["source"] == "none"]
     return wilson(sum(t.critical for t in own), len(own))
 
-def attribution_confusion(
-    ts:list[DetectionCase] # with attribution
-) -> list[dict]: # a row for each truth and verdict, as `heat` takes them; `value` is the share within the truth
-    "Who failed the run against who is said to have: runs that failed only"
-    def truth(t): return f'{t.fault["source"]}: {t.fault["type"]}'
-    own = [t for t in ts if t.fault['severity'] in ('critical', 'critical_hindered') and t.by]
-    n, pairs = Counter(map(truth, own)), Counter((truth(t), t.by) for t in own)
-    who = sorted({t.by for t in own}, key=lambda b: (b not in ('user', 'agent'), b != 'user', b))
-    order = sorted(n, key=lambda k: (k[0] != 'u', k))
-    return [dict(truth=k, verdict=b, value=pairs[k,b]/n[k], n=n[k]) for k in order for b in who]
 
+def attribution_confusion(
+    ts: list[DetectionCase],  # with attribution
+) -> list[
+    dict
+]:  # a row for each truth and verdict, as `heat` takes them; `value` is the share within the truth
+    "Who failed the run against who is said to have: runs that failed only"
+
+    def truth(t):
+        return f"{t.fault['source']}: {t.fault['type']}"
+
+    own = [t for t in ts if t.fault["severity"] in ("critical", "critical_hindered") and t.by]
+    n, pairs = Counter(map(truth, own)), Counter((truth(t), t.by) for t in own)
+    who = sorted({t.by for t in own}, key=lambda b: (b not in ("user", "agent"), b != "user", b))
+    order = sorted(n, key=lambda k: (k[0] != "u", k))
+    return [dict(truth=k, verdict=b, value=pairs[k, b] / n[k], n=n[k]) for k in order for b in who]
+
+# %% ../../nbs/lib/user_errors/16_validation.ipynb #d85328b6
 def type_confusion(
-    ts:list[DetectionCase] # of any kind
-) -> list[dict]: # a row for each pair, as `heat` takes them
-    "Which class was put in against which was newly found nearest to it; `nothing` where nothing was"
+    ts: list[DetectionCase],  # of any kind
+) -> list[dict]:  # a row for each pair, as `heat` takes them
+    """Which class was put in against which was newly found nearest to it; `nothing` where nothing
+    was
+    """
+
     def nearest(t):
-        best = min(t.new, key=lambda f: (not t.fits(f), abs(f.turn-t.fault['turn'])), default=None)
-        return best.type if best else 'nothing'
+        best = min(
+            t.new, key=lambda f: (not t.fits(f), abs(f.turn - t.fault["turn"])), default=None
+        )
+        return best.type if best else "nothing"
+
     own = [t for t in ts if t.user]
-    pairs, n = Counter((t.fault['type'], nearest(t)) for t in own), Counter(t.fault['type'] for t in own)
-    names = [*sorted(n), *sorted({b for _,b in pairs}-set(n))]
-    return [dict(truth=a, found=b, value=pairs[a,b]/n[a], n=n[a]) for a in sorted(n) for b in names]
+    pairs, n = (
+        Counter((t.fault["type"], nearest(t)) for t in own),
+        Counter(t.fault["type"] for t in own),
+    )
+    names = [*sorted(n), *sorted({b for _, b in pairs} - set(n))]
+    return [
+        dict(truth=a, found=b, value=pairs[a, b] / n[a], n=n[a]) for a in sorted(n) for b in names
+    ]
 
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #6e5fdd03
 def validate_detectors(
-    each:int=8, # tasks of each domain, evenly spaced
-    half:str='heldout', # whose words: `dev`, `heldout` or `final`
-    seed:int=0, # of the draw
-    errors:int=3, # for each conversation, at most
-    detect:Callable=detect_user_errors, # the rules
-    blame:Callable|None=None # attribution
-) -> tuple: # trials; the conversations with errors
+    each: int = 8,  # tasks of each domain, evenly spaced
+    half: str = "heldout",  # whose words: `dev`, `heldout` or `final`
+    seed: int = 0,  # of the draw
+    errors: int = 3,  # for each conversation, at most
+    detect: Callable = detect_user_errors,  # the rules
+    blame: Callable | None = None,  # attribution
+) -> tuple:  # trials; the conversations with errors
     "Errors put into conversations of the clerk, and what the rules make of them"
     trajs = fault_suite(oracle_runs(each=each, seed=seed), half, seed, errors)
-    for t in trajs: t.source, t.model = 'faults', 'scripted:one error each'
-    return run_detector(trajs, detect, blame), [t for t in trajs if t.info['fault']['source'] != 'none']
+    for t in trajs:
+        t.source, t.model = "faults", "scripted:one error each"
+    return run_detector(trajs, detect, blame), [
+        t for t in trajs if t.info["fault"]["source"] != "none"
+    ]

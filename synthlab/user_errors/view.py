@@ -19,192 +19,370 @@ from ..core.text import alnum_text
 from ..core.types import Task, Trajectory
 from ..tau2.database import domain_records
 from ..tau2.rollout import OUT_OF_SCOPE, STOP, TRANSFER
-from .entities import extract_entities, person_names, place_names, stem, stems, word_tokens
+from synthlab.user_errors.entities import (
+    extract_entities,
+    person_names,
+    place_names,
+    stem,
+    stems,
+    word_tokens,
+)
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #d2db592a
-INSTRUCTION_FIELDS = ('reason_for_call', 'known_info', 'unknown_info', 'task_instructions')
+INSTRUCTION_FIELDS = ("reason_for_call", "known_info", "unknown_info", "task_instructions")
+
 
 def instruction_field(
-    task:Task, # any
-    name:str # of `INSTRUCTION_FIELDS`
-) -> str: # empty where there is none
+    task: Task,  # any
+    name: str,  # of `INSTRUCTION_FIELDS`
+) -> str:  # empty where there is none
     "One field of the instructions; instructions in one text are the reason for the call"
-    if isinstance(task.goal, dict): return task.goal.get(name) or ''
-    return str(task.goal) if name == 'reason_for_call' else ''
+    if isinstance(task.goal, dict):
+        return task.goal.get(name) or ""
+    return str(task.goal) if name == "reason_for_call" else ""
+
 
 def user_instructions(
-    task:Task # any
-) -> str: # with the persona
+    task: Task,  # any
+) -> str:  # with the persona
     "All that the simulator is told about its role"
-    return '\n'.join(filter(None, [*(instruction_field(task, f) for f in INSTRUCTION_FIELDS), task.persona]))
+    return "\n".join(
+        filter(None, [*(instruction_field(task, f) for f in INSTRUCTION_FIELDS), task.persona])
+    )
 
-ASIDE_PATTERN = re.compile(r'\s*\([^()]*\)') # of instructions, never to be said
+
+ASIDE_PATTERN = re.compile(r"\s*\([^()]*\)")  # of instructions, never to be said
+
 
 def instruction_sentences(
-    text:str # instructions
-) -> list[str]: # asides left out
+    text: str,  # instructions
+) -> list[str]:  # asides left out
     "Sentence by sentence"
-    return [s.strip() for s in re.split(r'(?<=[.!?;])\s+|\n+', ASIDE_PATTERN.sub('', text)) if s.strip(' .')]
+    return [
+        s.strip()
+        for s in re.split(r"(?<=[.!?;])\s+|\n+", ASIDE_PATTERN.sub("", text))
+        if s.strip(" .")
+    ]
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #919f1801
 def conditional_clauses(
-    task:Task # any
-) -> list[tuple[str, str]]: # (condition, what is to be said or done then)
+    task: Task,  # any
+) -> list[tuple[str, str]]:  # (condition, what is to be said or done then)
     "Conditional sentences of the instructions, asides left out"
-    whole = ASIDE_PATTERN.sub('', ' '.join(' '.join(instruction_field(task, f).split()) for f in INSTRUCTION_FIELDS))
-    found = [re.search(r'\bif\b(?P<when>[^,]{3,120}),\s*(?P<then>.{8,})', s, re.I) for s in re.split(r'(?<=[.!?;])\s+', whole)]
-    return [(m['when'], m['then']) for m in found if m and not re.search(r'\bnot want to pay\b', m['when'])]
+    whole = ASIDE_PATTERN.sub(
+        "", " ".join(" ".join(instruction_field(task, f).split()) for f in INSTRUCTION_FIELDS)
+    )
+    found = [
+        re.search(r"\bif\b(?P<when>[^,]{3,120}),\s*(?P<then>.{8,})", s, re.I)
+        for s in re.split(r"(?<=[.!?;])\s+", whole)
+    ]
+    return [
+        (m["when"], m["then"])
+        for m in found
+        if m and not re.search(r"\bnot want to pay\b", m["when"])
+    ]
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #51cf5d73
-_airline = '''cancel refund insurance nonstop business economy basic passenger baggage upgrade downgrade compensation cheapest
-fastest certificate gift'''
-_retail = '''cancel return exchange refund cheapest tracking address gift paypal visa mastercard amex'''
-_plain = set('''yes none high low light full hard soft hours basic based fixed standard dark set kit fresh brand type size
-with art custom case cover free camera support resistant bed small large medium cups inch inches equivalent degrees one
-pieces piece cleaner french back inner side water power road men women mountain plain manual automatic not over
-action beginner beginning space room deck apple homekit'''.split())
+_airline = """cancel refund insurance nonstop business economy basic passenger baggage upgrade downgrade compensation cheapest
+fastest certificate gift"""
+_retail = (
+    """cancel return exchange refund cheapest tracking address gift paypal visa mastercard amex"""
+)
 
+# %% ../../nbs/lib/user_errors/03_view.ipynb #c52f4fbe
+_plain = set(
+    [
+        "yes",
+        "none",
+        "high",
+        "low",
+        "light",
+        "full",
+        "hard",
+        "soft",
+        "hours",
+        "basic",
+        "based",
+        "fixed",
+        "standard",
+        "dark",
+        "set",
+        "kit",
+        "fresh",
+        "brand",
+        "type",
+        "size",
+        "with",
+        "art",
+        "custom",
+        "case",
+        "cover",
+        "free",
+        "camera",
+        "support",
+        "resistant",
+        "bed",
+        "small",
+        "large",
+        "medium",
+        "cups",
+        "inch",
+        "inches",
+        "equivalent",
+        "degrees",
+        "one",
+        "pieces",
+        "piece",
+        "cleaner",
+        "french",
+        "back",
+        "inner",
+        "side",
+        "water",
+        "power",
+        "road",
+        "men",
+        "women",
+        "mountain",
+        "plain",
+        "manual",
+        "automatic",
+        "not",
+        "over",
+        "action",
+        "beginner",
+        "beginning",
+        "space",
+        "room",
+        "deck",
+        "apple",
+        "homekit",
+    ]
+)
+
+# %% ../../nbs/lib/user_errors/03_view.ipynb #1ab1c42f
 @lru_cache(maxsize=None)
 def domain_vocabulary(
-    domain:str # τ² domain name
-) -> frozenset[str]: # beginnings of words
+    domain: str,  # τ² domain name
+) -> frozenset[str]:  # beginnings of words
     "Words that carry a request: products and options in retail, terms of a booking at the airline"
-    if domain == 'airline': return stems(_airline)
-    if domain != 'retail': return frozenset()
-    kinds = domain_records('retail')['products'].values()
-    named = [p['name'] for p in kinds] + [o for p in kinds for v in p['variants'].values()
-        for o in v['options'].values()]
-    words = {w for s in named for w in re.findall('[a-z]{3,}', s.lower())} - _plain
-    return stems(' '.join(words)+' '+_retail)
+    if domain == "airline":
+        return stems(_airline)
+    if domain != "retail":
+        return frozenset()
+    kinds = domain_records("retail")["products"].values()
+    named = [p["name"] for p in kinds] + [
+        o for p in kinds for v in p["variants"].values() for o in v["options"].values()
+    ]
+    words = {w for s in named for w in re.findall("[a-z]{3,}", s.lower())} - _plain
+    return stems(" ".join(words) + " " + _retail)
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #52f0976d
 @dataclass(frozen=True)
 class Slot:
     "Something in the instructions"
-    kind: str # of a mention, or `word`
-    value: str # as mentions and stems have it
-    text: str # as written
-    sentence: str # where it stands
-    field: str # which field of the instructions
 
-_open = re.compile(r"\b(if|unless|otherwise|when|once|until|reveal\w*|mention\w*|pretend|abruptly|make up|the agent|"
-    r"after|suddenly|for some reason|try to|interacting|by default)\b", re.I)
-_replaced = re.compile(r'\b(?:instead of|rather than|but not)\b[^.,;]*', re.I)
-_wish = re.compile(r"^(?:also,? |then,? |lastly,? )?(?:you|your name)(?:'d| would| also)? (?:also )?(?:only )?"
-    r"(?:want|need|have|will have|wish|would like|like to|prefer|do not want|don't want)\b", re.I)
-_pinned = ('date', 'count', 'order', 'reservation', 'name', 'item', 'flight')
+    kind: str  # of a mention, or `word`
+    value: str  # as mentions and stems have it
+    text: str  # as written
+    sentence: str  # where it stands
+    field: str  # which field of the instructions
+
+
+_open = re.compile(
+    r"\b(if|unless|otherwise|when|once|until|reveal\w*|mention\w*|pretend|abruptly|make up|the "
+    r"agent|"
+    r"after|suddenly|for some reason|try to|interacting|by default)\b",
+    re.I,
+)
+_replaced = re.compile(r"\b(?:instead of|rather than|but not)\b[^.,;]*", re.I)
+_wish = re.compile(
+    r"^(?:also,? |then,? |lastly,? )?(?:you|your name)(?:'d| would| also)? (?:also )?(?:only )?"
+    r"(?:want|need|have|will have|wish|would like|like to|prefer|do not want|don't want)\b",
+    re.I,
+)
+_pinned = ("date", "count", "order", "reservation", "name", "item", "flight")
 _negated = re.compile(r"\b(?:not|never|n't|without)\b", re.I)
 
-def _definite(s, task, name):
-    return [Slot(m.kind, m.value, m.text, s, name) for m in [*extract_entities(s), *(person_names(s, task.domain)
-        if task.domain == 'airline' else ())]]
 
+def _definite(s, task, name):
+    return [
+        Slot(m.kind, m.value, m.text, s, name)
+        for m in [
+            *extract_entities(s),
+            *(person_names(s, task.domain) if task.domain == "airline" else ()),
+        ]
+    ]
+
+# %% ../../nbs/lib/user_errors/03_view.ipynb #521b18a9
 def _terms(s, task, name):
-    known, kept = domain_vocabulary(task.domain), _replaced.sub('', s)
+    known, kept = domain_vocabulary(task.domain), _replaced.sub("", s)
     ws = [w for w in word_tokens(kept) if stem(w) in known]
-    return [Slot('word', stem(w), w, s, name) for w in dict.fromkeys(ws)] + _products(kept, s, task, name)
+    return [Slot("word", stem(w), w, s, name) for w in dict.fromkeys(ws)] + _products(
+        kept, s, task, name
+    )
+
 
 @lru_cache(maxsize=None)
 def _kinds_of_product():
     "Product name -> its telling words"
-    names = [p['name'] for p in domain_records('retail')['products'].values()]
-    telling = {n: [w for w in re.findall('[a-z-]{3,}', n.lower()) if w not in {*_plain, 'smart', 'electric',
-        'digital'}] for n in names}
-    return {n: ws for n,ws in telling.items() if ws}
+    names = [p["name"] for p in domain_records("retail")["products"].values()]
+    telling = {
+        n: [
+            w
+            for w in re.findall("[a-z-]{3,}", n.lower())
+            if w not in {*_plain, "smart", "electric", "digital"}
+        ]
+        for n in names
+    }
+    return {n: ws for n, ws in telling.items() if ws}
+
 
 def _products(kept, s, task, name):
-    if task.domain != 'retail': return []
+    if task.domain != "retail":
+        return []
     here = stems(kept)
-    return [Slot('product', ' '.join(ws), n, s, name) for n,ws in _kinds_of_product().items() if all(stem(w) in here
-        for w in ws)]
+    return [
+        Slot("product", " ".join(ws), n, s, name)
+        for n, ws in _kinds_of_product().items()
+        if all(stem(w) in here for w in ws)
+    ]
 
+# %% ../../nbs/lib/user_errors/03_view.ipynb #0a04ef48
 def required_facts(
-    task:Task # any
-) -> list[Slot]: # in the order of the instructions
+    task: Task,  # any
+) -> list[Slot]:  # in the order of the instructions
     "What a user has to get across, whatever the agent says"
-    why, how = ([s for s in instruction_sentences(instruction_field(task, f)) if not _open.search(s)] for f in ('reason_for_call',
-        'task_instructions'))
-    first = [x for s in why for x in [*_definite(s, task, 'reason_for_call'), *_terms(s, task, 'reason_for_call')]]
-    then = [x for s in how if _wish.search(s) and not _negated.search(s) for x in _definite(s, task,
-        'task_instructions')]
-    return [x for x in first if x.kind not in ('user', 'email', 'zip', 'phone', 'amount')] + [x for x in then
-        if x.kind in _pinned]
+    why, how = (
+        [s for s in instruction_sentences(instruction_field(task, f)) if not _open.search(s)]
+        for f in ("reason_for_call", "task_instructions")
+    )
+    first = [
+        x
+        for s in why
+        for x in [*_definite(s, task, "reason_for_call"), *_terms(s, task, "reason_for_call")]
+    ]
+    then = [
+        x
+        for s in how
+        if _wish.search(s) and not _negated.search(s)
+        for x in _definite(s, task, "task_instructions")
+    ]
+    return [x for x in first if x.kind not in ("user", "email", "zip", "phone", "amount")] + [
+        x for x in then if x.kind in _pinned
+    ]
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #8447c6c2
 @dataclass(frozen=True)
 class HiddenFact:
     "Something that may be said only after something has happened, or never"
-    slots: tuple # of Slot: what may not be said
-    until: str # `refused`, `asked` or `never`
-    sentence: str # that says so
 
-_fallback = re.compile(r"\bif(?: and only if)?\b[^,]{0,90}?\b(?:not (?:be )?(?:possible|able|allowed|available|"
+    slots: tuple  # of Slot: what may not be said
+    until: str  # `refused`, `asked` or `never`
+    sentence: str  # that says so
+
+
+_fallback = re.compile(
+    r"\bif(?: and only if)?\b[^,]{0,90}?\b(?:not (?:be )?(?:possible|able|allowed|available|"
     r"agree)|cannot|can't|can not|"
-    r"unable|refus\w+|denies|does not|doesn't|won't|isn't|no\b)[^,]*,\s*(?P<rest>.+)", re.I)
-_in_aside = re.compile(r'\([^()]*\bif\b', re.I)
-_asked = re.compile(r'\bonly (?:provide|mention|give|tell|say|reveal)\b.{0,40}\b(?:ask|asks|asked)\b', re.I)
+    r"unable|refus\w+|denies|does not|doesn't|won't|isn't|no\b)[^,]*,\s*(?P<rest>.+)",
+    re.I,
+)
+_in_aside = re.compile(r"\([^()]*\bif\b", re.I)
+_asked = re.compile(
+    r"\bonly (?:provide|mention|give|tell|say|reveal)\b.{0,40}\b(?:ask|asks|asked)\b", re.I
+)
 _never = re.compile(r"^\(.*\bdo not (?:reveal|mention)\b", re.I)
+
 
 def _special(s, task, rest):
     "Slots of a sentence that stand nowhere else in the instructions"
-    known = {(m.kind, m.value) for m in [*extract_entities(rest), *person_names(rest, task.domain)]} | {('word', w)
-        for w in stems(rest)}
-    return tuple(x for x in [*_definite(s, task, ''), *_terms(s, task, '')] if (x.kind, x.value) not in known)
+    known = {
+        (m.kind, m.value) for m in [*extract_entities(rest), *person_names(rest, task.domain)]
+    } | {("word", w) for w in stems(rest)}
+    return tuple(
+        x for x in [*_definite(s, task, ""), *_terms(s, task, "")] if (x.kind, x.value) not in known
+    )
 
+# %% ../../nbs/lib/user_errors/03_view.ipynb #6816de06
 def _later(s, task, rest):
     if (m := _fallback.search(s)) and not _in_aside.search(s):
-        return HiddenFact(_special(m['rest'], task, rest+' '+s[:m.start('rest')]), 'refused', s)
-    if _asked.search(s): return HiddenFact(_special(s, task, rest), 'asked', s)
-    if _never.search(s): return HiddenFact(_special(s, task, rest), 'never', s)
+        return HiddenFact(
+            _special(m["rest"], task, rest + " " + s[: m.start("rest")]), "refused", s
+        )
+    if _asked.search(s):
+        return HiddenFact(_special(s, task, rest), "asked", s)
+    if _never.search(s):
+        return HiddenFact(_special(s, task, rest), "never", s)
 
-def _with_asides(text): return [s.strip() for s in re.split(r'(?<=[.!?;])\s+|\n+', text) if s.strip(' .')]
+
+def _with_asides(text):
+    return [s.strip() for s in re.split(r"(?<=[.!?;])\s+|\n+", text) if s.strip(" .")]
+
 
 @lru_cache(maxsize=None)
 def _held_back(domain, texts):
-    task = Task('', domain, dict(zip(INSTRUCTION_FIELDS, texts)))
+    task = Task("", domain, dict(zip(INSTRUCTION_FIELDS, texts)))
     all_ = [s for t in texts for s in _with_asides(t)]
-    rows = [_later(s, task, ' '.join(o for o in all_ if o is not s)) for s in all_]
+    rows = [_later(s, task, " ".join(o for o in all_ if o is not s)) for s in all_]
     return [r for r in rows if r and r.slots]
 
+
 def hidden_facts(
-    task:Task # any
-) -> list[HiddenFact]: # in the order of the instructions
+    task: Task,  # any
+) -> list[HiddenFact]:  # in the order of the instructions
     "What a user may not say yet"
     return _held_back(task.domain, tuple(instruction_field(task, f) for f in INSTRUCTION_FIELDS))
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #e9319f52
-_limit = re.compile(r'\b(?:up to|less than|below|under|at most|no more than|maximum of|budget (?:of|is)|above|'
-    r'more than|over|within)\s+(?:your budget of )?'
-    r'\$\s?(\d[\d,]*(?:\.\d+)?)', re.I)
-_no_transfer = re.compile(r"(?:\bnot|n't|no circumstances|\bnever)\b[^.\n]{0,40}\btransferred\b|"
-    r"\bnot ask to be transferred\b", re.I)
-_fiction = re.compile(r'(?<!never )(?<!not )\bmake up\b|\bpretend\b|\bmade[- ]up\b|\blie\b', re.I)
-_moved = re.compile(r'\b(?:day after|next day|days? (?:later|earlier|before|after)|out \d days?|move back|push|'
-    r'delay by|one day|earlier|later|'
-    r'yesterday|tomorrow|today|hours ago)\b', re.I)
+_limit = re.compile(
+    r"\b(?:up to|less than|below|under|at most|no more than|maximum of|budget (?:of|is)|above|"
+    r"more than|over|within)\s+(?:your budget of )?"
+    r"\$\s?(\d[\d,]*(?:\.\d+)?)",
+    re.I,
+)
+_no_transfer = re.compile(
+    r"(?:\bnot|n't|no circumstances|\bnever)\b[^.\n]{0,40}\btransferred\b|"
+    r"\bnot ask to be transferred\b",
+    re.I,
+)
+_fiction = re.compile(r"(?<!never )(?<!not )\bmake up\b|\bpretend\b|\bmade[- ]up\b|\blie\b", re.I)
+_moved = re.compile(
+    r"\b(?:day after|next day|days? (?:later|earlier|before|after)|out \d days?|move back|push|"
+    r"delay by|one day|earlier|later|"
+    r"yesterday|tomorrow|today|hours ago)\b",
+    re.I,
+)
+
 
 def price_limit(
-    task:Task # any
-) -> float|None: # dollars
+    task: Task,  # any
+) -> float | None:  # dollars
     "The most that the user is willing to pay, where there is one such sum"
-    sums = {float(m[1].replace(',', '')) for m in _limit.finditer(user_instructions(task))}
+    sums = {float(m[1].replace(",", "")) for m in _limit.finditer(user_instructions(task))}
     return sums.pop() if len(sums) == 1 else None
 
-def rules_out_transfer(
-    task:Task # any
-) -> bool: # under no circumstances
-    "Must the user not be transferred?"
-    return any(_no_transfer.search(s) and not re.match('if', s, re.I) for s in instruction_sentences(user_instructions(task)))
 
+def rules_out_transfer(
+    task: Task,  # any
+) -> bool:  # under no circumstances
+    "Must the user not be transferred?"
+    return any(
+        _no_transfer.search(s) and not re.match("if", s, re.I)
+        for s in instruction_sentences(user_instructions(task))
+    )
+
+# %% ../../nbs/lib/user_errors/03_view.ipynb #12bccdcb
 def may_invent(
-    task:Task # any
-) -> bool: # instructions ask for it
+    task: Task,  # any
+) -> bool:  # instructions ask for it
     "Is the user told to make things up?"
     return bool(_fiction.search(user_instructions(task)))
 
+
 def has_relative_dates(
-    task:Task # any
-) -> bool: # dates that nobody names follow from it
+    task: Task,  # any
+) -> bool:  # dates that nobody names follow from it
     "Do the instructions speak of days relative to others?"
     return bool(_moved.search(user_instructions(task)))
 
@@ -212,113 +390,169 @@ def has_relative_dates(
 @dataclass
 class Finding:
     "An error of the simulated user"
-    type: str # as τ²'s reviewer tags it
-    turn: int # index of the message
-    evidence: str # quoted
-    rule: str # which of our rules found it
-    severity: str|None = None # `minor`, `critical_helped` or `critical_hindered`; None: not examined
+
+    type: str  # as τ²'s reviewer tags it
+    turn: int  # index of the message
+    evidence: str  # quoted
+    rule: str  # which of our rules found it
+    severity: str | None = (
+        None  # `minor`, `critical_helped` or `critical_hindered`; None: not examined
+    )
+
 
 def quote(
-    text:str, # a message
-    at:int=0, # where in it the point is
-    width:int=160 # characters kept
-) -> str: # on one line
+    text: str,  # a message
+    at: int = 0,  # where in it the point is
+    width: int = 160,  # characters kept
+) -> str:  # on one line
     "The part of a message that shows something"
-    a = max(0, min(at-width//3, len(text)-width))
-    return ('…'*(a > 0)+' '.join(text[a:a+width].split())+'…'*(a+width < len(text))).strip()
+    a = max(0, min(at - width // 3, len(text) - width))
+    return (
+        "…" * (a > 0) + " ".join(text[a : a + width].split()) + "…" * (a + width < len(text))
+    ).strip()
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #2071111a
 END_TOKENS = dict(stop=STOP, transfer=TRANSFER, out_of_scope=OUT_OF_SCOPE)
 
+
 @dataclass
 class UserTurn:
     "A turn in which the user speaks"
-    at: int # index of the message
-    text: str # its words, tokens taken out
-    token: str # `stop`, `transfer`, `out_of_scope` or empty
-    asked: str # the agent's last words before it
+
+    at: int  # index of the message
+    text: str  # its words, tokens taken out
+    token: str  # `stop`, `transfer`, `out_of_scope` or empty
+    asked: str  # the agent's last words before it
+
 
 def plain_text(
-    text:str # what the agent said; some agents speak JSON
-) -> str: # the values, a line each, when it is JSON
+    text: str,  # what the agent said; some agents speak JSON
+) -> str:  # the values, a line each, when it is JSON
     "An agent's message as words"
-    if not text.lstrip().startswith('{'): return text
-    try: return '\n'.join(_leaves(json.loads(text)))
-    except ValueError: return text
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return "\n".join(_leaves(json.loads(text)))
+    except ValueError:
+        return text
+
 
 def _leaves(x):
-    if isinstance(x, (dict, list)): return [s for v in (x.values() if isinstance(x, dict) else x) for s in _leaves(v)]
+    if isinstance(x, (dict, list)):
+        return [s for v in (x.values() if isinstance(x, dict) else x) for s in _leaves(v)]
     return [x] if isinstance(x, str) else []
+
 
 def _turn(m, at, asked):
     text = m.content
-    for t in END_TOKENS.values(): text = text.replace(t, ' ')
-    return UserTurn(at, text.strip(), next((k for k,t in END_TOKENS.items() if t in m.content), ''), asked)
+    for t in END_TOKENS.values():
+        text = text.replace(t, " ")
+    return UserTurn(
+        at, text.strip(), next((k for k, t in END_TOKENS.items() if t in m.content), ""), asked
+    )
 
+# %% ../../nbs/lib/user_errors/03_view.ipynb #6156c4df
 @dataclass
 class UserView:
     "A trajectory as its user lived it"
-    traj: Trajectory # with its task
-    start: int = 0 # messages that were there before anybody spoke
-    told: str = '' # the user's instructions
-    turns: list[UserTurn] = field(default_factory=list) # where the user speaks
-    heard: list[tuple] = field(default_factory=list) # index and text of what the user could know, in order
-    first: dict = field(default_factory=dict) # (kind, value) -> index at which it could be known; -1: from the instructions
 
-    def known(self,
-        m, # a mention in a turn of the user
-        at:int # index of that turn
-    ) -> bool: # from instructions, the agent, or a tool of the user's
+    traj: Trajectory  # with its task
+    start: int = 0  # messages that were there before anybody spoke
+    told: str = ""  # the user's instructions
+    turns: list[UserTurn] = field(default_factory=list)  # where the user speaks
+    heard: list[tuple] = field(
+        default_factory=list
+    )  # index and text of what the user could know, in order
+    first: dict = field(
+        default_factory=dict
+    )  # (kind, value) -> index at which it could be known; -1: from the instructions
+
+    def known(
+        self,
+        m,  # a mention in a turn of the user
+        at: int,  # index of that turn
+    ) -> bool:  # from instructions, the agent, or a tool of the user's
         "Could the user know this?"
-        if self.first.get((m.kind, m.value), at) < at: return True
+        if self.first.get((m.kind, m.value), at) < at:
+            return True
         v = alnum_text(m.text)
-        return any(v in alnum_text(t) for i,t in self.heard if i < at)
+        return any(v in alnum_text(t) for i, t in self.heard if i < at)
 
-    def words_before(self,
-        at:int # index of a turn
-    ) -> str: # lower case
+    def words_before(
+        self,
+        at: int,  # index of a turn
+    ) -> str:  # lower case
         "Instructions and everything heard before a turn"
-        return ' '.join([self.told, *(t for i,t in self.heard if 0 <= i < at)]).lower()
+        return " ".join([self.told, *(t for i, t in self.heard if 0 <= i < at)]).lower()
 
-    def agent_before(self,
-        at:int # index of a turn
-    ) -> list[str]: # in order
+    def agent_before(
+        self,
+        at: int,  # index of a turn
+    ) -> list[str]:  # in order
         "What the agent had said before a turn"
-        return [m.content for m in self.traj.messages[:at] if m.role == 'assistant' and m.content.strip()]
+        return [
+            m.content
+            for m in self.traj.messages[:at]
+            if m.role == "assistant" and m.content.strip()
+        ]
 
+# %% ../../nbs/lib/user_errors/03_view.ipynb #ddbd358f
 def all_entities(
-    text:str, # anything
-    domain:str # τ² domain name
-) -> list: # mentions
+    text: str,  # anything
+    domain: str,  # τ² domain name
+) -> list:  # mentions
     "Everything definite in a text"
-    return [*extract_entities(text), *person_names(text, domain), *(place_names(text) if domain == 'airline' else ())]
+    return [
+        *extract_entities(text),
+        *person_names(text, domain),
+        *(place_names(text) if domain == "airline" else ()),
+    ]
 
-def _hears(m, i, start): return i < start or m.role == 'assistant' or m.role == 'tool' and m.by == 'user'
+
+def _hears(m, i, start):
+    return i < start or m.role == "assistant" or m.role == "tool" and m.by == "user"
+
 
 def user_view(
-    traj:Trajectory # with or without a user
-) -> UserView: # without turns in solo mode
+    traj: Trajectory,  # with or without a user
+) -> UserView:  # without turns in solo mode
     "Lay out a conversation from the user's side"
-    t = UserView(traj, len((traj.task.init or {}).get('message_history') or []), user_instructions(traj.task))
-    asked = ''
+    t = UserView(
+        traj, len((traj.task.init or {}).get("message_history") or []), user_instructions(traj.task)
+    )
+    asked = ""
     t.heard = [(-1, t.told)]
-    for i,m in enumerate(traj.messages):
-        if m.role == 'user' and i >= t.start and m.content.strip() and not traj.solo: t.turns.append(_turn(m, i, asked))
-        if m.role == 'assistant' and m.content.strip(): asked = plain_text(m.content)
-        if m.content and _hears(m, i, t.start): t.heard.append((i, m.content))
-    for i,text in t.heard:
-        for m in all_entities(text, traj.task.domain): t.first.setdefault((m.kind, m.value), i)
+    for i, m in enumerate(traj.messages):
+        if m.role == "user" and i >= t.start and m.content.strip() and not traj.solo:
+            t.turns.append(_turn(m, i, asked))
+        if m.role == "assistant" and m.content.strip():
+            asked = plain_text(m.content)
+        if m.content and _hears(m, i, t.start):
+            t.heard.append((i, m.content))
+    for i, text in t.heard:
+        for m in all_entities(text, traj.task.domain):
+            t.first.setdefault((m.kind, m.value), i)
     return t
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #e2f6623d
 def agent_loop_turns(
-    t:UserView # a conversation
-) -> set[int]: # indices of messages
-    "Turns that answer an agent which says the same a third time or more, and that say again what the user has said before"
-    def key(s): return ' '.join(re.findall(r'\w+', s.lower()))
-    said = Counter(key(plain_text(m.content)) for m in t.traj.messages if m.role == 'assistant' and m.content.strip())
+    t: UserView,  # a conversation
+) -> set[int]:  # indices of messages
+    """Turns that answer an agent which says the same a third time or more, and that say again what
+    the user has said before
+    """
+
+    def key(s):
+        return " ".join(re.findall(r"\w+", s.lower()))
+
+    said = Counter(
+        key(plain_text(m.content))
+        for m in t.traj.messages
+        if m.role == "assistant" and m.content.strip()
+    )
     before, out = set(), set()
     for x in t.turns:
-        if said[key(x.asked)] > 2 and key(x.text) in before: out.add(x.at)
+        if said[key(x.asked)] > 2 and key(x.text) in before:
+            out.add(x.at)
         before.add(key(x.text))
     return out

@@ -12,198 +12,380 @@ from ..tau2.replay import current_record, initial_record
 from .rules import is_mentioned, missing_consent, rule, texts_so_far
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #dfc42190
-NOW, DAY_AGO = '2024-05-15T15:00:00', '2024-05-14T15:00:00' # the policy's own present
-_book, _cancel, _certify = 'book_reservation', 'cancel_reservation', 'send_certificate'
-_flights, _bags, _people = [f'update_reservation_{x}' for x in ('flights', 'baggages', 'passengers')]
+NOW, DAY_AGO = "2024-05-15T15:00:00", "2024-05-14T15:00:00"  # the policy's own present
+_book, _cancel, _certify = "book_reservation", "cancel_reservation", "send_certificate"
+_flights, _bags, _people = [
+    f"update_reservation_{x}" for x in ("flights", "baggages", "passengers")
+]
 _updates = (_cancel, _flights, _bags, _people)
 
-def _res(r, s): return current_record(r, 'reservations', s.call.args.get('reservation_id'))
+
+def _res(r, s):
+    return current_record(r, "reservations", s.call.args.get("reservation_id"))
+
 
 def _holder(r, s):
     "The user whose reservation or profile a call is about"
     res = _res(r, s)
-    return current_record(r, 'users', res.user_id if res else s.call.args.get('user_id'))
+    return current_record(r, "users", res.user_id if res else s.call.args.get("user_id"))
+
 
 def _status(r, number, date):
-    flight = current_record(r, 'flights', number)
-    return flight.dates[date].status if flight and date in flight.dates else ''
+    flight = current_record(r, "flights", number)
+    return flight.dates[date].status if flight and date in flight.dates else ""
 
-def _legs(res): return [(f.flight_number, f.date) for f in res.flights]
 
-def _wanted(s): return [(f['flight_number'], f['date']) for f in s.call.args['flights']]
+def _legs(res):
+    return [(f.flight_number, f.date) for f in res.flights]
+
+
+def _wanted(s):
+    return [(f["flight_number"], f["date"]) for f in s.call.args["flights"]]
+
 
 def _flown(r, res):
-    gone = [n for n,d in _legs(res) if _status(r, n, d) in ('landed', 'flying')]
-    return f'already flown: {", ".join(gone)}' if gone else ''
+    gone = [n for n, d in _legs(res) if _status(r, n, d) in ("landed", "flying")]
+    return f"already flown: {', '.join(gone)}" if gone else ""
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #ea66e8f5
-@rule('airline/five-passengers', 'Each reservation can have at most five passengers', _book)
-def _five(r, s): return f'{n} passengers' if (n := len(s.call.args['passengers'])) > 5 else ''
+@rule("airline/five-passengers", "Each reservation can have at most five passengers", _book)
+def _five(r, s):
+    return f"{n} passengers" if (n := len(s.call.args["passengers"])) > 5 else ""
 
-@rule('airline/payments', 'at most one travel certificate, at most one credit card, and at most three gift cards', _book)
+
+@rule(
+    "airline/payments",
+    "at most one travel certificate, at most one credit card, and at most three gift cards",
+    _book,
+)
 def _payments(r, s):
     user, most = _holder(r, s), dict(certificate=1, credit_card=1, gift_card=3)
-    ids = {p['payment_id'] for p in s.call.args['payment_methods']}
+    ids = {p["payment_id"] for p in s.call.args["payment_methods"]}
     kinds = [m.source for p in ids if user and (m := user.payment_methods.get(p))]
-    return ', '.join(f'{kinds.count(k)} of kind {k}' for k,n in most.items() if kinds.count(k) > n)
+    return ", ".join(f"{kinds.count(k)} of kind {k}" for k, n in most.items() if kinds.count(k) > n)
 
-@rule('airline/in-profile', 'All payment methods must already be in user profile', _book, _flights, _bags)
+
+@rule(
+    "airline/in-profile",
+    "All payment methods must already be in user profile",
+    _book,
+    _flights,
+    _bags,
+)
 def _in_profile(r, s):
     a, user = s.call.args, _holder(r, s)
-    ids = [a['payment_id']] if 'payment_id' in a else [p['payment_id'] for p in a['payment_methods']]
+    ids = (
+        [a["payment_id"]] if "payment_id" in a else [p["payment_id"] for p in a["payment_methods"]]
+    )
     alien = [i for i in ids if user and i not in user.payment_methods]
-    return f'not in the profile of {user.user_id}: {", ".join(alien)}' if alien else ''
+    return f"not in the profile of {user.user_id}: {', '.join(alien)}" if alien else ""
 
-@rule('airline/bookable', 'has not taken off, cannot be booked', _book, _flights)
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #60d6c766
+@rule("airline/bookable", "has not taken off, cannot be booked", _book, _flights)
 def _bookable(r, s):
     res = _res(r, s)
     new = [f for f in _wanted(s) if not res or f not in _legs(res)]
-    return ', '.join(f'{n} on {d} is {st}' for n,d in new if (st := _status(r, n, d)) not in ('available', ''))
+    return ", ".join(
+        f"{n} on {d} is {st}" for n, d in new if (st := _status(r, n, d)) not in ("available", "")
+    )
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #a70ea949
-FREE_BAGS = {member: dict(basic_economy=n, economy=n+1, business=n+2)
-             for n,member in enumerate(('regular', 'silver', 'gold'))} # for each passenger
+FREE_BAGS = {
+    member: dict(basic_economy=n, economy=n + 1, business=n + 2)
+    for n, member in enumerate(("regular", "silver", "gold"))
+}  # for each passenger
 
-@rule('airline/free-bags-booked', 'Each extra baggage is 50 dollars', _book)
+
+@rule("airline/free-bags-booked", "Each extra baggage is 50 dollars", _book)
 def _free_booked(r, s):
     a, user = s.call.args, _holder(r, s)
-    if user is None: return ''
-    due = max(0, a['total_baggages']-FREE_BAGS[user.membership][a['cabin']]*len(a['passengers']))
-    return '' if a['nonfree_baggages'] == due else f'{a["nonfree_baggages"]} paid bags, should be {due}'
+    if user is None:
+        return ""
+    due = max(
+        0, a["total_baggages"] - FREE_BAGS[user.membership][a["cabin"]] * len(a["passengers"])
+    )
+    return (
+        ""
+        if a["nonfree_baggages"] == due
+        else f"{a['nonfree_baggages']} paid bags, should be {due}"
+    )
 
-@rule('airline/free-bags-changed', 'Each extra baggage is 50 dollars', _bags)
+
+@rule("airline/free-bags-changed", "Each extra baggage is 50 dollars", _bags)
 def _free_changed(r, s):
     a, res = s.call.args, _res(r, s)
-    if res is None: return ''
-    free = FREE_BAGS[_holder(r, s).membership][res.cabin]*len(res.passengers)
-    due, had = max(0, a['total_baggages']-free), res.nonfree_baggages
-    fair = {due, max(due, had), had+max(0, a['total_baggages']-max(free, res.total_baggages))}
-    return '' if a['nonfree_baggages'] in fair else f'{a["nonfree_baggages"]} paid bags, should be {due}'
+    if res is None:
+        return ""
+    free = FREE_BAGS[_holder(r, s).membership][res.cabin] * len(res.passengers)
+    due, had = max(0, a["total_baggages"] - free), res.nonfree_baggages
+    fair = {due, max(due, had), had + max(0, a["total_baggages"] - max(free, res.total_baggages))}
+    return (
+        ""
+        if a["nonfree_baggages"] in fair
+        else f"{a['nonfree_baggages']} paid bags, should be {due}"
+    )
 
-@rule('airline/bags-stay', 'The user can add but not remove checked bags', _bags)
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #ce75f4ba
+@rule("airline/bags-stay", "The user can add but not remove checked bags", _bags)
 def _stay(r, s):
-    res, n = _res(r, s), s.call.args['total_baggages']
-    return f'{res.total_baggages} bags before, {n} after' if res and n < res.total_baggages else ''
+    res, n = _res(r, s), s.call.args["total_baggages"]
+    return f"{res.total_baggages} bags before, {n} after" if res and n < res.total_baggages else ""
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #53ba1799
-@rule('airline/basic-economy', 'Basic economy flights cannot be modified', _flights)
+@rule("airline/basic-economy", "Basic economy flights cannot be modified", _flights)
 def _basic(r, s):
     res = _res(r, s)
-    other = res and res.cabin == 'basic_economy' and sorted(_wanted(s)) != sorted(_legs(res))
-    return 'other flights for a basic economy reservation' if other else ''
+    other = res and res.cabin == "basic_economy" and sorted(_wanted(s)) != sorted(_legs(res))
+    return "other flights for a basic economy reservation" if other else ""
 
-@rule('airline/same-trip', 'without changing the origin, destination, and trip type', _flights)
+
+@rule("airline/same-trip", "without changing the origin, destination, and trip type", _flights)
 def _same_trip(r, s):
-    res, legs = _res(r, s), [current_record(r, 'flights', n) for n,_ in _wanted(s)]
-    if res is None or None in legs: return ''
-    gap = next((f'{a.flight_number} ends in {a.destination}, {b.flight_number} starts in {b.origin}'
-                for a,b in zip(legs, legs[1:]) if a.destination != b.origin), '')
-    stops = [f.origin for f in legs[:1]]+[f.destination for f in legs]
-    ends = (res.origin, res.destination if res.flight_type == 'one_way' else res.origin)
-    if gap or stops and (stops[0], stops[-1]) == ends and res.destination in stops: return gap
-    return f'{"-".join(stops) or "no flights"} for a {res.flight_type.replace("_", " ")} {res.origin}-{res.destination}'
+    res, legs = _res(r, s), [current_record(r, "flights", n) for n, _ in _wanted(s)]
+    if res is None or None in legs:
+        return ""
+    gap = next(
+        (
+            f"{a.flight_number} ends in {a.destination}, {b.flight_number} starts in {b.origin}"
+            for a, b in zip(legs, legs[1:])
+            if a.destination != b.origin
+        ),
+        "",
+    )
+    stops = [f.origin for f in legs[:1]] + [f.destination for f in legs]
+    ends = (res.origin, res.destination if res.flight_type == "one_way" else res.origin)
+    if gap or stops and (stops[0], stops[-1]) == ends and res.destination in stops:
+        return gap
+    return (
+        f"{'-'.join(stops) or 'no flights'} for a {res.flight_type.replace('_', ' ')} "
+        f"{res.origin}-{res.destination}"
+    )
 
-@rule('airline/cabin-flown', 'Cabin cannot be changed if any flight in the reservation has already been flown', _flights)
+
+@rule(
+    "airline/cabin-flown",
+    "Cabin cannot be changed if any flight in the reservation has already been flown",
+    _flights,
+)
 def _cabin_flown(r, s):
     res = _res(r, s)
-    return _flown(r, res) if res and s.call.args['cabin'] != res.cabin else ''
+    return _flown(r, res) if res and s.call.args["cabin"] != res.cabin else ""
 
-@rule('airline/change-payment', 'provide a single gift card or credit card for payment or refund', _flights)
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #f8633958
+@rule(
+    "airline/change-payment",
+    "provide a single gift card or credit card for payment or refund",
+    _flights,
+)
 def _change_payment(r, s):
-    m = user.payment_methods.get(s.call.args['payment_id']) if (user := _holder(r, s)) else None
-    return f'{m.id} is a certificate' if m and m.source == 'certificate' else ''
+    m = user.payment_methods.get(s.call.args["payment_id"]) if (user := _holder(r, s)) else None
+    return f"{m.id} is a certificate" if m and m.source == "certificate" else ""
 
-@rule('airline/passenger-number', 'cannot modify the number of passengers', _people)
+
+@rule("airline/passenger-number", "cannot modify the number of passengers", _people)
 def _number(r, s):
-    res, n = _res(r, s), len(s.call.args['passengers'])
-    return f'{len(res.passengers)} passengers before, {n} after' if res and len(res.passengers) != n else ''
+    res, n = _res(r, s), len(s.call.args["passengers"])
+    return (
+        f"{len(res.passengers)} passengers before, {n} after"
+        if res and len(res.passengers) != n
+        else ""
+    )
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #8706d93c
-@rule('airline/cancel-flown', 'If any portion of the flight has already been flown, the agent cannot help', _cancel)
-def _cancel_flown(r, s): return _flown(r, res) if (res := _res(r, s)) else ''
+@rule(
+    "airline/cancel-flown",
+    "If any portion of the flight has already been flown, the agent cannot help",
+    _cancel,
+)
+def _cancel_flown(r, s):
+    return _flown(r, res) if (res := _res(r, s)) else ""
+
 
 def _may_cancel(r, res):
     "Whether a reservation may be cancelled whatever the reason"
-    by_airline = any(_status(r, n, d) == 'cancelled' for n,d in _legs(res))
-    return DAY_AGO <= res.created_at <= NOW or res.cabin == 'business' or by_airline
+    by_airline = any(_status(r, n, d) == "cancelled" for n, d in _legs(res))
+    return DAY_AGO <= res.created_at <= NOW or res.cabin == "business" or by_airline
 
-@rule('airline/cancel-terms', 'flight can be cancelled if any of the following is true', _cancel)
+
+@rule("airline/cancel-terms", "flight can be cancelled if any of the following is true", _cancel)
 def _cancel_terms(r, s):
     res = _res(r, s)
-    if res is None or _may_cancel(r, res) or res.insurance == 'yes': return ''
-    return f'{res.cabin}, created {res.created_at}, no insurance, no flight cancelled by the airline'
+    if res is None or _may_cancel(r, res) or res.insurance == "yes":
+        return ""
+    return (
+        f"{res.cabin}, created {res.created_at}, no insurance, no flight cancelled by the airline"
+    )
 
-_covered = re.compile(r'\b(health|sick\w*|ill(ness)?|injur\w+|medical|doctor|hospital\w*|surger\w+|emergenc\w+|weather|'
-    r'storm\w*|hurricane|snow\w*|flu|covid\w*|unwell|feel\w* (well|better|good|bad)|disease|accident|fever|pregnan\w+|'
-    r'symptom\w*)\b', re.I)
 
-@rule('airline/cancel-reason', 'the reason for cancellation is covered by insurance', _cancel, kind='words')
+_covered = re.compile(
+    r"\b(health|sick\w*|ill(ness)?|injur\w+|medical|doctor|hospital\w*|surger\w+|emergenc\w+|weather|"
+    r"storm\w*|hurricane|snow\w*|flu|covid\w*|unwell|feel\w* "
+    r"(well|better|good|bad)|disease|accident|fever|pregnan\w+|"
+    r"symptom\w*)\b",
+    re.I,
+)
+
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #8afd2973
+@rule(
+    "airline/cancel-reason",
+    "the reason for cancellation is covered by insurance",
+    _cancel,
+    kind="words",
+)
 def _cancel_reason(r, s):
     res = _res(r, s)
-    if res is None or _may_cancel(r, res) or res.insurance == 'no': return ''
+    if res is None or _may_cancel(r, res) or res.insurance == "no":
+        return ""
     named = any(_covered.search(t) for t in texts_so_far(r.traj, s.turn))
-    return '' if named else 'the user names no reason of health or weather'
+    return "" if named else "the user names no reason of health or weather"
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #6f6250bc
 def _trouble(r, s):
     "The user's reservations with what befell them: `cancelled`, `delayed`"
     for i in user.reservations if (user := _holder(r, s)) else ():
-        both = [x for x in (current_record(r, 'reservations', i), initial_record(r, 'reservations', i)) if x]
-        befell = {_status(r, n, d) for x in both for n,d in _legs(x)} & {'cancelled', 'delayed'}
-        if befell: yield both[0], befell
+        both = [
+            x
+            for x in (current_record(r, "reservations", i), initial_record(r, "reservations", i))
+            if x
+        ]
+        befell = {_status(r, n, d) for x in both for n, d in _legs(x)} & {"cancelled", "delayed"}
+        if befell:
+            yield both[0], befell
+
 
 def _due(res, befell):
-    return {how: n*len(res.passengers) for how,n in dict(cancelled=100, delayed=50).items() if how in befell}
+    return {
+        how: n * len(res.passengers)
+        for how, n in dict(cancelled=100, delayed=50).items()
+        if how in befell
+    }
 
-@rule('airline/compensate-why', 'Do not offer compensation for any other reason than the ones listed above', _certify)
-def _why(r, s): return '' if any(_trouble(r, s)) else 'no reservation of this user has a cancelled or delayed flight'
 
-@rule('airline/compensate-who',
-      'Only compensate if the user is a silver/gold member or has travel insurance or flies business', _certify)
+@rule(
+    "airline/compensate-why",
+    "Do not offer compensation for any other reason than the ones listed above",
+    _certify,
+)
+def _why(r, s):
+    return (
+        ""
+        if any(_trouble(r, s))
+        else "no reservation of this user has a cancelled or delayed flight"
+    )
+
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #e8c2d219
+@rule(
+    "airline/compensate-who",
+    "Only compensate if the user is a silver/gold member or has travel insurance or flies business",
+    _certify,
+)
 def _who(r, s):
-    hit = [res for res,_ in _trouble(r, s)]
-    if not hit or _holder(r, s).membership != 'regular': return ''
-    fine = any(x.insurance == 'yes' or x.cabin == 'business' for x in hit)
-    return '' if fine else 'a regular member without insurance who does not fly business'
+    hit = [res for res, _ in _trouble(r, s)]
+    if not hit or _holder(r, s).membership != "regular":
+        return ""
+    fine = any(x.insurance == "yes" or x.cabin == "business" for x in hit)
+    return "" if fine else "a regular member without insurance who does not fly business"
 
-@rule('airline/compensate-amount', 'times the number of passengers', _certify)
+
+@rule("airline/compensate-amount", "times the number of passengers", _certify)
 def _amount(r, s):
-    fair, n = {d for res,befell in _trouble(r, s) for d in _due(res, befell).values()}, s.call.args['amount']
-    return f'{n}, should be one of {sorted(fair)}' if fair and n not in fair else ''
+    fair, n = (
+        {d for res, befell in _trouble(r, s) for d in _due(res, befell).values()},
+        s.call.args["amount"],
+    )
+    return f"{n}, should be one of {sorted(fair)}" if fair and n not in fair else ""
 
-@rule('airline/compensate-delay', 'after confirming the facts and changing or cancelling the reservation', _certify)
+
+@rule(
+    "airline/compensate-delay",
+    "after confirming the facts and changing or cancelling the reservation",
+    _certify,
+)
 def _delay(r, s):
-    done = {x.call.args['reservation_id'] for x in r.writes if x.call.name in (_cancel, _flights)}
-    due, n = [(res.reservation_id, _due(res, befell)) for res,befell in _trouble(r, s)], s.call.args['amount']
-    late = [i for i,d in due if d.get('delayed') == n]
-    fine = not late or set(late) & done or any(d.get('cancelled') == n for _,d in due)
-    return '' if fine else 'for a delay, though the reservation was neither changed nor cancelled'
+    done = {x.call.args["reservation_id"] for x in r.writes if x.call.name in (_cancel, _flights)}
+    due, n = (
+        [(res.reservation_id, _due(res, befell)) for res, befell in _trouble(r, s)],
+        s.call.args["amount"],
+    )
+    late = [i for i, d in due if d.get("delayed") == n]
+    fine = not late or set(late) & done or any(d.get("cancelled") == n for _, d in due)
+    return "" if fine else "for a delay, though the reservation was neither changed nor cancelled"
 
-_asks = re.compile('compensat|certificate|voucher|refund|credit|reimburs|make (it|this) up|make up for|money|pay me|'
-                   'goodwill|gesture|owe', re.I)
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #d17f6494
+_asks = re.compile(
+    "compensat|certificate|voucher|refund|credit|reimburs|make (it|this) up|make up "
+    "for|money|pay me|"
+    "goodwill|gesture|owe",
+    re.I,
+)
 
-@rule('airline/compensate-asked', 'Do not proactively offer a compensation unless the user explicitly asks for one',
-      _certify, kind='words')
-def _asked(r, s): return '' if any(_asks.search(t) for t in texts_so_far(r.traj, s.turn)) else 'the user has not asked for any'
+
+@rule(
+    "airline/compensate-asked",
+    "Do not proactively offer a compensation unless the user explicitly asks for one",
+    _certify,
+    kind="words",
+)
+def _asked(r, s):
+    return (
+        ""
+        if any(_asks.search(t) for t in texts_so_far(r.traj, s.turn))
+        else "the user has not asked for any"
+    )
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #c94bab2b
-rule('airline/confirm', 'you must list the action details and obtain explicit user confirmation (yes) to proceed',
-     _book, *_updates, kind='words')(missing_consent)
+rule(
+    "airline/confirm",
+    "you must list the action details and obtain explicit user confirmation (yes) to proceed",
+    _book,
+    *_updates,
+    kind="words",
+)(missing_consent)
 
-@rule('airline/user-id', 'The user must provide their user id', *_updates, kind='words')
-@rule('airline/user-id-booking', 'The agent must first obtain the user id from the user', _book, kind='words')
+
+@rule("airline/user-id", "The user must provide their user id", *_updates, kind="words")
+@rule(
+    "airline/user-id-booking",
+    "The agent must first obtain the user id from the user",
+    _book,
+    kind="words",
+)
 def _user_id(r, s):
     user = _holder(r, s)
-    return '' if not user or is_mentioned(user.user_id, texts_so_far(r.traj, s.turn)) else f'the user has not said {user.user_id}'
+    return (
+        ""
+        if not user or is_mentioned(user.user_id, texts_so_far(r.traj, s.turn))
+        else f"the user has not said {user.user_id}"
+    )
+
 
 def _talk(r, s, pattern):
-    return any(re.search(pattern, t, re.I) for side in ('user', 'assistant') for t in texts_so_far(r.traj, s.turn, side))
+    return any(
+        re.search(pattern, t, re.I)
+        for side in ("user", "assistant")
+        for t in texts_so_far(r.traj, s.turn, side)
+    )
 
-@rule('airline/offer-insurance', 'The agent should ask if the user wants to buy the travel insurance', _book,
-      kind='words')
-def _insurance(r, s): return '' if _talk(r, s, 'insur') else 'nobody spoke of insurance'
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #4b452123
+@rule(
+    "airline/offer-insurance",
+    "The agent should ask if the user wants to buy the travel insurance",
+    _book,
+    kind="words",
+)
+def _insurance(r, s):
+    return "" if _talk(r, s, "insur") else "nobody spoke of insurance"
 
-@rule('airline/bags-wanted', 'Do not add checked bags that the user does not need', _book, _bags, kind='words')
+
+@rule(
+    "airline/bags-wanted",
+    "Do not add checked bags that the user does not need",
+    _book,
+    _bags,
+    kind="words",
+)
 def _bags_wanted(r, s):
-    fine = not s.call.args['total_baggages'] or _talk(r, s, r'\b(bags?|baggage\w*|luggage|suitcases?)\b')
-    return '' if fine else 'nobody spoke of bags'
+    fine = not s.call.args["total_baggages"] or _talk(
+        r, s, r"\b(bags?|baggage\w*|luggage|suitcases?)\b"
+    )
+    return "" if fine else "nobody spoke of bags"

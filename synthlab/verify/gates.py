@@ -21,7 +21,8 @@ from ..core.stats import wilson
 from ..core.text import alnum_text
 from ..core.types import Score, Trajectory, Usage
 from ..tau2.database import DOMAINS
-from ..tau2.env import domain_policy as policy_text, tasks, tools
+from ..tau2.env import domain_policy as policy_text
+from ..tau2.env import tasks, tools
 from ..tau2.grade import grade
 from ..tau2.replay import Replay, is_tool_error, lacks_user_calls, replay, run_actions
 from . import airline_policy, retail_policy, telecom_policy
@@ -30,227 +31,351 @@ from .rules import RULES, Rule, broken_rules, replay_with_rules, texts_so_far
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #d49becfa
 POLICY_MODULES = (airline_policy, retail_policy, telecom_policy)
-_all_ = ['RULES', 'Rule', 'Replay', 'broken_rules', 'replay_with_rules']
+_all_ = ["RULES", "Rule", "Replay", "broken_rules", "replay_with_rules"]
+
 
 def domain_rules(
-    domain:str, # τ² domain name; `telecom-workflow` has the rules of telecom
-    solo:bool|None=None, # only those that hold with or without a user; None: all
-    kinds:tuple=('state', 'form', 'words') # which kinds
-) -> list[Rule]: # in order of registration
+    domain: str,  # τ² domain name; `telecom-workflow` has the rules of telecom
+    solo: bool | None = None,  # only those that hold with or without a user; None: all
+    kinds: tuple = ("state", "form", "words"),  # which kinds
+) -> list[Rule]:  # in order of registration
     "The rules of a domain"
-    site = domain.removesuffix('-workflow')
+    site = domain.removesuffix("-workflow")
     fits = [x for x in RULES.values() if x.domain == site and x.kind in kinds]
     return [x for x in fits if solo is None or x.solo in (None, solo)]
 
-def policy_rule_rows() -> list[dict]: # a row a rule
+
+def policy_rule_rows() -> list[dict]:  # a row a rule
     "Every rule with its kind, the tools it looks at and its sentence"
-    return [dict(rule=x.id, kind=x.kind, on=', '.join(x.on) or 'whole trajectory', solo=x.solo, sentence=x.sentence)
-            for x in RULES.values()]
+    return [
+        dict(
+            rule=x.id,
+            kind=x.kind,
+            on=", ".join(x.on) or "whole trajectory",
+            solo=x.solo,
+            sentence=x.sentence,
+        )
+        for x in RULES.values()
+    ]
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #9c048d90
 def gold_violations(
-    domain:str, # τ² domain name
-    split:str='base', # which tasks
-    solo:bool=False, # the agent plays the user's actions too
-    kinds:tuple=('state',) # which kinds of rules
-) -> list[dict]: # task, rule, why, call, refused
+    domain: str,  # τ² domain name
+    split: str = "base",  # which tasks
+    solo: bool = False,  # the agent plays the user's actions too
+    kinds: tuple = ("state",),  # which kinds of rules
+) -> list[dict]:  # task, rule, why, call, refused
     "Rules that the benchmark's own gold actions break"
     runs = [run_actions(t, t.gold, solo) for t in tasks(domain, split) if t.gold]
-    return [dict(task=t.task.id, **{k: h[k] for k in ('rule', 'why', 'call', 'refused')})
-            for t in runs for h in broken_rules(t) if h['kind'] in kinds]
+    return [
+        dict(task=t.task.id, **{k: h[k] for k in ("rule", "why", "call", "refused")})
+        for t in runs
+        for h in broken_rules(t)
+        if h["kind"] in kinds
+    ]
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #9f1428dd
 def violation_rates(
-    trajs:list[Trajectory], # graded, `scores['reward']` set
-    kinds:tuple=('state', 'form', 'words'), # which kinds of rules
-    least:int=1 # leave out rules that fewer trajectories break
-) -> list[dict]: # rule, kind, outcome, broken, refused (only refused calls broke it), n, and the rate as value, lo, hi
-    "How often each rule is broken, in passed and in failed runs; ungraded ones are left out. Wilson 95 % intervals"
+    trajs: list[Trajectory],  # graded, `scores['reward']` set
+    kinds: tuple = ("state", "form", "words"),  # which kinds of rules
+    least: int = 1,  # leave out rules that fewer trajectories break
+) -> list[
+    dict
+    # rule, kind, outcome, broken, refused (only refused calls broke it), n, and the rate as value,
+    # lo,
+    # hi
+]:
+    """How often each rule is broken, in passed and in failed runs; ungraded ones are left out.
+
+    Wilson 95 % intervals
+    """
     seen, hits, spared = Counter(), Counter(), Counter()
     for t in trajs:
-        if math.isnan(t.reward) or (r := replay_with_rules(t)).env is None: continue
-        how = 'passed' if abs(t.reward-1) <= 1e-6 else 'failed'
-        all_, real = ({h['rule'] for h in r.found if which(h)} for which in (bool, lambda h: not h.get('refused')))
+        if math.isnan(t.reward) or (r := replay_with_rules(t)).env is None:
+            continue
+        how = "passed" if abs(t.reward - 1) <= 1e-6 else "failed"
+        all_, real = (
+            {h["rule"] for h in r.found if which(h)}
+            for which in (bool, lambda h: not h.get("refused"))
+        )
         seen.update((x.id, how) for x in domain_rules(t.task.domain, t.solo, kinds))
         hits.update((i, how) for i in all_)
-        spared.update((i, how) for i in all_-real)
-    often = [i for i in RULES if hits[i, 'passed']+hits[i, 'failed'] >= least]
-    return [dict(rule=i, kind=RULES[i].kind, outcome=how, broken=hits[i, how], refused=spared[i, how],
-                 **wilson(hits[i, how], seen[i, how]).row()) for i in often for how in ('passed', 'failed') if seen[i, how]]
+        spared.update((i, how) for i in all_ - real)
+    often = [i for i in RULES if hits[i, "passed"] + hits[i, "failed"] >= least]
+    return [
+        dict(
+            rule=i,
+            kind=RULES[i].kind,
+            outcome=how,
+            broken=hits[i, how],
+            refused=spared[i, how],
+            **wilson(hits[i, how], seen[i, how]).row(),
+        )
+        for i in often
+        for how in ("passed", "failed")
+        if seen[i, how]
+    ]
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #e8961c84
 def _score(bad, good, n=3):
     "1 with `good` as the reason, or 0 with the first few of `bad`"
-    return Score(0., '; '.join(bad[:n])+(f'; {len(bad)-n} more' if len(bad) > n else '')) if bad else Score(1., good)
+    return (
+        Score(0.0, "; ".join(bad[:n]) + (f"; {len(bad) - n} more" if len(bad) > n else ""))
+        if bad
+        else Score(1.0, good)
+    )
+
 
 def schema(
-    traj:Trajectory, # its own tools, else those of its domain
-    r:Replay|None=None # of it, when there is one already
-) -> Score: # NaN where no schemas are known
+    traj: Trajectory,  # its own tools, else those of its domain
+    r: Replay | None = None,  # of it, when there is one already
+) -> Score:  # NaN where no schemas are known
     "Is every call well formed: a tool that exists, arguments that fit its JSON schema?"
     r = r or replay(traj)
-    if not r.schemas: return Score(why=f'no tool schemas: {r.why or "the trajectory names none"}')
-    bad = [f'turn {s.turn}: {s.fault}' for s in r.steps if s.fault]
-    return _score(bad, f'{len(r.steps)} calls well formed')
+    if not r.schemas:
+        return Score(why=f"no tool schemas: {r.why or 'the trajectory names none'}")
+    bad = [f"turn {s.turn}: {s.fault}" for s in r.steps if s.fault]
+    return _score(bad, f"{len(r.steps)} calls well formed")
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #0310350e
 def _differs(s):
-    said = 'no answer' if s.said is None else f'{s.said.content!r:.100}'
-    return f'turn {s.turn}: {s.call.name}: the transcript has {said}, the environment {s.got.content!r:.100}'
+    said = "no answer" if s.said is None else f"{s.said.content!r:.100}"
+    return (
+        f"turn {s.turn}: {s.call.name}: the transcript has {said}, the environment "
+        f"{s.got.content!r:.100}"
+    )
+
 
 def execution(
-    traj:Trajectory, # of a τ² domain
-    r:Replay|None=None # of it, when there is one already
-) -> Score: # NaN where there is no environment
-    "Does the environment give every answer in the transcript? `info['verify']` gets feedback, state and writes"
+    traj: Trajectory,  # of a τ² domain
+    r: Replay | None = None,  # of it, when there is one already
+) -> Score:  # NaN where there is no environment
+    """Does the environment give every answer in the transcript? `info['verify']` gets feedback,
+    state and writes
+    """
     r = r or replay(traj)
-    if r.env is None: return Score(why=r.why)
-    writes = [s for s in r.steps if s.kind == 'write' and (s.changed or s.said and not is_tool_error(s.said))]
+    if r.env is None:
+        return Score(why=r.why)
+    writes = [
+        s
+        for s in r.steps
+        if s.kind == "write" and (s.changed or s.said and not is_tool_error(s.said))
+    ]
     state = all(s.alike for s in writes) if writes else None
-    add_verify_info(traj, feedback=[s.match for s in r.steps], writes=len(writes), state=state, inferred=r.inferred)
-    bad = [_differs(s) for s in r.steps if not s.match]+[f'turn {i}: an answer to no call' for i in r.loose]
-    guess = f', if the user did {", ".join(d["call"] for d in r.inferred)}' if r.inferred else ''
-    return _score(bad, f'{len(r.steps)} answers and {len(writes)} writes as the environment has them{guess}')
+    add_verify_info(
+        traj,
+        feedback=[s.match for s in r.steps],
+        writes=len(writes),
+        state=state,
+        inferred=r.inferred,
+    )
+    bad = [_differs(s) for s in r.steps if not s.match] + [
+        f"turn {i}: an answer to no call" for i in r.loose
+    ]
+    guess = f", if the user did {', '.join(d['call'] for d in r.inferred)}" if r.inferred else ""
+    return _score(
+        bad, f"{len(r.steps)} answers and {len(writes)} writes as the environment has them{guess}"
+    )
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #4d05e813
 def outcome(
-    traj:Trajectory, # with a task that says when it is solved
-    r:Replay|None=None # of it, when there is one already
-) -> Score: # the reward
-    "The benchmark's reward of a trajectory; NaN where there are no criteria, or not all that happened is told"
+    traj: Trajectory,  # with a task that says when it is solved
+    r: Replay | None = None,  # of it, when there is one already
+) -> Score:  # the reward
+    """The benchmark's reward of a trajectory; NaN where there are no criteria, or not all that
+    happened is told
+    """
     task = traj.task
-    if task.domain not in DOMAINS: return Score(why=f'no criteria: {task.domain or "no"} domain')
-    if task.gold is None and task.checks is None: return Score(why='the task states no criteria')
-    if lacks_user_calls(traj) and tools(task.domain, 'user'): return Score(why="the user's tool calls are left out")
-    s = grade(traj, world=r.env if r and r.exact else None).scores['reward']
+    if task.domain not in DOMAINS:
+        return Score(why=f"no criteria: {task.domain or 'no'} domain")
+    if task.gold is None and task.checks is None:
+        return Score(why="the task states no criteria")
+    if lacks_user_calls(traj) and tools(task.domain, "user"):
+        return Score(why="the user's tool calls are left out")
+    s = grade(traj, world=r.env if r and r.exact else None).scores["reward"]
     return Score(s.value, s.why)
 
+
 def _kept(traj, r, kinds):
-    if traj.task.domain not in DOMAINS: return Score(why=f'no policy: {traj.task.domain or "no"} domain')
+    if traj.task.domain not in DOMAINS:
+        return Score(why=f"no policy: {traj.task.domain or 'no'} domain")
     r = r or replay_with_rules(traj)
-    if r.env is None: return Score(why=r.why)
+    if r.env is None:
+        return Score(why=r.why)
     add_verify_info(traj, broken=r.found)
-    bad = [f'{h["rule"]}, turn {h["turn"]}: {h["why"]}' for h in r.found if h['kind'] in kinds]
-    return _score(bad, 'no rule broken')
+    bad = [f"{h['rule']}, turn {h['turn']}: {h['why']}" for h in r.found if h["kind"] in kinds]
+    return _score(bad, "no rule broken")
+
 
 def policy(
-    traj:Trajectory, # of a τ² domain
-    r:Replay|None=None # made by `policies.judged`
-) -> Score: # NaN where there is no environment
-    "Does it keep the policy, as far as rules on state and form can tell? `info['verify']['broken']` has every hit"
-    return _kept(traj, r, ('state', 'form'))
+    traj: Trajectory,  # of a τ² domain
+    r: Replay | None = None,  # made by `policies.judged`
+) -> Score:  # NaN where there is no environment
+    """Does it keep the policy, as far as rules on state and form can tell?
+    `info['verify']['broken']` has every hit
+    """
+    return _kept(traj, r, ("state", "form"))
 
+# %% ../../nbs/lib/verify/06_gates.ipynb #0a248cff
 def heuristics(
-    traj:Trajectory, # of a τ² domain
-    r:Replay|None=None # made by `policies.judged`
-) -> Score: # NaN where there is no environment
+    traj: Trajectory,  # of a τ² domain
+    r: Replay | None = None,  # made by `policies.judged`
+) -> Score:  # NaN where there is no environment
     "Does it keep the policy, as far as rules that read words can tell? They may be wrong"
-    return _kept(traj, r, ('words',))
+    return _kept(traj, r, ("words",))
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #b0e2761f
-_ident = re.compile(r'(^id|_id|_ids|_number|^email|^zip|^first_name|^last_name|^address1)$')
+_ident = re.compile(r"(^id|_id|_ids|_number|^email|^zip|^first_name|^last_name|^address1)$")
+
 
 def call_identifiers(
-    args, # arguments of a call, or a part of them
-    name:str='' # what they are called
-) -> list[tuple[str, str]]: # name and value
+    args,  # arguments of a call, or a part of them
+    name: str = "",  # what they are called
+) -> list[tuple[str, str]]:  # name and value
     "The values in a call that cannot be worked out, only known"
-    if isinstance(args, dict): return [p for k,v in args.items() for p in call_identifiers(v, k)]
-    if isinstance(args, list): return [p for v in args for p in call_identifiers(v, name)]
+    if isinstance(args, dict):
+        return [p for k, v in args.items() for p in call_identifiers(v, k)]
+    if isinstance(args, list):
+        return [p for v in args for p in call_identifiers(v, name)]
     return [(name, args)] if isinstance(args, str) and args and _ident.search(name) else []
+
 
 def _stands(value, text):
     "Is a value in a text as a word of its own?"
     i, n = text.find(value), len(value)
     while i >= 0:
-        if not (i and text[i-1].isalnum()) and not text[i+n:i+n+1].isalnum(): return True
-        i = text.find(value, i+1)
+        if not (i and text[i - 1].isalnum()) and not text[i + n : i + n + 1].isalnum():
+            return True
+        i = text.find(value, i + 1)
     return False
 
+
 @lru_cache(maxsize=None)
-def _manual(domain, solo): return policy_text(domain, solo).lower(), json.dumps(tools(domain, solo=solo)).lower()
+def _manual(domain, solo):
+    return policy_text(domain, solo).lower(), json.dumps(tools(domain, solo=solo)).lower()
+
 
 def _known(traj, upto, steps):
     "Texts that the agent may have a value from"
-    told = [m.content for m in traj.messages[:upto] if m.role == 'system']+texts_so_far(traj, upto)
-    heard = [s.said for s in steps if s.turn < upto and s.call.by == 'assistant' and s.said]
-    return '\n'.join(told+[m.content for m in heard if not is_tool_error(m)]).lower()
+    told = [m.content for m in traj.messages[:upto] if m.role == "system"] + texts_so_far(
+        traj, upto
+    )
+    heard = [s.said for s in steps if s.turn < upto and s.call.by == "assistant" and s.said]
+    return "\n".join(told + [m.content for m in heard if not is_tool_error(m)]).lower()
 
+# %% ../../nbs/lib/verify/06_gates.ipynb #06faadb1
 def _alien(r, s):
     "Identifiers of a write that the agent cannot know"
     traj, (manual, examples) = r.traj, _manual(r.traj.task.domain, r.traj.solo)
     text = _known(traj, s.turn, r.steps)
-    new = [(k, v) for k,v in dict.fromkeys(call_identifiers(s.call.args))
-           if not any(_stands(v.lower(), t) for t in (text, manual))]
-    spoken = alnum_text(' '.join(texts_so_far(traj, s.turn))) if new else ''
-    return [dict(turn=s.turn, call=s.call.name, name=k, value=v, example=_stands(v.lower(), examples))
-            for k,v in new if len(alnum_text(v)) < 5 or alnum_text(v) not in spoken]
+    new = [
+        (k, v)
+        for k, v in dict.fromkeys(call_identifiers(s.call.args))
+        if not any(_stands(v.lower(), t) for t in (text, manual))
+    ]
+    spoken = alnum_text(" ".join(texts_so_far(traj, s.turn))) if new else ""
+    return [
+        dict(turn=s.turn, call=s.call.name, name=k, value=v, example=_stands(v.lower(), examples))
+        for k, v in new
+        if len(alnum_text(v)) < 5 or alnum_text(v) not in spoken
+    ]
+
 
 def provenance(
-    traj:Trajectory, # of a τ² domain
-    r:Replay|None=None # of it, when there is one already
-) -> Score: # NaN where there is no environment
-    "Did each identifier in the agent's writes appear before? `info['verify']['ungrounded']` says which did not"
+    traj: Trajectory,  # of a τ² domain
+    r: Replay | None = None,  # of it, when there is one already
+) -> Score:  # NaN where there is no environment
+    """Did each identifier in the agent's writes appear before? `info['verify']['ungrounded']` says
+    which did not
+    """
     r = r or replay(traj)
-    if r.env is None: return Score(why=r.why)
-    start = len((traj.task.init or {}).get('message_history') or [])
-    writes = [s for s in r.steps if s.kind == 'write' and s.call.by == 'assistant' and s.turn >= start]
+    if r.env is None:
+        return Score(why=r.why)
+    start = len((traj.task.init or {}).get("message_history") or [])
+    writes = [
+        s for s in r.steps if s.kind == "write" and s.call.by == "assistant" and s.turn >= start
+    ]
     alien = [a for s in writes for a in _alien(r, s)]
     add_verify_info(traj, ungrounded=alien)
-    bad = [f'turn {a["turn"]}: {a["call"]}: {a["name"]} {a["value"]!r} was never seen before'
-           +(' but in a tool description' if a['example'] else '') for a in alien]
-    return _score(bad, f'{len(writes)} writes with values from known places')
+    bad = [
+        f"turn {a['turn']}: {a['call']}: {a['name']} {a['value']!r} was never seen before"
+        + (" but in a tool description" if a["example"] else "")
+        for a in alien
+    ]
+    return _score(bad, f"{len(writes)} writes with values from known places")
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #70628a11
 GATES = (schema, execution, outcome, policy, provenance)
 
+
 def gate_name(
-    gate # a gate, or its name
-) -> str: # key in `scores`
+    gate,  # a gate, or its name
+) -> str:  # key in `scores`
     "What a gate's score is called"
-    return gate if isinstance(gate, str) else getattr(gate, 'name', None) or gate.__name__
+    return gate if isinstance(gate, str) else getattr(gate, "name", None) or gate.__name__
+
 
 def _ask(gate, traj, r):
-    try: s = gate(traj, r)
-    except Exception as e: s = Score(why=f'the gate itself failed: {type(e).__name__}: {e}')
-    s.by = s.by or 'gate'
+    try:
+        s = gate(traj, r)
+    except Exception as e:
+        s = Score(why=f"the gate itself failed: {type(e).__name__}: {e}")
+    s.by = s.by or "gate"
     return s
+
 
 def _replayed(traj):
     "The replay for all gates; None when a rule fails, and then only the gates that need rules do"
-    try: return replay_with_rules(traj)
-    except Exception: return None
+    try:
+        return replay_with_rules(traj)
+    except Exception:
+        return None
+
 
 def _judge(traj, gates):
     r = _replayed(traj)
-    return {gate_name(g): _ask(g, traj, r) for g in gates}, traj.info.get('verify'), {
-        k: s for k,s in traj.scores.items() if s.by == 'grade'}
+    return (
+        {gate_name(g): _ask(g, traj, r) for g in gates},
+        traj.info.get("verify"),
+        {k: s for k, s in traj.scores.items() if s.by == "grade"},
+    )
 
+# %% ../../nbs/lib/verify/06_gates.ipynb #02b087f8
 @dataclass
 class _One:
     gates: tuple
-    def __call__(self, traj): return _judge(traj, self.gates)
+
+    def __call__(self, traj):
+        return _judge(traj, self.gates)
+
 
 def verify(
-    trajs:list[Trajectory], # to be judged
-    gates:tuple=GATES, # functions of a trajectory and its replay; a `JudgePanel` is asked in one batch
-    jobs:int=1 # processes; None: one per core
-) -> list[Trajectory]: # the same objects, `scores` and `info['verify']` filled in
+    trajs: list[Trajectory],  # to be judged
+    # functions of a trajectory and its replay; a `JudgePanel` is asked in one batch
+    gates: tuple = GATES,
+    jobs: int = 1,  # processes; None: one per core
+) -> list[Trajectory]:  # the same objects, `scores` and `info['verify']` filled in
     "Put trajectories through gates, with one replay each. A gate that raises gives NaN"
-    single, batch = tuple(g for g in gates if not hasattr(g, 'many')), [g for g in gates if hasattr(g, 'many')]
+    single, batch = (
+        tuple(g for g in gates if not hasattr(g, "many")),
+        [g for g in gates if hasattr(g, "many")],
+    )
     if single:
         out = map(_One(single), trajs) if jobs == 1 else pmap(_One(single), trajs, jobs)
-        for t,(scores, info, parts) in zip(trajs, out):
+        for t, (scores, info, parts) in zip(trajs, out):
             t.scores |= parts | scores
-            if info is not None: t.info['verify'] = info
+            if info is not None:
+                t.info["verify"] = info
     for g in batch:
-        for t,s in zip(trajs, g.many(trajs)): t.scores[gate_name(g)] = s
+        for t, s in zip(trajs, g.many(trajs)):
+            t.scores[gate_name(g)] = s
     return trajs
 
+
 def passes_gates(
-    traj:Trajectory, # verified
-    gates:tuple=GATES # gates or their names
-) -> bool: # every one of them gave 1
+    traj: Trajectory,  # verified
+    gates: tuple = GATES,  # gates or their names
+) -> bool:  # every one of them gave 1
     "Did it pass? A gate that could not say has not passed it"
     return all((s := traj.scores.get(gate_name(g))) and s.value == 1 for g in gates)
 
@@ -258,57 +383,85 @@ def passes_gates(
 @dataclass
 class Funnel:
     "What became of the things that were generated"
-    kept: list = field(default_factory=list) # trajectories or blueprints
-    rejected: list = field(default_factory=list) # the others, each with the reason in `info['rejected']`
-    stages: dict[str, tuple[int, int]] = field(default_factory=dict) # name -> (in, out), in order
-    usage: Usage = field(default_factory=Usage) # all that was spent, on rejects too
 
-    def rows(self) -> list[dict]: # stage, n_in, n_out, and the yield as value, lo, hi, n
+    kept: list = field(default_factory=list)  # trajectories or blueprints
+    rejected: list = field(
+        default_factory=list
+    )  # the others, each with the reason in `info['rejected']`
+    stages: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> (in, out), in order
+    usage: Usage = field(default_factory=Usage)  # all that was spent, on rejects too
+
+    def rows(self) -> list[dict]:  # stage, n_in, n_out, and the yield as value, lo, hi, n
         "A row a stage, for a figure or table; intervals are Wilson 95 %"
-        def share(a, b): return wilson(b, a).row() if b <= a else dict(value=b/a if a else math.nan, n=a)
-        return [dict(stage=k, n_in=a, n_out=b, **share(a, b)) for k,(a,b) in self.stages.items()]
 
-    def reasons(self) -> dict[str, int]: # reason up to its colon -> how often
+        def share(a, b):
+            return wilson(b, a).row() if b <= a else dict(value=b / a if a else math.nan, n=a)
+
+        return [dict(stage=k, n_in=a, n_out=b, **share(a, b)) for k, (a, b) in self.stages.items()]
+
+    def reasons(self) -> dict[str, int]:  # reason up to its colon -> how often
         "Why things were rejected, most frequent first"
-        return dict(Counter(getattr(x, 'info', {}).get('rejected', '').split(':')[0] for x in self.rejected).most_common())
+        return dict(
+            Counter(
+                getattr(x, "info", {}).get("rejected", "").split(":")[0] for x in self.rejected
+            ).most_common()
+        )
 
     def __add__(self, o):
-        def at(f, k): return f.stages.get(k, (0, 0))
+        def at(f, k):
+            return f.stages.get(k, (0, 0))
+
         both = {k: tuple(map(sum, zip(at(self, k), at(o, k)))) for k in {**self.stages, **o.stages}}
-        return Funnel(self.kept+o.kept, self.rejected+o.rejected, both, self.usage+o.usage)
+        return Funnel(self.kept + o.kept, self.rejected + o.rejected, both, self.usage + o.usage)
+
 
 def _reject(t, gate):
-    t.info['rejected'] = f'{gate}: {t.scores[gate].why}'
+    t.info["rejected"] = f"{gate}: {t.scores[gate].why}"
     return t
 
+# %% ../../nbs/lib/verify/06_gates.ipynb #c96fa758
 def filter_by_gates(
-    trajs:list[Trajectory], # made by a generator
-    gates:tuple=GATES, # in the order of the stages
-    jobs:int=1 # processes; None: one per core
-) -> Funnel: # kept and rejected, a stage for each gate
+    trajs: list[Trajectory],  # made by a generator
+    gates: tuple = GATES,  # in the order of the stages
+    jobs: int = 1,  # processes; None: one per core
+) -> Funnel:  # kept and rejected, a stage for each gate
     "Verify and keep what passes every gate; a panel sees only what passed the gates before it"
-    verify(trajs, tuple(g for g in gates if not hasattr(g, 'many')), jobs)
+    verify(trajs, tuple(g for g in gates if not hasattr(g, "many")), jobs)
     f, alive, spent = Funnel(), list(trajs), Usage()
     for g in gates:
-        before = getattr(g, 'usage', None)
-        if hasattr(g, 'many'): verify(alive, (g,))
-        if before is not None: spent = spent+Usage(*(b-a for a,b in zip(vars(before).values(), vars(g.usage).values())))
+        before = getattr(g, "usage", None)
+        if hasattr(g, "many"):
+            verify(alive, (g,))
+        if before is not None:
+            spent = spent + Usage(
+                *(b - a for a, b in zip(vars(before).values(), vars(g.usage).values()))
+            )
         out = [t for t in alive if passes_gates(t, (g,))]
         for t in alive:
-            if not passes_gates(t, (g,)): f.rejected.append(_reject(t, gate_name(g)))
+            if not passes_gates(t, (g,)):
+                f.rejected.append(_reject(t, gate_name(g)))
         f.stages[gate_name(g)], alive = (len(alive), len(out)), out
     f.kept, f.usage = alive, sum((t.usage for t in trajs), spent)
     return f
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #34ee9a39
 def replay_fidelity(
-    trajs:list[Trajectory], # through the `execution` gate
-    most:int=5 # writes from which on trajectories are counted together
-) -> list[dict]: # writes, measure (`feedback` or `state`), n, and the rate as value, lo, hi
-    "How true transcripts are, by how much they change. Wilson 95 % intervals, which take calls as independent"
+    trajs: list[Trajectory],  # through the `execution` gate
+    most: int = 5,  # writes from which on trajectories are counted together
+) -> list[dict]:  # writes, measure (`feedback` or `state`), n, and the rate as value, lo, hi
+    """How true transcripts are, by how much they change.
+
+    Wilson 95 % intervals, which take calls as independent
+    """
     groups = defaultdict(list)
     for t in trajs:
-        if 'feedback' in (v := t.info.get('verify', {})): groups[min(v['writes'], most)].append(v)
-    rows = [(n, 'feedback', [x for v in vs for x in v['feedback']]) for n,vs in sorted(groups.items())]
-    rows += [(n, 'state', [v['state'] for v in vs if v['state'] is not None]) for n,vs in sorted(groups.items())]
-    return [dict(writes=n, measure=m, **wilson(sum(xs), len(xs)).row()) for n,m,xs in rows if xs]
+        if "feedback" in (v := t.info.get("verify", {})):
+            groups[min(v["writes"], most)].append(v)
+    rows = [
+        (n, "feedback", [x for v in vs for x in v["feedback"]]) for n, vs in sorted(groups.items())
+    ]
+    rows += [
+        (n, "state", [v["state"] for v in vs if v["state"] is not None])
+        for n, vs in sorted(groups.items())
+    ]
+    return [dict(writes=n, measure=m, **wilson(sum(xs), len(xs)).row()) for n, m, xs in rows if xs]

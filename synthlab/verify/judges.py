@@ -7,8 +7,9 @@ __all__ = ['JUDGE_QUESTIONS', 'conversation_report', 'add_verify_info', 'JudgePa
 
 # %% ../../nbs/lib/verify/05_judges.ipynb #a63cf85b
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 from ..core.types import Score, Trajectory, Usage, to_md
 from ..models.structured import model_names, poll_models
@@ -16,60 +17,88 @@ from ..tau2.replay import replay
 
 # %% ../../nbs/lib/verify/05_judges.ipynb #92564db0
 JUDGE_QUESTIONS = dict(
-    natural='Do the words of the user sound like a real customer who wants what the task says?',
-    grounded='Does everything the assistant states as a fact come from the user, a tool result or the policy?',
-    complete='Did the assistant do or properly decline everything the user asked for?')
+    natural="Do the words of the user sound like a real customer who wants what the task says?",
+    grounded="Does everything the assistant states as a fact come from the user, a tool result "
+    "or the policy?",
+    complete="Did the assistant do or properly decline everything the user asked for?",
+)
+
 
 def _goal(task):
-    return task.goal if isinstance(task.goal, str) else '\n'.join(f'{k}: {v}' for k,v in task.goal.items() if v)
+    return (
+        task.goal
+        if isinstance(task.goal, str)
+        else "\n".join(f"{k}: {v}" for k, v in task.goal.items() if v)
+    )
+
 
 def conversation_report(
-    traj:Trajectory, # any
-    width:int=600 # characters kept of each turn
-) -> str: # text for a reader
+    traj: Trajectory,  # any
+    width: int = 600,  # characters kept of each turn
+) -> str:  # text for a reader
     "What was asked, what was said, and what really changed by the environment's account"
     env = replay(traj).env
-    diff = '\n'.join(f'{p}: {a!r:.120} -> {b!r:.120}' for p,(a,b) in env.diff().items()) if env else 'unknown'
-    parts = {'TASK OF THE USER': _goal(traj.task), 'TRANSCRIPT': to_md(traj, width),
-             'WHAT REALLY CHANGED IN THE DATABASE': diff or 'nothing'}
-    return '\n\n'.join(['A customer service conversation.', *(f'{k}\n{v}' for k,v in parts.items())])
+    diff = (
+        "\n".join(f"{p}: {a!r:.120} -> {b!r:.120}" for p, (a, b) in env.diff().items())
+        if env
+        else "unknown"
+    )
+    parts = {
+        "TASK OF THE USER": _goal(traj.task),
+        "TRANSCRIPT": to_md(traj, width),
+        "WHAT REALLY CHANGED IN THE DATABASE": diff or "nothing",
+    }
+    return "\n\n".join(
+        ["A customer service conversation.", *(f"{k}\n{v}" for k, v in parts.items())]
+    )
 
+# %% ../../nbs/lib/verify/05_judges.ipynb #a6ecc31f
 def add_verify_info(
-    traj:Trajectory, # judged
-    **kw # what was found
+    traj: Trajectory,  # judged
+    **kw,  # what was found
 ):
     "Write details of a verdict where figures and tables look for them"
-    traj.info.setdefault('verify', {}).update(kw)
+    traj.info.setdefault("verify", {}).update(kw)
 
+# %% ../../nbs/lib/verify/05_judges.ipynb #51423286
 @dataclass
 class JudgePanel:
     "A gate that asks models; whole batches at once"
-    llms: list # of the LLM protocol
-    questions: dict = field(default_factory=lambda: dict(JUDGE_QUESTIONS)) # name -> question that yes or no answers
-    show: Callable = conversation_report # what the models get to read
-    maxtok: int = 300 # tokens of a ballot
-    name: str = 'panel' # of the score
-    usage: Usage = field(default_factory=Usage) # spent so far
 
-    def many(self,
-        trajs:list[Trajectory] # to be judged
-    ) -> list[Score]: # one each
+    llms: list  # of the LLM protocol
+    questions: dict = field(
+        default_factory=lambda: dict(JUDGE_QUESTIONS)
+    )  # name -> question that yes or no answers
+    show: Callable = conversation_report  # what the models get to read
+    maxtok: int = 300  # tokens of a ballot
+    name: str = "panel"  # of the score
+    usage: Usage = field(default_factory=Usage)  # spent so far
+
+    def many(
+        self,
+        trajs: list[Trajectory],  # to be judged
+    ) -> list[Score]:  # one each
         "Scores of many trajectories; `info['verify']` gets the verdict on each question"
-        polled, usage = poll_models(self.llms, [self.show(t) for t in trajs], self.questions, self.maxtok)
-        self.usage = self.usage+usage
-        for t,v in zip(trajs, polled):
-            add_verify_info(t, **{self.name: {q: [s.value if s.given else None, s.why] for q,s in v.items()}})
+        polled, usage = poll_models(
+            self.llms, [self.show(t) for t in trajs], self.questions, self.maxtok
+        )
+        self.usage = self.usage + usage
+        for t, v in zip(trajs, polled):
+            add_verify_info(
+                t, **{self.name: {q: [s.value if s.given else None, s.why] for q, s in v.items()}}
+            )
         return [self._all(v) for v in polled]
 
     def _all(self, verdicts):
         values = [s.value for s in verdicts.values()]
-        worst = 0. if 0 in values else 1. if all(v == 1 for v in values) else math.nan
-        why = '; '.join(f'{q}: {s.why}' for q,s in verdicts.items() if s.value != 1)
-        return Score(worst, why or 'yes to all', model_names(self.llms))
+        worst = 0.0 if 0 in values else 1.0 if all(v == 1 for v in values) else math.nan
+        why = "; ".join(f"{q}: {s.why}" for q, s in verdicts.items() if s.value != 1)
+        return Score(worst, why or "yes to all", model_names(self.llms))
 
-    def __call__(self,
-        traj:Trajectory, # to be judged
-        r:Any=None # not needed; all gates are called alike
-    ) -> Score: # 1, 0, or NaN when the panel cannot say
+    def __call__(
+        self,
+        traj: Trajectory,  # to be judged
+        r: Any = None,  # not needed; all gates are called alike
+    ) -> Score:  # 1, 0, or NaN when the panel cannot say
         "The score of one trajectory"
         return self.many([traj])[0]

@@ -10,114 +10,239 @@ from ..tau2.replay import current_record
 from .rules import missing_consent, rule
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #501db42c
-_cancel, _home = 'cancel_pending_order', 'modify_user_address'
-_items, _payment, _address = [f'modify_pending_order_{x}' for x in ('items', 'payment', 'address')]
-_return, _exchange = [f'{x}_delivered_order_items' for x in ('return', 'exchange')]
+_cancel, _home = "cancel_pending_order", "modify_user_address"
+_items, _payment, _address = [f"modify_pending_order_{x}" for x in ("items", "payment", "address")]
+_return, _exchange = [f"{x}_delivered_order_items" for x in ("return", "exchange")]
 _on_order = (_cancel, _items, _payment, _address, _return, _exchange)
-_looks = ('get_order_details', 'get_user_details', 'get_product_details', 'list_all_product_types')
+_looks = ("get_order_details", "get_user_details", "get_product_details", "list_all_product_types")
 
-def _order(r, s): return current_record(r, 'orders', s.call.args.get('order_id'))
 
-def _owner(r, s): return o.user_id if (o := _order(r, s)) else s.call.args.get('user_id')
+def _order(r, s):
+    return current_record(r, "orders", s.call.args.get("order_id"))
 
-def _located(r): return [x.got.content for x in r.steps if x.ok and x.call.name.startswith('find_user_id')]
 
-@rule('retail/authenticate', 'you have to authenticate the user identity by locating their user id via email, '
-      'or via name + zip code', *_on_order, _home, *_looks, kind='form')
-def _authenticate(r, s): return '' if _located(r) else 'no user was located before'
+def _owner(r, s):
+    return o.user_id if (o := _order(r, s)) else s.call.args.get("user_id")
 
-@rule('retail/one-user', 'You can only help one user per conversation', *_on_order, _home)
+
+def _located(r):
+    return [x.got.content for x in r.steps if x.ok and x.call.name.startswith("find_user_id")]
+
+
+@rule(
+    "retail/authenticate",
+    "you have to authenticate the user identity by locating their user id via email, "
+    "or via name + zip code",
+    *_on_order,
+    _home,
+    *_looks,
+    kind="form",
+)
+def _authenticate(r, s):
+    return "" if _located(r) else "no user was located before"
+
+# %% ../../nbs/lib/verify/03_retail_policy.ipynb #8cda80a3
+@rule("retail/one-user", "You can only help one user per conversation", *_on_order, _home)
 def _one_user(r, s):
     owner, who = _owner(r, s), _located(r)
-    before = {_owner(r, x) for x in r.writes}-{None}
-    if owner is None or not who: return ''
-    if owner not in who: return f'the record is of {owner}, the user is {who[-1]}'
-    return f'the record is of {owner}, earlier ones were of {sorted(before)[0]}' if before-{owner} else ''
+    before = {_owner(r, x) for x in r.writes} - {None}
+    if owner is None or not who:
+        return ""
+    if owner not in who:
+        return f"the record is of {owner}, the user is {who[-1]}"
+    return (
+        f"the record is of {owner}, earlier ones were of {sorted(before)[0]}"
+        if before - {owner}
+        else ""
+    )
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #acf2afff
 def _needs(r, s, *fine):
     order = _order(r, s)
-    return '' if order is None or order.status in fine else f'the order is {order.status!r}'
+    return "" if order is None or order.status in fine else f"the order is {order.status!r}"
 
-@rule('retail/cancel-pending', "An order can only be cancelled if its status is 'pending'", _cancel)
-@rule('retail/modify-pending', "An order can only be modified if its status is 'pending'", _items, _payment, _address)
-def _pending(r, s): return _needs(r, s, 'pending', 'pending (item modified)')
 
-@rule('retail/after-items', 'The agent will not be able to modify or cancel the order anymore',
-      _cancel, _payment, _address)
+@rule("retail/cancel-pending", "An order can only be cancelled if its status is 'pending'", _cancel)
+@rule(
+    "retail/modify-pending",
+    "An order can only be modified if its status is 'pending'",
+    _items,
+    _payment,
+    _address,
+)
+def _pending(r, s):
+    return _needs(r, s, "pending", "pending (item modified)")
+
+
+@rule(
+    "retail/after-items",
+    "The agent will not be able to modify or cancel the order anymore",
+    _cancel,
+    _payment,
+    _address,
+)
 def _after_items(r, s):
     order = _order(r, s)
-    return 'its items have been modified' if order and order.status == 'pending (item modified)' else ''
+    return (
+        "its items have been modified"
+        if order and order.status == "pending (item modified)"
+        else ""
+    )
 
-@rule('retail/return-delivered', "An order can only be returned if its status is 'delivered'", _return)
-def _return_delivered(r, s): return _needs(r, s, 'delivered')
 
-@rule('retail/exchange-delivered', "An order can only be exchanged if its status is 'delivered'", _exchange)
-def _exchange_delivered(r, s): return _needs(r, s, 'delivered', 'exchange requested')
+@rule(
+    "retail/return-delivered", "An order can only be returned if its status is 'delivered'", _return
+)
+def _return_delivered(r, s):
+    return _needs(r, s, "delivered")
 
-@rule('retail/items-once', 'Exchange or modify order tools can only be called once per order', _items, _exchange)
+# %% ../../nbs/lib/verify/03_retail_policy.ipynb #40df7c9a
+@rule(
+    "retail/exchange-delivered",
+    "An order can only be exchanged if its status is 'delivered'",
+    _exchange,
+)
+def _exchange_delivered(r, s):
+    return _needs(r, s, "delivered", "exchange requested")
+
+
+@rule(
+    "retail/items-once",
+    "Exchange or modify order tools can only be called once per order",
+    _items,
+    _exchange,
+)
 def _once(r, s):
-    same = [x for x in r.writes if x.call.name == s.call.name and x.call.args['order_id'] == s.call.args['order_id']]
-    return f'{s.call.name} was called before on {s.call.args["order_id"]}' if same else ''
+    same = [
+        x
+        for x in r.writes
+        if x.call.name == s.call.name and x.call.args["order_id"] == s.call.args["order_id"]
+    ]
+    return f"{s.call.name} was called before on {s.call.args['order_id']}" if same else ""
 
-@rule('retail/look-first', 'you should check its status before taking the action', *_on_order, kind='form')
+
+@rule(
+    "retail/look-first",
+    "you should check its status before taking the action",
+    *_on_order,
+    kind="form",
+)
 def _look_first(r, s):
-    i = s.call.args['order_id']
-    return '' if any(x.ok and x.call.args.get('order_id') == i for x in r.steps) else f'{i} was not looked up before'
+    i = s.call.args["order_id"]
+    return (
+        ""
+        if any(x.ok and x.call.args.get("order_id") == i for x in r.steps)
+        else f"{i} was not looked up before"
+    )
 
-@rule('retail/cancel-reason', "(either 'no longer needed' or 'ordered by mistake') for cancellation", _cancel)
+# %% ../../nbs/lib/verify/03_retail_policy.ipynb #b62c228e
+@rule(
+    "retail/cancel-reason",
+    "(either 'no longer needed' or 'ordered by mistake') for cancellation",
+    _cancel,
+)
 def _reason(r, s):
-    why = s.call.args['reason']
-    return '' if why in ('no longer needed', 'ordered by mistake') else f'the reason is {why!r}'
+    why = s.call.args["reason"]
+    return "" if why in ("no longer needed", "ordered by mistake") else f"the reason is {why!r}"
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #e35cf02f
 def _swaps(r, s):
-    "Items of the order, the variants that are to replace them (None for either where there is none), and their ids"
+    """Items of the order, the variants that are to replace them (None for either where there is
+    none), and their ids
+    """
     order = _order(r, s)
-    for old,new in zip(s.call.args['item_ids'], s.call.args['new_item_ids']) if order else ():
+    for old, new in zip(s.call.args["item_ids"], s.call.args["new_item_ids"]) if order else ():
         item = next((x for x in order.items if x.item_id == old), None)
-        product = current_record(r, 'products', item.product_id) if item else None
+        product = current_record(r, "products", item.product_id) if item else None
         yield item, product.variants.get(new) if product else None, new
 
-@rule('retail/same-product', 'There cannot be any change of product types', _items, _exchange)
-def _same_product(r, s): return ', '.join(f'{new} is no {x.name}' for x,v,new in _swaps(r, s) if x and v is None)
 
-@rule('retail/available', 'to an available new item of the same product', _items, _exchange)
-def _available(r, s): return ', '.join(f'{new} is not available' for _,v,new in _swaps(r, s) if v and not v.available)
+@rule("retail/same-product", "There cannot be any change of product types", _items, _exchange)
+def _same_product(r, s):
+    return ", ".join(f"{new} is no {x.name}" for x, v, new in _swaps(r, s) if x and v is None)
 
-@rule('retail/different', 'of the same product but of different product option', _items, _exchange)
-def _different(r, s): return ', '.join(f'{new} for itself' for x,_,new in _swaps(r, s) if x and x.item_id == new)
+
+@rule("retail/available", "to an available new item of the same product", _items, _exchange)
+def _available(r, s):
+    return ", ".join(
+        f"{new} is not available" for _, v, new in _swaps(r, s) if v and not v.available
+    )
+
+
+@rule("retail/different", "of the same product but of different product option", _items, _exchange)
+def _different(r, s):
+    return ", ".join(f"{new} for itself" for x, _, new in _swaps(r, s) if x and x.item_id == new)
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #27cff6bd
 def _method(r, s):
     order = _order(r, s)
-    user = current_record(r, 'users', order.user_id) if order else None
-    return user.payment_methods.get(s.call.args['payment_method_id']) if user else None
+    user = current_record(r, "users", order.user_id) if order else None
+    return user.payment_methods.get(s.call.args["payment_method_id"]) if user else None
+
 
 def _short(r, s, due):
     m = _method(r, s)
-    return f'{m.id} holds {m.balance:g}, {due:.2f} is due' if m and m.source == 'gift_card' and m.balance < due else ''
+    return (
+        f"{m.id} holds {m.balance:g}, {due:.2f} is due"
+        if m and m.source == "gift_card" and m.balance < due
+        else ""
+    )
 
-def _first_payment(order): return order.payment_history[0]
 
-@rule('retail/other-payment', 'choose a single payment method different from the original payment method', _payment)
+def _first_payment(order):
+    return order.payment_history[0]
+
+
+@rule(
+    "retail/other-payment",
+    "choose a single payment method different from the original payment method",
+    _payment,
+)
 def _other(r, s):
     order = _order(r, s)
-    same = order and _first_payment(order).payment_method_id == s.call.args['payment_method_id']
-    return 'it is the original payment method' if same else ''
+    same = order and _first_payment(order).payment_method_id == s.call.args["payment_method_id"]
+    return "it is the original payment method" if same else ""
 
-@rule('retail/balance-total', 'it must have enough balance to cover the total amount', _payment)
-def _total(r, s): return _short(r, s, _first_payment(o).amount) if (o := _order(r, s)) else ''
 
-@rule('retail/balance-difference', 'it must have enough balance to cover the price difference', _items, _exchange)
-def _difference(r, s): return _short(r, s, round(sum(v.price-x.price for x,v,_ in _swaps(r, s) if x and v), 2))
+@rule("retail/balance-total", "it must have enough balance to cover the total amount", _payment)
+def _total(r, s):
+    return _short(r, s, _first_payment(o).amount) if (o := _order(r, s)) else ""
 
-@rule('retail/refund-to', 'The refund must either go to the original payment method, or an existing gift card', _return)
+# %% ../../nbs/lib/verify/03_retail_policy.ipynb #7a1d556c
+@rule(
+    "retail/balance-difference",
+    "it must have enough balance to cover the price difference",
+    _items,
+    _exchange,
+)
+def _difference(r, s):
+    return _short(r, s, round(sum(v.price - x.price for x, v, _ in _swaps(r, s) if x and v), 2))
+
+
+@rule(
+    "retail/refund-to",
+    "The refund must either go to the original payment method, or an existing gift card",
+    _return,
+)
 def _refund(r, s):
     order, m = _order(r, s), _method(r, s)
-    fine = order is None or m and (m.source == 'gift_card' or m.id == _first_payment(order).payment_method_id)
-    return '' if fine else f'{s.call.args["payment_method_id"]}: not the original method, nor a gift card of the user'
+    fine = (
+        order is None
+        or m
+        and (m.source == "gift_card" or m.id == _first_payment(order).payment_method_id)
+    )
+    return (
+        ""
+        if fine
+        else f"{s.call.args['payment_method_id']}: not the original method, nor a gift card of "
+        "the user"
+    )
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #46b86ef5
-rule('retail/confirm', 'you must list the action details and obtain explicit user confirmation (yes) to proceed',
-     *_on_order, _home, kind='words')(missing_consent)
+rule(
+    "retail/confirm",
+    "you must list the action details and obtain explicit user confirmation (yes) to proceed",
+    *_on_order,
+    _home,
+    kind="words",
+)(missing_consent)

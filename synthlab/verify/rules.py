@@ -8,9 +8,9 @@ __all__ = ['RULES', 'YES_PATTERN', 'TRANSFER_NOTICE', 'Rule', 'rule', 'replay_wi
 
 # %% ../../nbs/lib/verify/01_rules.ipynb #42fde75a
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Callable
 
 from ..core.text import alnum_text
 from ..core.types import Trajectory
@@ -20,154 +20,241 @@ from ..tau2.replay import Replay, Step, current_record, replay
 @dataclass
 class Rule:
     "A sentence of a policy that can be run"
-    id: str # domain/name
-    sentence: str # the policy's own words
-    check: Callable # (replay, step) -> why it is broken; at the end (replay) -> (turn, why) pairs
-    on: tuple = () # tools whose calls it looks at
-    kind: str = 'state' # `state`, `form` or `words`; the last is a heuristic
-    at: str = 'call' # `call` or `end`
-    solo: bool|None = None # only with, only without a user, or both
+
+    id: str  # domain/name
+    sentence: str  # the policy's own words
+    check: Callable  # (replay, step) -> why it is broken; at the end (replay) -> (turn, why) pairs
+    on: tuple = ()  # tools whose calls it looks at
+    kind: str = "state"  # `state`, `form` or `words`; the last is a heuristic
+    at: str = "call"  # `call` or `end`
+    solo: bool | None = None  # only with, only without a user, or both
 
     @property
-    def domain(self): return self.id.split('/')[0]
+    def domain(self):
+        return self.id.split("/")[0]
+
 
 RULES: dict[str, Rule] = {}
+
 
 @lru_cache(maxsize=None)
 def _of(domain, solo):
     "Rules of a domain by the tool they look at, and those for the end"
-    site, tools, end = domain.removesuffix('-workflow'), {}, []
+    site, tools, end = domain.removesuffix("-workflow"), {}, []
     for x in RULES.values():
-        if x.domain != site or x.solo not in (None, solo): continue
-        if x.at == 'end': end.append(x)
-        for t in x.on: tools.setdefault(t, []).append(x)
+        if x.domain != site or x.solo not in (None, solo):
+            continue
+        if x.at == "end":
+            end.append(x)
+        for t in x.on:
+            tools.setdefault(t, []).append(x)
     return tools, end
 
+# %% ../../nbs/lib/verify/01_rules.ipynb #1a5356b5
 def rule(
-    id:str, # domain/name
-    sentence:str, # the policy's own words
-    *on:str, # tools whose calls it looks at
-    **kw # as in `Rule`: kind, at, solo
-) -> Callable: # decorator that leaves the function as it is
-    "Register a check under its policy sentence. Raises ValueError on a second rule of that id from elsewhere"
+    id: str,  # domain/name
+    sentence: str,  # the policy's own words
+    *on: str,  # tools whose calls it looks at
+    **kw,  # as in `Rule`: kind, at, solo
+) -> Callable:  # decorator that leaves the function as it is
+    """Register a check under its policy sentence.
+
+    Raises ValueError on a second rule of that id from elsewhere
+    """
+
     def add(check):
-        home = {check.__module__, RULES[id].check.__module__ if id in RULES else '__main__'} - {'__main__'}
-        if len(home) > 1: raise ValueError(f'there is a rule {id!r} already')
+        home = {check.__module__, RULES[id].check.__module__ if id in RULES else "__main__"} - {
+            "__main__"
+        }
+        if len(home) > 1:
+            raise ValueError(f"there is a rule {id!r} already")
         RULES[id] = Rule(id, sentence, check, on, **kw)
         _of.cache_clear()
         return check
+
     return add
 
 # %% ../../nbs/lib/verify/01_rules.ipynb #5bbf54ce
 def _watch(r, s):
-    if s.call.by != 'assistant': return []
+    if s.call.by != "assistant":
+        return []
     rules = _of(r.traj.task.domain, r.traj.solo)[0].get(s.call.name, ())
     return [(x, s.turn, why, s) for x in rules if not s.fault and (why := x.check(r, s))]
+
 
 def _hit(x, turn, why, s=None):
     d = dict(rule=x.id, turn=turn, why=why, kind=x.kind)
     return d if s is None else d | dict(call=str(s.call), refused=not s.ok)
 
+
 def replay_with_rules(
-    traj:Trajectory # of a τ² domain
-) -> Replay: # `found` holds what is broken, in order: rule, turn, why, kind; of calls also call and refused
+    traj: Trajectory,  # of a τ² domain
+) -> (
+    Replay
+):  # `found` holds what is broken, in order: rule, turn, why, kind; of calls also call and refused
     "Replay a trajectory under the rules of its domain. Raises ValueError when those are not loaded"
     tools, end = _of(traj.task.domain, traj.solo)
-    if end and not tools: raise ValueError(f'the rules of {traj.task.domain} are not loaded: import synthlab.verify.gates')
+    if end and not tools:
+        raise ValueError(
+            f"the rules of {traj.task.domain} are not loaded: import synthlab.verify.gates"
+        )
     r = replay(traj, _watch)
-    if r.env is None: return r
-    hits = [_hit(*f) for f in r.found]+[_hit(x, turn, why) for x in end for turn,why in x.check(r)]
-    r.found = sorted(hits, key=lambda h: h['turn'])
+    if r.env is None:
+        return r
+    hits = [_hit(*f) for f in r.found] + [
+        _hit(x, turn, why) for x in end for turn, why in x.check(r)
+    ]
+    r.found = sorted(hits, key=lambda h: h["turn"])
     return r
 
+# %% ../../nbs/lib/verify/01_rules.ipynb #6f62e63a
 def broken_rules(
-    traj:Trajectory # of a τ² domain
-) -> list[dict]: # rule, turn, why, kind; for rules about a call also the call and whether the environment refused it
-    "Which policy rules a trajectory breaks, and where. Empty also where it cannot be replayed: see `replay_with_rules`"
+    traj: Trajectory,  # of a τ² domain
+) -> list[
+    dict
+    # rule, turn, why, kind; for rules about a call also the call and whether the environment
+    # refused it
+]:
+    """Which policy rules a trajectory breaks, and where.
+
+    Empty also where it cannot be replayed: see `replay_with_rules`
+    """
     return replay_with_rules(traj).found
 
 # %% ../../nbs/lib/verify/01_rules.ipynb #bbebf645
 def texts_so_far(
-    traj:Trajectory, # with the conversation
-    upto:int, # turn before which to look
-    role:str='user' # `user` or `assistant`
-) -> list[str]: # in order, messages without words left out
+    traj: Trajectory,  # with the conversation
+    upto: int,  # turn before which to look
+    role: str = "user",  # `user` or `assistant`
+) -> list[str]:  # in order, messages without words left out
     "What one side has said so far; without a user, the ticket speaks for them"
     out = [m.content for m in traj.messages[:upto] if m.role == role and m.content.strip()]
-    return [traj.task.ticket or '', *out] if traj.solo and role == 'user' else out
+    return [traj.task.ticket or "", *out] if traj.solo and role == "user" else out
+
 
 def is_mentioned(
-    what:str, # an id, a name
-    texts:list[str] # in any of these
-) -> bool: # somewhere
+    what: str,  # an id, a name
+    texts: list[str],  # in any of these
+) -> bool:  # somewhere
     "Was it said, however spelt?"
     w = alnum_text(what)
     return bool(w) and any(w in alnum_text(t) for t in texts)
 
 # %% ../../nbs/lib/verify/01_rules.ipynb #fedafc36
-YES_PATTERN = re.compile(r"\b(yes|yeah|yep|yup|oui|sure|confirm\w*|proceed|go (ahead|for it)|please|do (it|that|so)|correct|"
-    r"sounds? (good|great|fine|perfect)|that('s| is| sounds| looks| works)|absolutely|definitely|of course|ok|okay|"
-    r"agree\w*|perfect|works for me|let's|i('d| would) like|i want)\b", re.I)
-_deed = re.compile('cancel|book|bag|luggage|passenger|address|pay|return|refund|exchang|swap|replac|modif|chang|upgrad|'
-                   'updat|flight|item', re.I)
+YES_PATTERN = re.compile(
+    r"\b(yes|yeah|yep|yup|oui|sure|confirm\w*|proceed|go (ahead|for it)|please|do "
+    r"(it|that|so)|correct|"
+    r"sounds? (good|great|fine|perfect)|that('s| is| sounds| looks| "
+    r"works)|absolutely|definitely|of course|ok|okay|"
+    r"agree\w*|perfect|works for me|let's|i('d| would) like|i want)\b",
+    re.I,
+)
+_deed = re.compile(
+    "cancel|book|bag|luggage|passenger|address|pay|return|refund|exchang|swap|replac|modif|chang|upgrad|"
+    "updat|flight|item",
+    re.I,
+)
+
 
 def _leaves(x):
-    if isinstance(x, dict): x = list(x.values())
+    if isinstance(x, dict):
+        x = list(x.values())
     return [o for v in x for o in _leaves(v)] if isinstance(x, list) else [str(x)]
+
 
 def _proposed(told, args):
     "Did the agent name a detail, or end by asking about some deed?"
-    if told and re.search(r'\?|confirm|\byes\b', told[-1], re.I) and _deed.search(told[-1]): return True
+    if told and re.search(r"\?|confirm|\byes\b", told[-1], re.I) and _deed.search(told[-1]):
+        return True
     return any(is_mentioned(v, told) for v in _leaves(args) if len(alnum_text(v)) > 2)
 
+# %% ../../nbs/lib/verify/01_rules.ipynb #e927db48
 def missing_consent(
-    r:Replay, # so far
-    s:Step # a write
-) -> str: # why there is no consent; empty when there is
+    r: Replay,  # so far
+    s: Step,  # a write
+) -> str:  # why there is no consent; empty when there is
     "Heuristic: did the user say yes to this write after being told about it?"
-    turns = [(i, m.content) for i,m in enumerate(r.traj.messages[:s.turn]) if m.role == 'user' and m.content.strip()]
-    if not turns: return 'nothing was said by the user before'
+    turns = [
+        (i, m.content)
+        for i, m in enumerate(r.traj.messages[: s.turn])
+        if m.role == "user" and m.content.strip()
+    ]
+    if not turns:
+        return "nothing was said by the user before"
     at, last = turns[-1]
-    if not YES_PATTERN.search(last): return f'the last words of the user hold no yes: {last!r:.120}'
-    told = texts_so_far(r.traj, at, 'assistant')
-    return '' if _proposed(told, s.call.args) else 'the agent had proposed nothing of the kind before'
+    if not YES_PATTERN.search(last):
+        return f"the last words of the user hold no yes: {last!r:.120}"
+    told = texts_so_far(r.traj, at, "assistant")
+    return (
+        "" if _proposed(told, s.call.args) else "the agent had proposed nothing of the kind before"
+    )
 
 # %% ../../nbs/lib/verify/01_rules.ipynb #2c5d3f65
-TRANSFER_NOTICE = 'YOU ARE BEING TRANSFERRED TO A HUMAN AGENT'
-_one, _alone = 'make one tool call at a time', 'if you {} a tool call, you should not respond to the user {}'
-_beside = dict(airline=_alone.format('make', 'simultaneously'), telecom=_alone.format('make', 'simultaneously'),
-               retail=_alone.format('take', 'at the same time'))
+TRANSFER_NOTICE = "YOU ARE BEING TRANSFERRED TO A HUMAN AGENT"
+_one, _alone = (
+    "make one tool call at a time",
+    "if you {} a tool call, you should not respond to the user {}",
+)
+_beside = dict(
+    airline=_alone.format("make", "simultaneously"),
+    telecom=_alone.format("make", "simultaneously"),
+    retail=_alone.format("take", "at the same time"),
+)
 
-def _agent_turns(r): return [(i, m) for i,m in enumerate(r.traj.messages) if m.role == 'assistant']
 
-def _one_call(r): return [(i, f'{len(m.calls)} calls in one turn') for i,m in _agent_turns(r) if len(m.calls) > 1]
+def _agent_turns(r):
+    return [(i, m) for i, m in enumerate(r.traj.messages) if m.role == "assistant"]
+
+
+def _one_call(r):
+    return [
+        (i, f"{len(m.calls)} calls in one turn") for i, m in _agent_turns(r) if len(m.calls) > 1
+    ]
+
 
 def _no_words(r):
-    both = [(i, m.content.strip()) for i,m in _agent_turns(r) if m.calls and m.content.strip()]
-    return [(i, f'words beside a call: {text!r:.80}') for i,text in both]
+    both = [(i, m.content.strip()) for i, m in _agent_turns(r) if m.calls and m.content.strip()]
+    return [(i, f"words beside a call: {text!r:.80}") for i, text in both]
 
-def _transfers(r): return [s for s in r.steps if s.call.name == 'transfer_to_human_agents' and s.ok]
+
+def _transfers(r):
+    return [s for s in r.steps if s.call.name == "transfer_to_human_agents" and s.ok]
+
 
 def _hold_said(r):
     for s in _transfers(r):
-        after = next((m for m in r.traj.messages[s.turn+1:] if m.role in ('assistant', 'user')), None)
-        if after and TRANSFER_NOTICE not in after.content: yield s.turn, f'the next words are {after.content!r:.80}'
+        after = next(
+            (m for m in r.traj.messages[s.turn + 1 :] if m.role in ("assistant", "user")), None
+        )
+        if after and TRANSFER_NOTICE not in after.content:
+            yield s.turn, f"the next words are {after.content!r:.80}"
 
+# %% ../../nbs/lib/verify/01_rules.ipynb #f6f62c28
 def _call_first(r):
     moved = [s.turn for s in _transfers(r)]
-    said_so = [i for i,m in _agent_turns(r) if TRANSFER_NOTICE in m.content]
-    return [(i, 'announced without a call') for i in said_so if not any(t <= i for t in moved)]
+    said_so = [i for i, m in _agent_turns(r) if TRANSFER_NOTICE in m.content]
+    return [(i, "announced without a call") for i in said_so if not any(t <= i for t in moved)]
 
-for _d in ('airline', 'retail', 'telecom'):
-    _talks = dict(kind='form', at='end', solo=False)
-    rule(f'{_d}/one-call', _one, kind='form', at='end')(_one_call)
-    rule(f'{_d}/call-alone', _beside[_d], **_talks)(_no_words)
-    rule(f'{_d}/transfer-words', f"then send the message '{TRANSFER_NOTICE}. PLEASE HOLD ON.'", **_talks)(_hold_said)
-    rule(f'{_d}/transfer-call', 'first make a tool call to transfer_to_human_agents', **_talks)(_call_first)
+
+for _d in ("airline", "retail", "telecom"):
+    _talks = dict(kind="form", at="end", solo=False)
+    rule(f"{_d}/one-call", _one, kind="form", at="end")(_one_call)
+    rule(f"{_d}/call-alone", _beside[_d], **_talks)(_no_words)
+    rule(
+        f"{_d}/transfer-words",
+        f"then send the message '{TRANSFER_NOTICE}. PLEASE HOLD ON.'",
+        **_talks,
+    )(_hold_said)
+    rule(f"{_d}/transfer-call", "first make a tool call to transfer_to_human_agents", **_talks)(
+        _call_first
+    )
 
 # %% ../../nbs/lib/verify/01_rules.ipynb #ed7a3428
-@rule('mock/title', 'Each task must have a title', 'create_task')
-def _title(r, s): return '' if s.call.args['title'].strip() else 'the title is empty'
+@rule("mock/title", "Each task must have a title", "create_task")
+def _title(r, s):
+    return "" if s.call.args["title"].strip() else "the title is empty"
 
-@rule('mock/user', 'Only existing users can create tasks', 'create_task')
-def _user(r, s): return '' if current_record(r, 'users', i := s.call.args['user_id']) else f'no user {i!r}'
+
+@rule("mock/user", "Only existing users can create tasks", "create_task")
+def _user(r, s):
+    return "" if current_record(r, "users", i := s.call.args["user_id"]) else f"no user {i!r}"

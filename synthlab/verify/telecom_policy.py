@@ -13,134 +13,256 @@ from ..tau2.replay import current_record, user_database
 from .rules import is_mentioned, rule, texts_so_far
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #e0e42faa
-TODAY = date(2025, 2, 25) # the policy's own present
-_suspend, _resume, _request = 'suspend_line', 'resume_line', 'send_payment_request'
-_transfer = 'transfer_to_human_agents'
-_writes = (_suspend, _resume, _request, 'enable_roaming', 'disable_roaming', 'refuel_data')
-_reads = ('get_bills_for_customer', 'get_data_usage', 'get_details_by_id')
+TODAY = date(2025, 2, 25)  # the policy's own present
+_suspend, _resume, _request = "suspend_line", "resume_line", "send_payment_request"
+_transfer = "transfer_to_human_agents"
+_writes = (_suspend, _resume, _request, "enable_roaming", "disable_roaming", "refuel_data")
+_reads = ("get_bills_for_customer", "get_data_usage", "get_details_by_id")
+
 
 def _lookup(c):
-    return c.name.startswith('get_customer_by') or c.name == 'get_details_by_id' and c.args['id'].startswith('C')
+    return (
+        c.name.startswith("get_customer_by")
+        or c.name == "get_details_by_id"
+        and c.args["id"].startswith("C")
+    )
 
-@rule('telecom/identify', 'You must first identify the customer', *_writes, *_reads, kind='form')
+
+@rule("telecom/identify", "You must first identify the customer", *_writes, *_reads, kind="form")
 def _identify(r, s):
     known = _lookup(s.call) or any(x.ok and _lookup(x.call) for x in r.steps)
-    return '' if known else 'no customer was looked up before'
+    return "" if known else "no customer was looked up before"
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #40f81571
 def _bills(r, s):
-    customer = current_record(r, 'customers', s.call.args['customer_id'])
-    return [b for i in customer.bill_ids if (b := current_record(r, 'bills', i))] if customer else []
+    customer = current_record(r, "customers", s.call.args["customer_id"])
+    return (
+        [b for i in customer.bill_ids if (b := current_record(r, "bills", i))] if customer else []
+    )
 
-def _late(b): return b.status.value == 'Overdue' or b.status.value == 'Awaiting Payment' and b.due_date < TODAY
 
-@rule('telecom/overdue', 'You can help the user make a payment for an overdue bill', _request, solo=False)
-@rule('telecom/overdue-solo', 'If the user has an overdue bill, you can help them make a payment for it', _request,
-      solo=True)
+def _late(b):
+    return (
+        b.status.value == "Overdue" or b.status.value == "Awaiting Payment" and b.due_date < TODAY
+    )
+
+
+@rule(
+    "telecom/overdue",
+    "You can help the user make a payment for an overdue bill",
+    _request,
+    solo=False,
+)
+@rule(
+    "telecom/overdue-solo",
+    "If the user has an overdue bill, you can help them make a payment for it",
+    _request,
+    solo=True,
+)
 def _overdue(r, s):
-    bill = current_record(r, 'bills', s.call.args['bill_id'])
-    return f'the bill is {bill.status.value!r}' if bill and not _late(bill) else ''
+    bill = current_record(r, "bills", s.call.args["bill_id"])
+    return f"the bill is {bill.status.value!r}" if bill and not _late(bill) else ""
 
-@rule('telecom/bill-checked', 'You should always check that the bill is overdue before sending a payment request',
-      _request, kind='form')
+# %% ../../nbs/lib/verify/04_telecom_policy.ipynb #50806f01
+@rule(
+    "telecom/bill-checked",
+    "You should always check that the bill is overdue before sending a payment request",
+    _request,
+    kind="form",
+)
 def _bill_checked(r, s):
-    i = s.call.args['bill_id']
+    i = s.call.args["bill_id"]
     seen = any(f'"{i}"' in x.got.content for x in r.steps if x.ok and x.call.name in _reads)
-    return '' if seen else f'{i} was not looked up before'
+    return "" if seen else f"{i} was not looked up before"
 
-@rule('telecom/one-request', 'A user can only have one bill in the AWAITING PAYMENT status at a time', _request)
+
+@rule(
+    "telecom/one-request",
+    "A user can only have one bill in the AWAITING PAYMENT status at a time",
+    _request,
+)
 def _one_request(r, s):
-    waiting = [b.bill_id for b in _bills(r, s) if b.status.value == 'Awaiting Payment']
-    return f'{waiting[0]} is awaiting payment already' if waiting else ''
+    waiting = [b.bill_id for b in _bills(r, s) if b.status.value == "Awaiting Payment"]
+    return f"{waiting[0]} is awaiting payment already" if waiting else ""
 
-@rule('telecom/permission', 'if the ticket specifies that the user has given you the permission to make payments',
-      _request, 'make_payment', kind='words', solo=True)
+
+@rule(
+    "telecom/permission",
+    "if the ticket specifies that the user has given you the permission to make payments",
+    _request,
+    "make_payment",
+    kind="words",
+    solo=True,
+)
 def _permission(r, s):
-    given = re.search('permission|authori[sz]e|consent', r.traj.task.ticket or '', re.I)
-    return '' if given else 'the ticket gives no permission'
+    given = re.search("permission|authori[sz]e|consent", r.traj.task.ticket or "", re.I)
+    return "" if given else "the ticket gives no permission"
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #c3801664
-def _line(r, s): return current_record(r, 'lines', s.call.args['line_id'])
+def _line(r, s):
+    return current_record(r, "lines", s.call.args["line_id"])
 
-def _ended(line): return bool(line and line.contract_end_date and line.contract_end_date < TODAY)
 
-@rule('telecom/resume-paid', 'You are allowed to lift the suspension after the user has paid all their overdue bills',
-      _resume)
+def _ended(line):
+    return bool(line and line.contract_end_date and line.contract_end_date < TODAY)
+
+
+@rule(
+    "telecom/resume-paid",
+    "You are allowed to lift the suspension after the user has paid all their overdue bills",
+    _resume,
+)
 def _paid(r, s):
     late = [b.bill_id for b in _bills(r, s) if _late(b)]
-    return f'not paid: {", ".join(late)}' if late else ''
+    return f"not paid: {', '.join(late)}" if late else ""
 
-@rule('telecom/resume-contract', "not allowed to lift the suspension if the line's contract end date is in the past",
-      _resume)
-def _contract(r, s): return f'the contract ended {line.contract_end_date}' if _ended(line := _line(r, s)) else ''
 
-@rule('telecom/suspend-reason', 'A line can be suspended for the following reasons', _suspend)
+@rule(
+    "telecom/resume-contract",
+    "not allowed to lift the suspension if the line's contract end date is in the past",
+    _resume,
+)
+def _contract(r, s):
+    return f"the contract ended {line.contract_end_date}" if _ended(line := _line(r, s)) else ""
+
+
+@rule("telecom/suspend-reason", "A line can be suspended for the following reasons", _suspend)
 def _suspended(r, s):
     fine = not (line := _line(r, s)) or _ended(line) or any(map(_late, _bills(r, s)))
-    return '' if fine else 'no bill is overdue and the contract has not ended'
+    return "" if fine else "no bill is overdue and the contract has not ended"
 
-@rule('telecom/refuel-limit', 'The maximum amount of data that can be refueled is 2GB', 'refuel_data')
+
+@rule(
+    "telecom/refuel-limit", "The maximum amount of data that can be refueled is 2GB", "refuel_data"
+)
 def _limit(r, s):
-    gb = line.data_refueling_gb+s.call.args['gb_amount'] if (line := _line(r, s)) else 0
-    return f'{gb:g} GB in all' if gb > 2+1e-9 else ''
+    gb = line.data_refueling_gb + s.call.args["gb_amount"] if (line := _line(r, s)) else 0
+    return f"{gb:g} GB in all" if gb > 2 + 1e-9 else ""
 
-@rule('telecom/refuel-line', 'Apply the refueled data to the line associated with the phone number the user provided',
-      'refuel_data', kind='words')
-@rule('telecom/roaming-line', 'the line associated with the phone number the user provided is roaming enabled',
-      'enable_roaming', kind='words')
+# %% ../../nbs/lib/verify/04_telecom_policy.ipynb #19a2105c
+@rule(
+    "telecom/refuel-line",
+    "Apply the refueled data to the line associated with the phone number the user provided",
+    "refuel_data",
+    kind="words",
+)
+@rule(
+    "telecom/roaming-line",
+    "the line associated with the phone number the user provided is roaming enabled",
+    "enable_roaming",
+    kind="words",
+)
 def _this_line(r, s):
     line = _line(r, s)
     named = not line or is_mentioned(line.phone_number, texts_so_far(r.traj, s.turn))
-    return '' if named else f'the user has not said {line.phone_number}'
+    return "" if named else f"the user has not said {line.phone_number}"
 
-@rule('telecom/refuel-price', 'Confirm the price', 'refuel_data', kind='words', solo=False)
+
+@rule("telecom/refuel-price", "Confirm the price", "refuel_data", kind="words", solo=False)
 def _price(r, s):
-    told = texts_so_far(r.traj, s.turn, 'assistant')
-    named = any(re.search(r'\$|price|cost|charge|dollar|free', t, re.I) for t in told)
-    return '' if named else 'the agent named no price'
+    told = texts_so_far(r.traj, s.turn, "assistant")
+    named = any(re.search(r"\$|price|cost|charge|dollar|free", t, re.I) for t in told)
+    return "" if named else "the agent named no price"
 
-@rule('telecom/roaming-abroad', 'We offer data roaming to users who are traveling outside their home network',
-      'enable_roaming')
-def _abroad(r, s): return '' if user_database(r).surroundings.is_abroad else 'the user is at home'
+
+@rule(
+    "telecom/roaming-abroad",
+    "We offer data roaming to users who are traveling outside their home network",
+    "enable_roaming",
+)
+def _abroad(r, s):
+    return "" if user_database(r).surroundings.is_abroad else "the user is at home"
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #a6d8bbf9
-_restart = re.compile('re-?boot|re-?start|power cycle|turn (it|your (phone|device)) off', re.I)
+_restart = re.compile("re-?boot|re-?start|power cycle|turn (it|your (phone|device)) off", re.I)
+
 
 def _restarted(r, s):
-    later = r.traj.messages[s.turn+1:]
-    done = any(c.name in ('reboot_device', _transfer) for m in later for c in m.calls)
-    return done or any(m.role == 'assistant' and _restart.search(m.content) for m in later)
+    later = r.traj.messages[s.turn + 1 :]
+    done = any(c.name in ("reboot_device", _transfer) for m in later for c in m.calls)
+    return done or any(m.role == "assistant" and _restart.search(m.content) for m in later)
+
 
 def _no_restart(r, name):
-    return [(s.turn, 'nobody restarted the phone or spoke of it') for s in r.steps if s.ok and s.call.name == name
-            and not _restarted(r, s)]
+    return [
+        (s.turn, "nobody restarted the phone or spoke of it")
+        for s in r.steps
+        if s.ok and s.call.name == name and not _restarted(r, s)
+    ]
 
-@rule('telecom/reboot-resumed', 'After you resume the line, the user will have to reboot their device to get service',
-      at='end', kind='words')
-def _reboot_line(r): return _no_restart(r, _resume)
 
-@rule('telecom/reboot-apn', 'the user must be instructed to use `reboot_device()` for the changes to apply',
-      at='end', kind='words', solo=False)
-def _reboot_apn(r): return _no_restart(r, 'reset_apn_settings')
+@rule(
+    "telecom/reboot-resumed",
+    "After you resume the line, the user will have to reboot their device to get service",
+    at="end",
+    kind="words",
+)
+def _reboot_line(r):
+    return _no_restart(r, _resume)
+
+
+@rule(
+    "telecom/reboot-apn",
+    "the user must be instructed to use `reboot_device()` for the changes to apply",
+    at="end",
+    kind="words",
+    solo=False,
+)
+def _reboot_apn(r):
+    return _no_restart(r, "reset_apn_settings")
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #f01bd3f0
 def _hopeless(r):
     u = user_database(r)
-    line = next((x for x in r.env._env.tools.db.lines if x.phone_number == u.surroundings.phone_number), None)
-    locked = u.device.sim_card_status.value.startswith('locked')
-    return line is None or locked or u.surroundings.mobile_data_usage_exceeded or line.status.value != 'Active'
+    line = next(
+        (x for x in r.env._env.tools.db.lines if x.phone_number == u.surroundings.phone_number),
+        None,
+    )
+    locked = u.device.sim_card_status.value.startswith("locked")
+    return (
+        line is None
+        or locked
+        or u.surroundings.mobile_data_usage_exceeded
+        or line.status.value != "Active"
+    )
+
 
 def _wrong(r):
     "Settings that are wrong and that the user or the agent can change"
     d, around = user_database(r).device, user_database(r).surroundings
-    slow = d.vpn_connected and d.vpn_details is not None and d.vpn_details.server_performance.value == 'poor'
-    return [k for k,bad in dict(
-        airplane_mode=d.airplane_mode, sim_card=d.sim_card_missing, mobile_data=not d.data_enabled, vpn=slow,
-        apn=d.active_apn_settings.apn_name.value == 'broken', mmsc=not d.active_apn_settings.mmsc_url,
-        data_saver=d.data_saver_mode, network_mode=d.network_mode_preference.value in ('2g_only', '3g_only'),
-        roaming=around.is_abroad and not (d.roaming_enabled and around.roaming_allowed)).items() if bad]
+    slow = (
+        d.vpn_connected
+        and d.vpn_details is not None
+        and d.vpn_details.server_performance.value == "poor"
+    )
+    return [
+        k
+        for k, bad in dict(
+            airplane_mode=d.airplane_mode,
+            sim_card=d.sim_card_missing,
+            mobile_data=not d.data_enabled,
+            vpn=slow,
+            apn=d.active_apn_settings.apn_name.value == "broken",
+            mmsc=not d.active_apn_settings.mmsc_url,
+            data_saver=d.data_saver_mode,
+            network_mode=d.network_mode_preference.value in ("2g_only", "3g_only"),
+            roaming=around.is_abroad and not (d.roaming_enabled and around.roaming_allowed),
+        ).items()
+        if bad
+    ]
 
-@rule('telecom/tried-all', 'You should try your best to resolve the issue for the user before transferring', _transfer,
-      solo=False)
-@rule('telecom/tried-all-solo', 'You should try your best to resolve the issue before escalating', _transfer, solo=True)
-def _tried(r, s): return '' if _hopeless(r) or not (w := _wrong(r)) else f'still wrong: {", ".join(w)}'
+# %% ../../nbs/lib/verify/04_telecom_policy.ipynb #35263b45
+@rule(
+    "telecom/tried-all",
+    "You should try your best to resolve the issue for the user before transferring",
+    _transfer,
+    solo=False,
+)
+@rule(
+    "telecom/tried-all-solo",
+    "You should try your best to resolve the issue before escalating",
+    _transfer,
+    solo=True,
+)
+def _tried(r, s):
+    return "" if _hopeless(r) or not (w := _wrong(r)) else f"still wrong: {', '.join(w)}"

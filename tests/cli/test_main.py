@@ -1,162 +1,251 @@
 "The command, as it is called: what it prints, how it ends, how long it takes."
-import json, subprocess, sys, time
+
+import json
+import subprocess
+import sys
+import time
 
 import pytest
-
 from conftest import DATA, ROOT, RUNS, needs_data
-from synthlab.cli.main import COMMANDS, main, build_parser
 from toy import CLI, env, json_of, lab, repository
 
-FIRST = [('markdown', '# First?\n\n> Yes.', []), ('code', 'from synthlab.runs.run import Run\nfrom synthlab.core.stats import wilson', []),
-         ('code', 'n: int = 10 # tries', ['parameters']), ('code', "run = Run('01_first', dict(n=n))", []),
-         ('code', "run.save_rows('rows.jsonl', [dict(n=n)])\nrun.finish(dict(success=wilson(n//2, n)))", [])]
-SECOND = [('markdown', '# <b>Second?\n\n> No.', []), ('code', 'from synthlab.runs.run import Run, latest_run\nfrom synthlab.core.types import read_jsonl', []),
-          ('code', "bad: str = '' # text that is no input", ['parameters']),
-          ('code', "run = Run('02_second', dict(bad=bad))\nfound = run.input(latest_run('01_first'))", []),
-          ('code', "if bad: raise ValueError(f'{bad} is no input')\nrun.finish(dict(n=next(read_jsonl(found/'rows.jsonl'))['n']))", [])]
+from synthlab.cli.main import COMMANDS, build_parser, main
+
+FIRST = [
+    ("markdown", "# First?\n\n> Yes.", []),
+    ("code", "from synthlab.runs.run import Run\nfrom synthlab.core.stats import wilson", []),
+    ("code", "n: int = 10 # tries", ["parameters"]),
+    ("code", "run = Run('01_first', dict(n=n))", []),
+    (
+        "code",
+        "run.save_rows('rows.jsonl', [dict(n=n)])\nrun.finish(dict(success=wilson(n//2, n)))",
+        [],
+    ),
+]
+SECOND = [
+    ("markdown", "# <b>Second?\n\n> No.", []),
+    (
+        "code",
+        "from synthlab.runs.run import Run, latest_run\nfrom synthlab.core.types import read_jsonl",
+        [],
+    ),
+    ("code", "bad: str = '' # text that is no input", ["parameters"]),
+    (
+        "code",
+        "run = Run('02_second', dict(bad=bad))\nfound = run.input(latest_run('01_first'))",
+        [],
+    ),
+    (
+        "code",
+        "if bad: raise ValueError(f'{bad} is no "
+        "input')\nrun.finish(dict(n=next(read_jsonl(found/'rows.jsonl'))['n']))",
+        [],
+    ),
+]
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def two(tmp_path_factory):
     "A repository with two studies, the second of which takes the first one's run"
-    root = repository(tmp_path_factory.mktemp('two'), {'01_first': FIRST, '02_second': SECOND},
-                      '01_first: {smoke: {}, demo: {n: 40}}\n02_second: {smoke: {}, demo: {}}\n')
-    (root/'deep/down').mkdir(parents=True)
+    root = repository(
+        tmp_path_factory.mktemp("two"),
+        {"01_first": FIRST, "02_second": SECOND},
+        "01_first: {smoke: {}, demo: {n: 40}}\n02_second: {smoke: {}, demo: {}}\n",
+    )
+    (root / "deep/down").mkdir(parents=True)
     return root
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def demo(two):
-    r = lab(two, 'demo')
+    r = lab(two, "demo")
     assert r.returncode == 0, r.stderr
     return r
 
 
 def test_demo_runs_all_and_ends_with_a_table_and_the_index(two, demo):
     lines = demo.stdout.rstrip().splitlines()
-    assert lines[-1].endswith('outputs/index.html') and (two/'deep/down'/lines[-1]).exists()
-    first, second = [l for l in lines if l.startswith(('01_first', '02_second'))]
-    assert 'success 0.5 [0.352, 0.648], n=40' in first and 'outputs/01_first/' in first
-    assert second.split()[1:3] == ['n', '40'], 'the second study took the run that the first had made just before'
+    assert lines[-1].endswith("outputs/index.html") and (two / "deep/down" / lines[-1]).exists()
+    first, second = [l for l in lines if l.startswith(("01_first", "02_second"))]
+    assert "success 0.5 [0.352, 0.648], n=40" in first and "outputs/01_first/" in first
+    assert second.split()[1:3] == ["n", "40"], (
+        "the second study took the run that the first had made just before"
+    )
 
 
 def test_demo_again_returns_at_once(two, demo):
-    start = time.monotonic(); r = lab(two, 'demo')
-    assert r.stdout == demo.stdout and time.monotonic()-start < 2
+    start = time.monotonic()
+    r = lab(two, "demo")
+    assert r.stdout == demo.stdout and time.monotonic() - start < 2
 
 
 def test_ls_and_show(two, demo):
-    runs = json_of(lab(two, 'ls', '--json'))
-    assert {(m['study'], m['status'], m['profile']) for m in runs} == {('01_first', 'done', 'demo'), ('02_second', 'done', 'demo')}
-    assert [m['study'] for m in json_of(lab(two, 'ls', '02', '--json'))] == ['02_second']
-    key = next(m['key'] for m in runs if m['study'] == '02_second')
-    shown = json_of(lab(two, 'show', key[:6], '--json'))
-    assert shown['key'] == key and list(shown['inputs']) == [f'outputs/01_first/{next(m["key"] for m in runs if m["study"] == "01_first")}']
-    words = lab(two, 'show', '02_second').stdout
-    assert f'02_second/{key}' in words and 'status       done' in words
-    r = lab(two, 'show', 'nowhere')
+    runs = json_of(lab(two, "ls", "--json"))
+    assert {(m["study"], m["status"], m["profile"]) for m in runs} == {
+        ("01_first", "done", "demo"),
+        ("02_second", "done", "demo"),
+    }
+    assert [m["study"] for m in json_of(lab(two, "ls", "02", "--json"))] == ["02_second"]
+    key = next(m["key"] for m in runs if m["study"] == "02_second")
+    shown = json_of(lab(two, "show", key[:6], "--json"))
+    assert shown["key"] == key and list(shown["inputs"]) == [
+        f"outputs/01_first/{next(m['key'] for m in runs if m['study'] == '01_first')}"
+    ]
+    words = lab(two, "show", "02_second").stdout
+    assert f"02_second/{key}" in words and "status       done" in words
+    r = lab(two, "show", "nowhere")
     assert (r.returncode, r.stderr) == (2, "synthlab: no run 'nowhere'; synthlab ls lists them\n")
 
 
 def test_a_new_first_run_makes_a_new_second_run(two, demo):
-    assert lab(two, 'run', '01_first', '-p', 'n=20').returncode == 0
-    m = json_of(lab(two, 'run', '02_second', '--json'))
-    assert m['metrics'] == dict(n=20)
-    assert json_of(lab(two, 'run', '02_second', '--profile', 'demo', '--json'))['metrics'] == dict(n=40), 'a profile takes runs of that profile'
+    assert lab(two, "run", "01_first", "-p", "n=20").returncode == 0
+    m = json_of(lab(two, "run", "02_second", "--json"))
+    assert m["metrics"] == dict(n=20)
+    assert json_of(lab(two, "run", "02_second", "--profile", "demo", "--json"))["metrics"] == dict(
+        n=40
+    ), "a profile takes runs of that profile"
 
 
 def test_an_error_of_the_input_ends_with_2_and_is_escaped_in_the_index(two, demo):
-    r = lab(two, 'run', '02_second', '-p', 'bad=<script>x</script>')
-    assert r.returncode == 2 and 'ValueError: <script>x</script> is no input' in r.stderr and len(r.stderr.splitlines()) == 1
-    index = (two/'outputs/index.html').read_text()
-    assert '<script' not in index and '&lt;script&gt;x' in index
+    r = lab(two, "run", "02_second", "-p", "bad=<script>x</script>")
+    assert (
+        r.returncode == 2
+        and "ValueError: <script>x</script> is no input" in r.stderr
+        and len(r.stderr.splitlines()) == 1
+    )
+    index = (two / "outputs/index.html").read_text()
+    assert "<script" not in index and "&lt;script&gt;x" in index
 
 
 def test_run_lists_studies_and_what_they_take(two):
-    assert lab(two, 'run').stdout.split() == ['01_first', '02_second']
-    assert lab(two, 'run', '01', '--takes').stdout == 'n: int = 10 — tries\n'
+    assert lab(two, "run").stdout.split() == ["01_first", "02_second"]
+    assert lab(two, "run", "01", "--takes").stdout == "n: int = 10 — tries\n"
 
 
 def test_outside_a_repository_the_installed_one_is_meant(tmp_path):
-    r = subprocess.run([*CLI, 'run'], cwd=tmp_path, env=env(tmp_path), capture_output=True, text=True)
-    assert r.stdout.split() == sorted(p.stem for p in (ROOT/'nbs/studies').glob('*.ipynb'))
+    r = subprocess.run(
+        [*CLI, "run"], cwd=tmp_path, env=env(tmp_path), capture_output=True, text=True
+    )
+    assert r.stdout.split() == sorted(p.stem for p in (ROOT / "nbs/studies").glob("*.ipynb"))
 
 
 def test_every_command_explains_itself(capsys):
     for c in COMMANDS:
-        with pytest.raises(SystemExit) as e: main([c, '--help'])
-        assert e.value.code == 0 and 'usage: synthlab '+c in capsys.readouterr().out
-    assert build_parser().parse_args(['demo']).profile == 'demo' and build_parser().parse_args(['run', 'x']).profile is None
+        with pytest.raises(SystemExit) as e:
+            main([c, "--help"])
+        assert e.value.code == 0 and "usage: synthlab " + c in capsys.readouterr().out
+    assert (
+        build_parser().parse_args(["demo"]).profile == "demo"
+        and build_parser().parse_args(["run", "x"]).profile is None
+    )
 
 
-@pytest.mark.parametrize('args, said', [(['rnu'], 'invalid choice'), (['show'], 'required: run'), (['run', 'x', '--odd'], 'unrecognized')])
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        (["rnu"], "invalid choice"),
+        (["show"], "required: run"),
+        (["run", "x", "--odd"], "unrecognized"),
+    ],
+)
 def test_wrong_usage_is_one_line(args, said, capsys):
-    with pytest.raises(SystemExit) as e: main(args)
+    with pytest.raises(SystemExit) as e:
+        main(args)
     err = capsys.readouterr().err
     assert e.value.code == 2 and said in err and len(err.splitlines()) == 1
 
 
 def test_doctor_says_what_works(capsys):
-    main(['doctor', '--json'])
-    checks = {c['name']: c for c in json.loads(capsys.readouterr().out)}
-    assert checks['τ² data']['ok'] and 'airline, mock, retail, telecom' in checks['τ² data']['what'] and checks['settings']['ok']
-    assert {'GPU', 'vllm', 'transformers', 'embedded model', 'docs renderer', 'ray', 'jupyter kernel'} <= set(checks)
-    assert all(c['fix'] for c in checks.values())
-    main(['doctor'])
+    main(["doctor", "--json"])
+    checks = {c["name"]: c for c in json.loads(capsys.readouterr().out)}
+    assert (
+        checks["τ² data"]["ok"]
+        and "airline, mock, retail, telecom" in checks["τ² data"]["what"]
+        and checks["settings"]["ok"]
+    )
+    assert {
+        "GPU",
+        "vllm",
+        "transformers",
+        "embedded model",
+        "docs renderer",
+        "ray",
+        "jupyter kernel",
+    } <= set(checks)
+    assert all(c["fix"] for c in checks.values())
+    main(["doctor"])
     words = capsys.readouterr().out
     assert all(name in words for name in checks)
 
 
 def test_doctor_names_a_broken_setting(tmp_path):
     repository(tmp_path, {})
-    (tmp_path/'settings.ini').write_text('[lab]\nouputs = x\n')
-    r = lab(tmp_path, 'doctor', cwd='.')
-    assert r.returncode == 1 and "MISSING  settings" in r.stdout and "no key 'ouputs'; known keys: outputs" in r.stdout
+    (tmp_path / "settings.ini").write_text("[lab]\nouputs = x\n")
+    r = lab(tmp_path, "doctor", cwd=".")
+    assert (
+        r.returncode == 1
+        and "MISSING  settings" in r.stdout
+        and "no key 'ouputs'; known keys: outputs" in r.stdout
+    )
 
 
 def seconds(*args):
     "The fastest of three: what the command needs, not what else the machine is doing"
+
     def one():
-        start = time.perf_counter(); subprocess.run([sys.executable, *args], check=True, capture_output=True, cwd=ROOT)
-        return time.perf_counter()-start
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *args], check=True, capture_output=True, cwd=ROOT)
+        return time.perf_counter() - start
+
     return min(one() for _ in range(3))
 
 
 def test_help_and_import_are_quick():
-    bare = seconds('-c', 'pass')
-    assert seconds('-c', 'import synthlab')-bare < .3
-    assert seconds(*CLI[1:], '--help') < 1 and seconds(*CLI[1:], 'doctor') < 2
+    bare = seconds("-c", "pass")
+    assert seconds("-c", "import synthlab") - bare < 0.3
+    assert seconds(*CLI[1:], "--help") < 1 and seconds(*CLI[1:], "doctor") < 2
 
 
 @needs_data
 def test_regrade_and_passk_of_real_files(capsys):
-    (mock,) = [p for p in RUNS if 'mock' in p.name]
-    assert main(['regrade', str(mock), '--json']) == 0
+    (mock,) = [p for p in RUNS if "mock" in p.name]
+    assert main(["regrade", str(mock), "--json"]) == 0
     (r,) = json.loads(capsys.readouterr().out)
-    assert (r['n'], r['same'], r['different'], r['raised']) == (10, 10, 0, 0) and set(r['linkage']) == {'ok', 'wrong', 'repaired'}
-    assert main(['regrade', str(mock)]) == 0 and mock.name in capsys.readouterr().out
-    (old,) = (DATA/'tau1_runs').glob('*.json.gz')
-    assert main(['passk', str(old), '--json']) == 0
-    assert [f'{v["value"]:.3f}' for v in json.loads(capsys.readouterr().out).values()] == ['0.420', '0.273', '0.220', '0.200']
+    assert (r["n"], r["same"], r["different"], r["raised"]) == (10, 10, 0, 0) and set(
+        r["linkage"]
+    ) == {"ok", "wrong", "repaired"}
+    assert main(["regrade", str(mock)]) == 0 and mock.name in capsys.readouterr().out
+    (old,) = (DATA / "tau1_runs").glob("*.json.gz")
+    assert main(["passk", str(old), "--json"]) == 0
+    assert [f"{v['value']:.3f}" for v in json.loads(capsys.readouterr().out).values()] == [
+        "0.420",
+        "0.273",
+        "0.220",
+        "0.200",
+    ]
 
 
 def test_audit_of_a_domain(capsys):
-    assert main(['audit', 'mock', '--json']) == 0
+    assert main(["audit", "mock", "--json"]) == 0
     r = json.loads(capsys.readouterr().out)
-    assert r['n'] == 9 and r['gold_ok']+len(r['gold_failed']) == 9
-    assert main(['audit', 'mock']) == 0 and f'{r["gold_ok"]} of 9 tasks' in capsys.readouterr().out
+    assert r["n"] == 9 and r["gold_ok"] + len(r["gold_failed"]) == 9
+    assert main(["audit", "mock"]) == 0 and f"{r['gold_ok']} of 9 tasks" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('content, said', [(None, 'no such file'), ('{"a":', 'torn.json'), ('{"a": 1}', 'not a τ² results file')])
-@pytest.mark.parametrize('command', ['regrade', 'passk'])
+@pytest.mark.parametrize(
+    "content, said",
+    [(None, "no such file"), ('{"a":', "torn.json"), ('{"a": 1}', "not a τ² results file")],
+)
+@pytest.mark.parametrize("command", ["regrade", "passk"])
 def test_bad_files_are_one_line(tmp_path, capsys, command, content, said):
-    path = tmp_path/'torn.json'
-    if content: path.write_text(content)
-    assert main([command, str(path), '--json']) == 2
+    path = tmp_path / "torn.json"
+    if content:
+        path.write_text(content)
+    assert main([command, str(path), "--json"]) == 2
     out, err = capsys.readouterr()
     assert not out and said in err and len(err.splitlines()) == 1
 
 
 def test_an_unknown_domain_is_one_line(capsys):
-    assert main(['audit', 'hotel']) == 2
-    assert 'hotel' in capsys.readouterr().err
+    assert main(["audit", "hotel"]) == 2
+    assert "hotel" in capsys.readouterr().err

@@ -1,33 +1,45 @@
-"the gallery: buttons for each kind of error, the turn marked, nothing from a conversation read as markup"
+"""the gallery: buttons for each kind of error, the turn marked, nothing from a conversation read as
+markup
+"""
+
 import re
 from dataclasses import replace
 
-from synthlab.failures.report import AttributedRun
-from synthlab.failures.report import clearest_cases, error_gallery
 from synthlab.core.types import Message, Task, Trajectory
+from synthlab.failures.report import AttributedRun, clearest_cases, error_gallery
 
-BAD = '<script>alert(1)</script><img src=x onerror=alert(2)>'
+BAD = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
-def a_case(i, n=6, severity='minor', kind='hallucination', text='hello'):
-    messages = [Message('user' if k % 2 == 0 else 'assistant', f'{text} {k}') for k in range(n)]
-    t = Trajectory(Task(f'{i}', 'retail', 'You want help.'), messages, model='a')
-    return AttributedRun(t, 'user', [dict(source='user', type=kind, severity=severity, turn=2, evidence=text)])
+def a_case(i, n=6, severity="minor", kind="hallucination", text="hello"):
+    messages = [Message("user" if k % 2 == 0 else "assistant", f"{text} {k}") for k in range(n)]
+    t = Trajectory(Task(f"{i}", "retail", "You want help."), messages, model="a")
+    return AttributedRun(
+        t, "user", [dict(source="user", type=kind, severity=severity, turn=2, evidence=text)]
+    )
 
 
 def test_nothing_that_is_shown_is_read_as_markup():
-    c = a_case('t', text=BAD)
-    c.traj.task, c.traj.model = replace(c.traj.task, id=BAD), f'<b>{BAD}'
+    c = a_case("t", text=BAD)
+    c.traj.task, c.traj.model = replace(c.traj.task, id=BAD), f"<b>{BAD}"
     c.errors[0] |= dict(severity=BAD, type=BAD)
     html = error_gallery([c])
-    assert '<script' not in html and '<img' not in html and '<b>&lt;' not in html and html.count('&lt;script&gt;') > 5
+    assert (
+        "<script" not in html
+        and "<img" not in html
+        and "<b>&lt;" not in html
+        and html.count("&lt;script&gt;") > 5
+    )
 
 
 def test_three_of_each_kind_the_critical_and_short_first_with_one_turn_marked():
-    cases = [a_case(i, 6+i) for i in range(5)]+[a_case('c', 30, 'critical_hindered'), a_case('d', kind='wrong_sequence')]
+    cases = [a_case(i, 6 + i) for i in range(5)] + [
+        a_case("c", 30, "critical_hindered"),
+        a_case("d", kind="wrong_sequence"),
+    ]
     rows = clearest_cases(cases, 3)
-    assert [c.traj.task.id for k, c, _ in rows if k == 'user: hallucination'] == ['c', '0', '1']
+    assert [c.traj.task.id for k, c, _ in rows if k == "user: hallucination"] == ["c", "0", "1"]
     html = error_gallery(cases, 3)
     assert html.count('class="card') == len(re.findall('class="m hit', html)) == 4
-    assert len(re.findall('<input type="radio"', html)) == 2 and html.count('checked>') == 1
-    assert error_gallery([]) == ''
+    assert len(re.findall('<input type="radio"', html)) == 2 and html.count("checked>") == 1
+    assert error_gallery([]) == ""

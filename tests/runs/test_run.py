@@ -1,303 +1,526 @@
-"Runs for real: a toy repository, papermill and a kernel; what fails, what is killed, what must never be written down."
-import json, os, shutil, signal, subprocess, sys, time
+"""Runs for real: a toy repository, papermill and a kernel; what fails, what is killed, what must
+never be written down.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
-
 from conftest import ROOT
 from toy import CLI, env, json_of, lab, notebook, repository
 
 from synthlab.core.parallel import pmap
-from synthlab.runs.run import is_locked, read_manifest
-from synthlab.runs.run import Run
 from synthlab.core.settings import settings
-from synthlab.runs.parameters import check_params, closure_key, import_closure, library_key, parse_value, read_params, read_study
 from synthlab.core.types import Usage
+from synthlab.runs.parameters import (
+    check_params,
+    closure_key,
+    import_closure,
+    library_key,
+    parse_value,
+    read_params,
+    read_study,
+)
+from synthlab.runs.run import Run, is_locked, read_manifest
 
 TOY = [
-    ('markdown', '# Toy?\n\n> Yes.', []),
-    ('code', 'import os, time\nfrom pathlib import Path\nfrom synthlab.core.plot import bars\nfrom synthlab.runs.run import Run; from synthlab.core.parallel import progress', []),
-    ('code', "n: int = 3 # how many\nfile: str = '' # read\ngate: str = '' # a file NAME.txt that must exist\nnap: float = 0. # s\n"
-             "api_key: str = '' # of a server\nlabels: list[str]|None = None # any", ['parameters']),
-    ('code', "run = Run('01_toy', dict(n=n, file=file, gate=gate, nap=nap, api_key=api_key, labels=labels))\nrun", []),
-    ('code', "with open('ran.txt', 'a') as f: print(n, file=f)\nprint('the key is', api_key)\nos.getcwd()", []),
-    ('code', "rows = [dict(i=i, y=i*i) for i in progress(range(n), 'squaring')]\nrun.save_rows('rows.jsonl', rows)", []),
-    ('code', "run.save_fig(bars(rows, 'i', 'y'), 'squares', rows)", []),
-    ('code', "run.save_fig(bars(rows, 'i', 'i').figure, 'numbers', rows)", []),
-    ('code', "time.sleep(nap)\nif gate and not Path(gate+'.txt').exists(): raise RuntimeError(f'{gate} is shut, {api_key}')", []),
-    ('code', "text = run.input(file).read_text() if file else ''\nrun.finish(dict(n=n, undefined=float('nan')))", []),
+    ("markdown", "# Toy?\n\n> Yes.", []),
+    (
+        "code",
+        "import os, time\nfrom pathlib import Path\nfrom synthlab.core.plot import bars\nfrom "
+        "synthlab.runs.run import Run; from synthlab.core.parallel import progress",
+        [],
+    ),
+    (
+        "code",
+        "n: int = 3 # how many\nfile: str = '' # read\ngate: str = '' # a file NAME.txt that "
+        "must exist\nnap: float = 0. # s\n"
+        "api_key: str = '' # of a server\nlabels: list[str]|None = None # any",
+        ["parameters"],
+    ),
+    (
+        "code",
+        "run = Run('01_toy', dict(n=n, file=file, gate=gate, nap=nap, api_key=api_key, "
+        "labels=labels))\nrun",
+        [],
+    ),
+    (
+        "code",
+        "with open('ran.txt', 'a') as f: print(n, file=f)\nprint('the key is', "
+        "api_key)\nos.getcwd()",
+        [],
+    ),
+    (
+        "code",
+        "rows = [dict(i=i, y=i*i) for i in progress(range(n), "
+        "'squaring')]\nrun.save_rows('rows.jsonl', rows)",
+        [],
+    ),
+    ("code", "run.save_fig(bars(rows, 'i', 'y'), 'squares', rows)", []),
+    ("code", "run.save_fig(bars(rows, 'i', 'i').figure, 'numbers', rows)", []),
+    (
+        "code",
+        "time.sleep(nap)\nif gate and not Path(gate+'.txt').exists(): raise "
+        "RuntimeError(f'{gate} is shut, {api_key}')",
+        [],
+    ),
+    (
+        "code",
+        "text = run.input(file).read_text() if file else ''\nrun.finish(dict(n=n, "
+        "undefined=float('nan')))",
+        [],
+    ),
 ]
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    "A repository with one study, a copy of the library that a test may change, and a folder deep inside"
-    root = repository(tmp_path_factory.mktemp('toy'), {'01_toy': TOY}, '01_toy:\n  smoke: {}\n  demo: {n: 4, file: data.txt}\n')
-    (root/'deep/down').mkdir(parents=True)
-    (root/'data.txt').write_text('one')
-    shutil.copytree(ROOT/'synthlab', root/'lib/synthlab', ignore=shutil.ignore_patterns('__pycache__'))
+    """A repository with one study, a copy of the library that a test may change, and a folder deep
+    inside
+    """
+    root = repository(
+        tmp_path_factory.mktemp("toy"),
+        {"01_toy": TOY},
+        "01_toy:\n  smoke: {}\n  demo: {n: 4, file: data.txt}\n",
+    )
+    (root / "deep/down").mkdir(parents=True)
+    (root / "data.txt").write_text("one")
+    shutil.copytree(
+        ROOT / "synthlab", root / "lib/synthlab", ignore=shutil.ignore_patterns("__pycache__")
+    )
     return root
 
 
-def ran(toy): return len((toy/'ran.txt').read_text().splitlines()) if (toy/'ran.txt').exists() else 0
+def ran(toy):
+    return len((toy / "ran.txt").read_text().splitlines()) if (toy / "ran.txt").exists() else 0
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def done(toy):
-    r = lab(toy, 'run', '01', '--profile', 'demo', '--json')
+    r = lab(toy, "run", "01", "--profile", "demo", "--json")
     assert r.returncode == 0, r.stderr
     return json_of(r)
 
 
 def test_a_run_says_everything_about_itself(toy, done):
     m = done
-    assert (m['status'], m['error'], m['profile'], m['study']) == ('done', None, 'demo', '01_toy')
-    assert m['params'] == dict(passed={}, resolved=dict(n=4, file='data.txt', gate='', nap=0., api_key='', labels=None))
-    assert m['metrics'] == dict(n=4, undefined=None)
-    assert list(m['inputs']) == ['data.txt'] and m['packages']['papermill'] and m['device'] and m['seconds'] > 0
-    names = {f['name'] for f in m['files']}
-    assert {'report.ipynb', 'report.html', 'rows.jsonl', 'squares.png', 'squares.csv', 'run.log'} <= names and 'result.json' not in names
-    assert m['path'] == str(toy/'outputs/01_toy'/m['key'])
+    assert (m["status"], m["error"], m["profile"], m["study"]) == ("done", None, "demo", "01_toy")
+    assert m["params"] == dict(
+        passed={}, resolved=dict(n=4, file="data.txt", gate="", nap=0.0, api_key="", labels=None)
+    )
+    assert m["metrics"] == dict(n=4, undefined=None)
+    assert (
+        list(m["inputs"]) == ["data.txt"]
+        and m["packages"]["papermill"]
+        and m["device"]
+        and m["seconds"] > 0
+    )
+    names = {f["name"] for f in m["files"]}
+    assert {
+        "report.ipynb",
+        "report.html",
+        "rows.jsonl",
+        "squares.png",
+        "squares.csv",
+        "run.log",
+    } <= names and "result.json" not in names
+    assert m["path"] == str(toy / "outputs/01_toy" / m["key"])
 
 
 def test_the_page_stands_alone(toy, done):
-    page = (toy/'outputs/01_toy'/done['key']/'report.html').read_text()
-    assert page.count('data:image/png;base64') == 2 and '<details' in page
-    assert 'src="http' not in page and '<script' not in page and 'href="http' not in page
-    index = (toy/'outputs/index.html').read_text()
-    assert f'01_toy/{done["key"]}/report.html' in index and f'01_toy/{done["key"]}/squares.png' in index
+    page = (toy / "outputs/01_toy" / done["key"] / "report.html").read_text()
+    assert page.count("data:image/png;base64") == 2 and "<details" in page
+    assert 'src="http' not in page and "<script" not in page and 'href="http' not in page
+    index = (toy / "outputs/index.html").read_text()
+    assert (
+        f"01_toy/{done['key']}/report.html" in index
+        and f"01_toy/{done['key']}/squares.png" in index
+    )
 
 
 def test_the_study_ran_at_the_root(toy, done):
-    nb = json.loads((toy/'outputs/01_toy'/done['key']/'report.ipynb').read_text())
-    shown = [''.join(o['data']['text/plain']) for c in nb['cells'] for o in c.get('outputs', []) if 'text/plain' in o.get('data', {})]
+    nb = json.loads((toy / "outputs/01_toy" / done["key"] / "report.ipynb").read_text())
+    shown = [
+        "".join(o["data"]["text/plain"])
+        for c in nb["cells"]
+        for o in c.get("outputs", [])
+        if "text/plain" in o.get("data", {})
+    ]
     assert repr(str(toy)) in shown
-    log = (toy/'outputs/01_toy'/done['key']/'run.log').read_text()
-    assert 'squaring 4 done' in log
+    log = (toy / "outputs/01_toy" / done["key"] / "run.log").read_text()
+    assert "squaring 4 done" in log
 
 
 def test_same_key_returns_at_once_without_papermill(toy, done):
     before = ran(toy)
-    code = ("import sys; from synthlab.runs.run import run_study; print(run_study('01_toy', profile='demo').name); "
-            "print(sorted({'papermill', 'nbconvert', 'matplotlib'} & set(sys.modules)))")
-    r = subprocess.run([sys.executable, '-c', code], cwd=toy, env=env(toy), capture_output=True, text=True, check=True)
-    assert r.stdout.split('\n')[:2] == [done['key'], '[]'] and ran(toy) == before
+    code = (
+        "import sys; from synthlab.runs.run import run_study; print(run_study('01_toy', "
+        "profile='demo').name); "
+        "print(sorted({'papermill', 'nbconvert', 'matplotlib'} & set(sys.modules)))"
+    )
+    r = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=toy,
+        env=env(toy),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert r.stdout.split("\n")[:2] == [done["key"], "[]"] and ran(toy) == before
 
 
 def key_of(toy, _params=None, **kw):
-    code = f"from synthlab.runs.run import _plan; print(_plan('01_toy', {_params or {}!r}, 'demo').key)"
-    return subprocess.run([sys.executable, '-c', code], cwd=toy, env=env(toy, **kw), capture_output=True, text=True, check=True).stdout.strip()
+    code = (
+        f"from synthlab.runs.run import _plan; print(_plan('01_toy', {_params or {}!r}, "
+        "'demo').key)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=toy,
+        env=env(toy, **kw),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 def changed(path, old, new, f):
     "`f()` while a file says something else"
-    text = path.read_text(); assert old in text
+    text = path.read_text()
+    assert old in text
     path.write_text(text.replace(old, new))
-    try: return f()
-    finally: path.write_text(text)
+    try:
+        return f()
+    finally:
+        path.write_text(text)
 
 
 def test_the_key_follows_what_would_be_computed(toy, done):
-    key = lambda: key_of(toy)
-    assert key() == done['key'] != key_of(toy, dict(n=5))
-    assert key_of(toy, dict(api_key='sk-secret-1')) == key_of(toy, dict(api_key='sk-secret-2'))
-    assert key_of(toy, SYNTHLAB_AGENT='hf:another') != done['key'] == key_of(toy, SYNTHLAB_JOBS='3')
-    study = toy/'nbs/studies/01_toy.ipynb'
-    assert changed(study, '# Toy?', '# Toys?', key) == done['key'], 'words are not code'
-    others = [changed(toy/'data.txt', 'one', 'two', key), changed(study, 'y=i*i', 'y=i+i', key),
-              changed(toy/'lib/synthlab/core/types.py', 'class Usage', 'class  Usage', key)]
-    assert len({done['key'], *others}) == 4, 'inputs, code and library each make another run'
-    assert key() == done['key']
+    def key():
+        return key_of(toy)
+
+    assert key() == done["key"] != key_of(toy, dict(n=5))
+    assert key_of(toy, dict(api_key="sk-secret-1")) == key_of(toy, dict(api_key="sk-secret-2"))
+    assert key_of(toy, SYNTHLAB_AGENT="hf:another") != done["key"] == key_of(toy, SYNTHLAB_JOBS="3")
+    study = toy / "nbs/studies/01_toy.ipynb"
+    assert changed(study, "# Toy?", "# Toys?", key) == done["key"], "words are not code"
+    others = [
+        changed(toy / "data.txt", "one", "two", key),
+        changed(study, "y=i*i", "y=i+i", key),
+        changed(toy / "lib/synthlab/core/types.py", "class Usage", "class  Usage", key),
+    ]
+    assert len({done["key"], *others}) == 4, "inputs, code and library each make another run"
+    assert key() == done["key"]
 
 
 def test_changed_library_is_another_library_key(tmp_path):
-    (tmp_path/'a.py').write_text('x = 1\n'); (tmp_path/'_modidx.py').write_text('d = 1\n')
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "_modidx.py").write_text("d = 1\n")
     first = library_key(tmp_path)
-    (tmp_path/'_modidx.py').write_text('d = 2\n')
+    (tmp_path / "_modidx.py").write_text("d = 2\n")
     assert library_key(tmp_path) == first
-    (tmp_path/'a.py').write_text('x = 2\n')
+    (tmp_path / "a.py").write_text("x = 2\n")
     assert library_key(tmp_path) != first
     second = library_key(tmp_path)
-    (tmp_path/'package').mkdir(); (tmp_path/'package/b.py').write_text('y = 1\n')
-    assert library_key(tmp_path) not in (first, second), 'modules of packages count'
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/b.py").write_text("y = 1\n")
+    assert library_key(tmp_path) not in (first, second), "modules of packages count"
 
 
 def test_import_closure_is_what_a_module_needs_and_no_more():
     "Only what a module imports, directly or through others, makes another key"
-    needed = import_closure('synthlab.generate.simia')
-    assert {'synthlab.generate.simia', 'synthlab.tau2.replay', 'synthlab.core.types'} <= set(needed)
-    assert not [m for m in needed if m.startswith(('synthlab.cli', 'synthlab.loop', 'synthlab.alpha'))]
-    assert closure_key('synthlab.core.types') != closure_key('synthlab.core.stats')
+    needed = import_closure("synthlab.generate.simia")
+    assert {"synthlab.generate.simia", "synthlab.tau2.replay", "synthlab.core.types"} <= set(needed)
+    assert not [
+        m for m in needed if m.startswith(("synthlab.cli", "synthlab.loop", "synthlab.alpha"))
+    ]
+    assert closure_key("synthlab.core.types") != closure_key("synthlab.core.stats")
 
 
 def test_failure_leaves_report_and_manifest_without_secrets_and_is_run_again(toy):
-    asked = ('run', '01_toy', '-p', 'gate=door', '-p', 'api_key=s3cr"et-value', '-p', 'labels=[a, b]')
-    r = lab(toy, *asked, SYNTHLAB_API_KEY='another-secret-value')
-    assert r.returncode == 1 and len(r.stderr.strip().splitlines()) == 1 and 'RuntimeError: door is shut' in r.stderr
-    (m,) = [m for m in json_of(lab(toy, 'ls', '--json')) if m['status'] == 'failed']
-    assert m['error'].startswith('RuntimeError: door is shut, [hidden]') and m['params']['resolved']['api_key'] == '[hidden]'
-    folder = toy/'outputs/01_toy'/m['key']
-    assert 'door is shut' in (folder/'report.ipynb').read_text() and 'door is shut' in (folder/'report.html').read_text()
-    (toy/'door.txt').touch()
+    asked = (
+        "run",
+        "01_toy",
+        "-p",
+        "gate=door",
+        "-p",
+        'api_key=s3cr"et-value',
+        "-p",
+        "labels=[a, b]",
+    )
+    r = lab(toy, *asked, SYNTHLAB_API_KEY="another-secret-value")
+    assert (
+        r.returncode == 1
+        and len(r.stderr.strip().splitlines()) == 1
+        and "RuntimeError: door is shut" in r.stderr
+    )
+    (m,) = [m for m in json_of(lab(toy, "ls", "--json")) if m["status"] == "failed"]
+    assert (
+        m["error"].startswith("RuntimeError: door is shut, [hidden]")
+        and m["params"]["resolved"]["api_key"] == "[hidden]"
+    )
+    folder = toy / "outputs/01_toy" / m["key"]
+    assert (
+        "door is shut" in (folder / "report.ipynb").read_text()
+        and "door is shut" in (folder / "report.html").read_text()
+    )
+    (toy / "door.txt").touch()
     r = lab(toy, *asked)
-    assert r.returncode == 0 and read_manifest(folder)['status'] == 'done'
-    written = [p for p in (toy/'outputs').rglob('*') if p.is_file()]
+    assert r.returncode == 0 and read_manifest(folder)["status"] == "done"
+    written = [p for p in (toy / "outputs").rglob("*") if p.is_file()]
     assert len(written) > 5
-    for p in written: assert not any(s in p.read_bytes() for s in (b's3cr', b'et-value', b'another-secret')), p
+    for p in written:
+        assert not any(s in p.read_bytes() for s in (b"s3cr", b"et-value", b"another-secret")), p
 
 
 def start(toy, *args):
-    return subprocess.Popen([*CLI, 'run', '01_toy', *args], cwd=toy, env=env(toy),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [*CLI, "run", "01_toy", *args],
+        cwd=toy,
+        env=env(toy),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def wait_for(f, seconds=60):
-    end = time.monotonic()+seconds
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if x := f(): return x
-        time.sleep(.1)
-    raise AssertionError('did not happen in time')
+        if x := f():
+            return x
+        time.sleep(0.1)
+    raise AssertionError("did not happen in time")
 
 
 def test_killed_run_is_started_anew_and_a_second_process_waits(toy):
     before = ran(toy)
-    asked = ('-p', 'n=7', '-p', 'nap=5')
+    asked = ("-p", "n=7", "-p", "nap=5")
     one = start(toy, *asked)
     wait_for(lambda: ran(toy) > before)
-    (folder,) = [p for p in (toy/'outputs/01_toy').iterdir() if is_locked(p)]
-    assert read_manifest(folder)['status'] == 'running'
-    os.kill(one.pid, signal.SIGKILL); one.communicate()
-    assert read_manifest(folder)['status'] == 'stopped' and not (folder/'manifest.json').exists()
-    (folder/'left-over').touch()
+    (folder,) = [p for p in (toy / "outputs/01_toy").iterdir() if is_locked(p)]
+    assert read_manifest(folder)["status"] == "running"
+    os.kill(one.pid, signal.SIGKILL)
+    one.communicate()
+    assert read_manifest(folder)["status"] == "stopped" and not (folder / "manifest.json").exists()
+    (folder / "left-over").touch()
     two, three = start(toy, *asked), start(toy, *asked)
     said = [p.communicate()[1] for p in (two, three)]
     assert two.returncode == three.returncode == 0, said
-    assert ran(toy) == before+2 and any('waiting for it' in s for s in said)
-    assert read_manifest(folder)['status'] == 'done' and not (folder/'left-over').exists()
+    assert ran(toy) == before + 2 and any("waiting for it" in s for s in said)
+    assert read_manifest(folder)["status"] == "done" and not (folder / "left-over").exists()
 
 
-@pytest.mark.parametrize('args, said', [
-    (('-p', 'm=3'), "no parameter 'm'; it takes n: int = 3 — how many; file: str = '' — read"),
-    (('-p', 'n=many'), "parameter n is int, got str 'many'"), (('-p', 'n=2.5'), 'parameter n is int, got float 2.5'),
-    (('-p', 'labels=[1]'), 'parameter labels is list[str] | None'), (('-p', 'n'), 'takes name=value'), (('-p', 'n=[1'), 'not YAML'),
-    (('--profile', 'huge'), "no profile 'huge' in profiles.yaml; it has smoke, demo"), (('-p', 'api_key=abc'), 'fewer than 6')])
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        (("-p", "m=3"), "no parameter 'm'; it takes n: int = 3 — how many; file: str = '' — read"),
+        (("-p", "n=many"), "parameter n is int, got str 'many'"),
+        (("-p", "n=2.5"), "parameter n is int, got float 2.5"),
+        (("-p", "labels=[1]"), "parameter labels is list[str] | None"),
+        (("-p", "n"), "takes name=value"),
+        (("-p", "n=[1"), "not YAML"),
+        (("--profile", "huge"), "no profile 'huge' in profiles.yaml; it has smoke, demo"),
+        (("-p", "api_key=abc"), "fewer than 6"),
+    ],
+)
 def test_what_does_not_fit_is_one_line_and_writes_nothing(toy, args, said):
-    before = sorted((toy/'outputs').rglob('*')) if (toy/'outputs').exists() else []
-    r = lab(toy, 'run', '01_toy', *args)
-    assert r.returncode == 2 and said in r.stderr and len(r.stderr.strip().splitlines()) == 1 and 'abc' not in r.stderr
-    assert sorted((toy/'outputs').rglob('*') if (toy/'outputs').exists() else []) == before
+    before = sorted((toy / "outputs").rglob("*")) if (toy / "outputs").exists() else []
+    r = lab(toy, "run", "01_toy", *args)
+    assert (
+        r.returncode == 2
+        and said in r.stderr
+        and len(r.stderr.strip().splitlines()) == 1
+        and "abc" not in r.stderr
+    )
+    assert sorted((toy / "outputs").rglob("*") if (toy / "outputs").exists() else []) == before
 
 
-@pytest.mark.parametrize('cells, said', [([TOY[1]], '0 cells are tagged'), ([TOY[2], TOY[2]], '2 cells are tagged')])
+@pytest.mark.parametrize(
+    "cells, said", [([TOY[1]], "0 cells are tagged"), ([TOY[2], TOY[2]], "2 cells are tagged")]
+)
 def test_a_study_has_exactly_one_tagged_cell(tmp_path, cells, said):
-    (tmp_path/'nbs/studies').mkdir(parents=True); (tmp_path/'settings.ini').touch()
-    (tmp_path/'nbs/studies/01_toy.ipynb').write_text(json.dumps(notebook(cells)))
-    r = lab(tmp_path, 'run', '01_toy', cwd='.')
-    assert r.returncode == 2 and said in r.stderr and not (tmp_path/'outputs').exists()
+    (tmp_path / "nbs/studies").mkdir(parents=True)
+    (tmp_path / "settings.ini").touch()
+    (tmp_path / "nbs/studies/01_toy.ipynb").write_text(json.dumps(notebook(cells)))
+    r = lab(tmp_path, "run", "01_toy", cwd=".")
+    assert r.returncode == 2 and said in r.stderr and not (tmp_path / "outputs").exists()
 
 
 def test_a_torn_notebook_is_named(tmp_path):
-    (tmp_path/'nbs/studies').mkdir(parents=True); (tmp_path/'nbs/studies/01_toy.ipynb').write_text('{"cells": [')
-    with pytest.raises(ValueError, match='01_toy.ipynb is not a notebook'): read_study('01_toy', tmp_path)
+    (tmp_path / "nbs/studies").mkdir(parents=True)
+    (tmp_path / "nbs/studies/01_toy.ipynb").write_text('{"cells": [')
+    with pytest.raises(ValueError, match="01_toy.ipynb is not a notebook"):
+        read_study("01_toy", tmp_path)
 
 
 def test_values_and_types(toy):
-    st = read_study('01_toy', toy)
-    assert check_params(st, dict(nap=2))['nap'] == 2.0 and check_params(st, dict(labels=None))['labels'] is None
-    for bad in (dict(n=True), dict(nap='2'), dict(file=None), dict(labels='a')):
-        with pytest.raises(ValueError, match='01_toy: parameter'): check_params(st, bad)
-    assert parse_value('[a, 1]') == ['a', 1] and parse_value('5', 'api_key') == '5'
-    assert read_params("x: float = -1e-3 # a # b")['x'].help == 'a # b'
+    st = read_study("01_toy", toy)
+    assert (
+        check_params(st, dict(nap=2))["nap"] == 2.0
+        and check_params(st, dict(labels=None))["labels"] is None
+    )
+    for bad in (dict(n=True), dict(nap="2"), dict(file=None), dict(labels="a")):
+        with pytest.raises(ValueError, match="01_toy: parameter"):
+            check_params(st, bad)
+    assert parse_value("[a, 1]") == ["a", 1] and parse_value("5", "api_key") == "5"
+    assert read_params("x: float = -1e-3 # a # b")["x"].help == "a # b"
 
 
 def test_publish_freezes_the_report(toy, done):
-    r = lab(toy, 'publish', f'01_toy/{done["key"]}', 'kept')
+    r = lab(toy, "publish", f"01_toy/{done['key']}", "kept")
     assert r.returncode == 0, r.stderr
-    path = toy/'nbs/reports/01_toy-kept.ipynb'; nb = json.loads(path.read_text()); first = ''.join(nb['cells'][0]['source'])
-    assert first.startswith('# Toy?') and 'skip_exec: true' in first and 'skip_showdoc: true' in first
-    facts = ''.join(nb['cells'][1]['source'])
-    assert done['device'] in facts and done['finished'][:10] in facts and done['key'] in facts and 'commit' in facts
+    path = toy / "nbs/reports/01_toy-kept.ipynb"
+    nb = json.loads(path.read_text())
+    first = "".join(nb["cells"][0]["source"])
+    assert (
+        first.startswith("# Toy?") and "skip_exec: true" in first and "skip_showdoc: true" in first
+    )
+    facts = "".join(nb["cells"][1]["source"])
+    assert (
+        done["device"] in facts
+        and done["finished"][:10] in facts
+        and done["key"] in facts
+        and "commit" in facts
+    )
     assert str(toy) not in path.read_text() and str(toy.parent) not in path.read_text()
-    exe = os.path.join(os.path.dirname(sys.executable), 'nbdev-clean')
+    exe = os.path.join(os.path.dirname(sys.executable), "nbdev-clean")
     before = path.read_text()
-    subprocess.run([exe, '--fname', str(path)], check=True, env=env(toy))
-    assert path.read_text() == before, 'nbdev-clean finds nothing to do'
+    subprocess.run([exe, "--fname", str(path)], check=True, env=env(toy))
+    assert path.read_text() == before, "nbdev-clean finds nothing to do"
 
 
 def test_a_run_by_hand_has_one_folder_that_starts_empty(toy, monkeypatch, tmp_path):
-    for k in ('IN_TEST', 'SYNTHLAB_RUN_DIR', 'JPY_PARENT_PID'): monkeypatch.delenv(k, raising=False)
-    monkeypatch.setenv('SYNTHLAB_OUTPUTS', str(tmp_path)); monkeypatch.chdir(toy)
-    run = Run('01_toy', dict(n=1))
-    run.save_rows('a.csv', [dict(x=1), dict(x=2, y='a,b')]); run.use('agent', Usage(1_000_000), 'gpt-4.1')
-    run.input('data.txt'); run.finish(dict(n=1))
-    assert run.path == tmp_path/'01_toy/interactive' and (run.path/'a.csv').read_text().split() == ['x,y', '1,', '2,"a,b"']
-    got = json.loads((run.path/'result.json').read_text())
-    assert got['usage']['agent']['inp'] == 1_000_000 and got['usage']['agent']['usd'] is None, 'the toy has no price table'
-    assert list(got['inputs']) == ['data.txt']
-    with pytest.raises(FileNotFoundError, match='01_toy has no finished run yet: synthlab run 01_toy'): run.input('01_toy')
-    assert not list(Run('01_toy', {}).path.iterdir())
+    for k in ("IN_TEST", "SYNTHLAB_RUN_DIR", "JPY_PARENT_PID"):
+        monkeypatch.delenv(k, raising=False)
+    monkeypatch.setenv("SYNTHLAB_OUTPUTS", str(tmp_path))
+    monkeypatch.chdir(toy)
+    run = Run("01_toy", dict(n=1))
+    run.save_rows("a.csv", [dict(x=1), dict(x=2, y="a,b")])
+    run.use("agent", Usage(1_000_000), "gpt-4.1")
+    run.input("data.txt")
+    run.finish(dict(n=1))
+    assert run.path == tmp_path / "01_toy/interactive" and (
+        run.path / "a.csv"
+    ).read_text().split() == ["x,y", "1,", '2,"a,b"']
+    got = json.loads((run.path / "result.json").read_text())
+    assert got["usage"]["agent"]["inp"] == 1_000_000 and got["usage"]["agent"]["usd"] is None, (
+        "the toy has no price table"
+    )
+    assert list(got["inputs"]) == ["data.txt"]
+    with pytest.raises(
+        FileNotFoundError, match="01_toy has no finished run yet: synthlab run 01_toy"
+    ):
+        run.input("01_toy")
+    assert not list(Run("01_toy", {}).path.iterdir())
 
 
 def papermill(toy, *args):
-    exe = os.path.join(os.path.dirname(sys.executable), 'papermill')
-    clean = {k: v for k, v in env(toy).items() if k != 'JPY_SESSION_NAME'}
-    r = subprocess.run([exe, 'nbs/studies/01_toy.ipynb', 'out.ipynb', *args], cwd=toy, env=clean, capture_output=True, text=True)
-    (toy/'out.ipynb').unlink()
+    exe = os.path.join(os.path.dirname(sys.executable), "papermill")
+    clean = {k: v for k, v in env(toy).items() if k != "JPY_SESSION_NAME"}
+    r = subprocess.run(
+        [exe, "nbs/studies/01_toy.ipynb", "out.ipynb", *args],
+        cwd=toy,
+        env=clean,
+        capture_output=True,
+        text=True,
+    )
+    (toy / "out.ipynb").unlink()
     assert r.returncode == 0, r.stderr
-    return [read_manifest(p) for p in sorted((toy/'outputs/01_toy').glob('papermill-*'))]
+    return [read_manifest(p) for p in sorted((toy / "outputs/01_toy").glob("papermill-*"))]
 
 
 def test_plain_papermill_lands_in_a_run_folder(toy):
-    (m,) = papermill(toy, '-p', 'n', '5', '-p', 'file', 'data.txt', '-p', 'api_key', 'sk-very-secret')
-    assert (m['status'], m['metrics'], m['params']['resolved']['n']) == ('done', dict(n=5, undefined=None), 5)
-    assert {'rows.jsonl', 'squares.png', 'squares.csv'} <= {f['name'] for f in m['files']} and list(m['inputs']) == ['data.txt']
-    assert b'very-secret' not in (toy/'outputs/01_toy'/m['key']/'manifest.json').read_bytes()
-    assert m['key'] in {r['key'] for r in json_of(lab(toy, 'ls', '--json'))}
-    assert f'01_toy/{m["key"]}/squares.png' in (toy/'outputs/index.html').read_text()
+    (m,) = papermill(
+        toy, "-p", "n", "5", "-p", "file", "data.txt", "-p", "api_key", "sk-very-secret"
+    )
+    assert (m["status"], m["metrics"], m["params"]["resolved"]["n"]) == (
+        "done",
+        dict(n=5, undefined=None),
+        5,
+    )
+    assert {"rows.jsonl", "squares.png", "squares.csv"} <= {f["name"] for f in m["files"]} and list(
+        m["inputs"]
+    ) == ["data.txt"]
+    assert b"very-secret" not in (toy / "outputs/01_toy" / m["key"] / "manifest.json").read_bytes()
+    assert m["key"] in {r["key"] for r in json_of(lab(toy, "ls", "--json"))}
+    assert f"01_toy/{m['key']}/squares.png" in (toy / "outputs/index.html").read_text()
     before = ran(toy)
-    r = json_of(lab(toy, 'run', '01_toy', '-p', 'n=5', '-p', 'file=data.txt', '--json'))
-    assert ran(toy) == before+1 and r['key'] != m['key'], 'it is not taken for a run whose code is known'
+    r = json_of(lab(toy, "run", "01_toy", "-p", "n=5", "-p", "file=data.txt", "--json"))
+    assert ran(toy) == before + 1 and r["key"] != m["key"], (
+        "it is not taken for a run whose code is known"
+    )
 
 
 def test_a_failed_run_cannot_be_published(toy):
-    folder = toy/'outputs/01_toy/feed'; folder.mkdir(parents=True)
-    (folder/'manifest.json').write_text(json.dumps(dict(study='01_toy', key='feed', status='failed', error='x')))
-    r = lab(toy, 'publish', '01_toy/feed')
-    (folder/'manifest.json').unlink(); folder.rmdir()
-    assert r.returncode == 2 and 'only a finished run' in r.stderr
+    folder = toy / "outputs/01_toy/feed"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(
+        json.dumps(dict(study="01_toy", key="feed", status="failed", error="x"))
+    )
+    r = lab(toy, "publish", "01_toy/feed")
+    (folder / "manifest.json").unlink()
+    folder.rmdir()
+    assert r.returncode == 2 and "only a finished run" in r.stderr
 
 
 def test_settings_from_file_and_environment(tmp_path, monkeypatch):
-    (tmp_path/'settings.ini').write_text('[models]\nagent = hf:a\n')
-    assert settings(tmp_path).agent == 'hf:a'
-    monkeypatch.setenv('SYNTHLAB_AGENT', 'hf:b'); assert settings(tmp_path).agent == 'hf:b'
-    monkeypatch.setenv('SYNTHLAB_API_KEY', 'sk-secret'); assert 'sk-secret' not in repr(settings(tmp_path))
-    monkeypatch.setenv('SYNTHLAB_AGNET', 'x')
-    with pytest.raises(ValueError, match='SYNTHLAB_AGNET: no such setting; known: SYNTHLAB_OUTPUTS'): settings(tmp_path)
-    monkeypatch.delenv('SYNTHLAB_AGNET')
-    for text, said in [('[lab]\nx = 1\n', "no key 'x'"), ('[odd]\n', r'no section \[odd\]'), ('x\n', 'settings.ini'), ('[prices]\nm = 1\n', 'three numbers')]:
-        (tmp_path/'settings.ini').write_text(text)
-        with pytest.raises(ValueError, match=said): settings(tmp_path)
+    (tmp_path / "settings.ini").write_text("[models]\nagent = hf:a\n")
+    assert settings(tmp_path).agent == "hf:a"
+    monkeypatch.setenv("SYNTHLAB_AGENT", "hf:b")
+    assert settings(tmp_path).agent == "hf:b"
+    monkeypatch.setenv("SYNTHLAB_API_KEY", "sk-secret")
+    assert "sk-secret" not in repr(settings(tmp_path))
+    monkeypatch.setenv("SYNTHLAB_AGNET", "x")
+    with pytest.raises(
+        ValueError, match="SYNTHLAB_AGNET: no such setting; known: SYNTHLAB_OUTPUTS"
+    ):
+        settings(tmp_path)
+    monkeypatch.delenv("SYNTHLAB_AGNET")
+    for text, said in [
+        ("[lab]\nx = 1\n", "no key 'x'"),
+        ("[odd]\n", r"no section \[odd\]"),
+        ("x\n", "settings.ini"),
+        ("[prices]\nm = 1\n", "three numbers"),
+    ]:
+        (tmp_path / "settings.ini").write_text(text)
+        with pytest.raises(ValueError, match=said):
+            settings(tmp_path)
 
 
 def fail_on_two(x):
-    if x == 2: raise KeyError('two')
-    return x*x
+    if x == 2:
+        raise KeyError("two")
+    return x * x
 
 
-@pytest.mark.parametrize('jobs', [1, 2])
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_pmap_keeps_order_and_names_the_item(jobs):
-    assert pmap(fail_on_two, [3, 0, 1], jobs=jobs) == [9, 0, 1] and pmap(fail_on_two, [], jobs=jobs) == []
-    with pytest.raises(KeyError, match='two') as e: pmap(fail_on_two, [1, 2, 3], jobs=jobs, desc='squares')
-    assert e.value.__notes__ == ['squares: item 1, 2']
+    assert (
+        pmap(fail_on_two, [3, 0, 1], jobs=jobs) == [9, 0, 1]
+        and pmap(fail_on_two, [], jobs=jobs) == []
+    )
+    with pytest.raises(KeyError, match="two") as e:
+        pmap(fail_on_two, [1, 2, 3], jobs=jobs, desc="squares")
+    assert e.value.__notes__ == ["squares: item 1, 2"]
 
 
 kept_alive = []
 
+
 def grow(x):
     "After the first items, half a gigabyte freed and a little kept on top of it: malloc keeps all"
-    import os, time
-    some = [b'x'*100_000 for _ in range(6000 if x > 1 else 0)]
-    kept_alive.append(b'y'*100_000)
+    import os
+    import time
+
+    some = [b"x" * 100_000 for _ in range(6000 if x > 1 else 0)]
+    kept_alive.append(b"y" * 100_000)
     time.sleep(1.1)
     del some
     return os.getpid()
@@ -309,16 +532,20 @@ def test_pmap_keeps_its_processes_when_memory_was_freed():
 
 
 def test_pmap_on_ray_gives_the_same():
-    pytest.importorskip('ray', reason='the extra `ray` is not installed')
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
     code = """
 from synthlab.core.parallel import pmap
 try: pmap(lambda x: 6//x, [3, 0, 1], jobs=2, engine='ray', desc='six')
 except ZeroDivisionError as e: print(e.__notes__, pmap(lambda x: 6//x, [3, 2, 1], jobs=2, engine='ray'))
 """
-    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
-    if 'timed out during startup' in r.stderr: pytest.skip('Ray did not start within its own 30 s: this machine is too busy')
-    assert "['six: item 1, 0'] [2, 3, 6]" in r.stdout.splitlines(), f'{r.returncode} {r.stdout} {r.stderr}' # among Ray's own lines
+    r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    if "timed out during startup" in r.stderr:
+        pytest.skip("Ray did not start within its own 30 s: this machine is too busy")
+    assert "['six: item 1, 0'] [2, 3, 6]" in r.stdout.splitlines(), (
+        f"{r.returncode} {r.stdout} {r.stderr}"
+    )  # among Ray's own lines
 
 
 def test_pmap_knows_its_engines():
-    with pytest.raises(ValueError, match="'local' or 'ray', not 'spark'"): pmap(fail_on_two, [1], engine='spark')
+    with pytest.raises(ValueError, match="'local' or 'ray', not 'spark'"):
+        pmap(fail_on_two, [1], engine="spark")
