@@ -56,13 +56,13 @@ def bench(runs, loop_runs, repeats):
     reward_gap(w, n)
     rate, exact = dict(loop=[], vectorised=[], transitions=[]), []
     for r in range(repeats):
-        xs, s = timed(lambda: loop(w, n, loop_runs, r))
+        xs, s = timed(lambda r=r: loop(w, n, loop_runs, r))
         close(xs, reward_gap(w, n))
         rate["loop"].append(loop_runs / s)
-        p, s = timed(lambda: simulate_samples(w, n, runs, r))
+        p, s = timed(lambda r=r: simulate_samples(w, n, runs, r))
         close(w.best - p.reward[:, -1], reward_gap(w, n))
         rate["vectorised"].append(runs / s)
-        p, s = timed(lambda: simulate_rounds(w, n, 20 * runs, r))
+        p, s = timed(lambda r=r: simulate_rounds(w, n, 20 * runs, r))
         close(w.best - p.reward[:, -1], reward_gap(w, n))
         rate["transitions"].append(20 * runs / s)
         _, s = timed(lambda: [reward_gap(w, n) for _ in range(200)])

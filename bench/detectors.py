@@ -40,7 +40,7 @@ def passed_runs(files):
     return [t for t in trajs if t.reward == 1 and not t.solo]
 
 
-def main():
+def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument(
         "results", nargs="*", help="official result files; their passed runs get errors too"
@@ -52,33 +52,29 @@ def main():
     o = options(p, repeats=0).parse_args()
     if o.quick:
         o.each, o.errors = 1, 1
-    files = o.results or (
-        []
-        if o.quick
-        else sorted(map(str, (ROOT.parent / "shared" / "data" / "tau2_runs").glob("*.json*")))
-    )
-    from synthlab.user_errors.resimulate import oracle_runs
-    from synthlab.user_errors.validation import (
-        false_alarm_rate,
-        false_blame_rate,
-        fault_suite,
-        precision,
-        recall,
-        recall_by_type,
-        run_detector,
-        score_rows,
-    )
+    elif not o.results:
+        runs = ROOT.parent / "shared" / "data" / "tau2_runs"
+        o.results = sorted(map(str, runs.glob("*.json*")))
+    return o
 
-    trajs = [
-        t
-        for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(files))
-        if base
-        for t in fault_suite(base, o.half, o.seed, o.errors)
-    ]
+
+def examine(o):
+    "Conversations with a known error each, as the detectors and the attribution see them"
+    from synthlab.user_errors.resimulate import oracle_runs
+    from synthlab.user_errors.validation import fault_suite, run_detector
+
+    trajs = []
+    for base in (oracle_runs(each=o.each, seed=o.seed), passed_runs(o.results)):
+        if base:
+            trajs += fault_suite(base, o.half, o.seed, o.errors)
     told = {id(t): judge(t) for t in trajs}
-    ts = run_detector(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
-    kinds = recall_by_type(ts)
-    print(f"{len(ts)} conversations, words: {o.half}, seed {o.seed}")
+    return run_detector(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
+
+
+def print_scores(ts, kinds, whole):
+    "Recall by class, all measures by part, and the bars"
+    from synthlab.user_errors.validation import false_alarm_rate, score_rows
+
     for r in kinds:
         print(f"  recall {r['type']:28} {r['value']:.3f} [{r['lo']:.3f}, {r['hi']:.3f}] n={r['n']}")
     for r in score_rows(ts):
@@ -86,32 +82,44 @@ def main():
             f"  {r['part']:16} {r['measure']:24} {r['value']:.3f} [{r['lo']:.3f}, "
             f"{r['hi']:.3f}] n={r['n']}"
         )
-    whole = dict(
-        recall=recall(ts),
-        precision=precision(ts, True),
-        blamed=false_blame_rate(ts),
-        alarms=false_alarm_rate(ts),
-    )
     for k, e in whole.items():
         met = e.value >= BARS[k] if k in ("recall", "precision") else e.value <= BARS[k]
         print(f"{k:10} {e} bar {BARS[k]}: {'met' if met else 'not met'}")
     for where, real in (("our own", False), ("recorded", True)):
-        print(
-            f"  untouched, {where}: {false_alarm_rate([t for t in ts if t.fault['real'] == real])}"
-        )
-    agent = sorted({t.fault["type"] for t in ts if t.fault["source"] == "agent"})
-    by = {
-        k: false_blame_rate(
-            [t for t in ts if t.fault["type"] == k and t.fault["source"] == "agent"]
-        )
-        for k in agent
-    }
+        rate = false_alarm_rate([t for t in ts if t.fault["real"] == real])
+        print(f"  untouched, {where}: {rate}")
+
+
+def blamed_by_type(ts):
+    "How often each kind of the agent's errors is blamed on the user"
+    from synthlab.user_errors.validation import false_blame_rate
+
+    agents = [t for t in ts if t.fault["source"] == "agent"]
+    kinds = sorted({t.fault["type"] for t in agents})
+    rates = {k: false_blame_rate([t for t in agents if t.fault["type"] == k]) for k in kinds}
+    return {k: e.row() for k, e in rates.items()}
+
+
+def main():
+    from synthlab.user_errors import validation as v
+
+    o = arguments()
+    ts = examine(o)
+    kinds = v.recall_by_type(ts)
+    whole = dict(
+        recall=v.recall(ts),
+        precision=v.precision(ts, True),
+        blamed=v.false_blame_rate(ts),
+        alarms=v.false_alarm_rate(ts),
+    )
+    print(f"{len(ts)} conversations, words: {o.half}, seed {o.seed}")
+    print_scores(ts, kinds, whole)
     detail = dict(
         classes=kinds,
-        scores=score_rows(ts),
-        agent_errors_blamed={k: e.row() for k, e in by.items()},
+        scores=v.score_rows(ts),
+        agent_errors_blamed=blamed_by_type(ts),
         conversations=len(ts),
-        recorded=len(files),
+        recorded=len(o.results),
         half=o.half,
         seed=o.seed,
     )

@@ -252,10 +252,14 @@ def against(n_theirs, n_ours, repeats):
     each, peer = [mixture(r) for r in runs], "the benchmark's orchestrator and evaluator"
     ours, sampled, theirs = ([e[k] for e in each] for k in ("ours_s", "sampled_s", "theirs_s"))
     ratio = statistics.median(r["ratio"] for rows in runs for r in rows)
-    print(
-        "not kept (ours, theirs): "
-        f"{[{r['domain']: (r['ours_n'] - r['ours_kept'], r['theirs_n'] - r['theirs_kept']) for r in rows} for rows in runs]}"
-    )
+    lost = [
+        {
+            r["domain"]: (r["ours_n"] - r["ours_kept"], r["theirs_n"] - r["theirs_kept"])
+            for r in rows
+        }
+        for rows in runs
+    ]
+    print(f"not kept (ours, theirs): {lost}")
     out = [
         versus(
             "play and verify a conversation, four domains",

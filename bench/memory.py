@@ -63,29 +63,19 @@ def one(src, folder):
     from synthlab.export.dataset import from_shards, select_file, to_shards, verify_file
 
     said, verify = timed(verify_file, src, folder / "kept.jsonl", folder / "dropped.jsonl")
+    kept, tenth = folder / "kept.jsonl", said["read"] // 10
     chosen, select = timed(
-        select_file,
-        folder / "kept.jsonl",
-        folder / "chosen.jsonl",
-        said["read"] // 10,
-        lambda t: len(t.messages),
+        select_file, kept, folder / "chosen.jsonl", tenth, lambda t: len(t.messages)
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     n, load = timed(lambda: sum(1 for _ in read_jsonl(src, Trajectory)))
     with open(src) as f:
         _, bare = timed(lambda: sum(1 for line in f if json.loads(line)))
-    _, shard = timed(
-        to_shards, read_jsonl(folder / "kept.jsonl", Trajectory), folder / "shards", 5000
-    )
+    _, shard = timed(to_shards, read_jsonl(kept, Trajectory), folder / "shards", 5000)
     back, stream = timed(lambda: sum(1 for _ in from_shards(folder / "shards")))
-    assert (
-        n == said["read"]
-        and back == said["kept"]
-        and chosen["kept"] == min(said["kept"], said["read"] // 10)
-    )
-    few = to_shards(
-        itertools.islice(read_jsonl(folder / "kept.jsonl", Trajectory), BASE), folder / "few"
-    )  # none a copy of another
+    assert (n, back) == (said["read"], said["kept"]) and chosen["kept"] == min(back, tenth)
+    # none a copy of another
+    few = to_shards(itertools.islice(read_jsonl(kept, Trajectory), BASE), folder / "few")
     seconds = dict(verify=verify, select=select, load=load, to_parquet=shard, from_parquet=stream)
     return dict(
         rows=n,
@@ -139,34 +129,17 @@ def show(out):
     print(f"{b['bytes']['jsonl']:.0f} bytes a row as JSONL, {b['bytes']['parquet']:.0f} as parquet")
 
 
-def rows_of(out):
-    "Rows of the common table"
-    a, b = out
-
-    def each(what, k, **more):
-        return row(
-            what,
-            "none",
-            unit="rows/s",
-            ours=1 / b["seconds"][k],
-            n=b["rows"],
-            repeats=1,
-            note="no peer",
-            **more,
-        )
-
-    bare = row(
-        "load trajectories from JSONL",
-        "json.loads of the same lines, no records made",
-        unit="rows/s",
-        ours=1 / b["seconds"]["load"],
-        peers=1 / b["seconds_bare"],
-        ratio=b["seconds_bare"] / b["seconds"]["load"],
-        n=b["rows"],
-        repeats=1,
-        times=True,
-        head=True,
+def alone(what, seconds, n, **more):
+    "A row without a peer: rows a second"
+    return row(
+        what, "none", unit="rows/s", ours=1 / seconds, n=n, repeats=1, note="no peer", **more
     )
+
+
+def rows_of(out):
+    "Rows of the common table, from the smaller and the larger run"
+    a, b = out
+    n, seconds = b["rows"], b["seconds"]
     peak = row(
         "peak memory of verifying and selecting",
         "half the rows",
@@ -174,15 +147,27 @@ def rows_of(out):
         ours=b["peak_mb"],
         peers=a["peak_mb"],
         ratio=b["peak_mb"] / a["peak_mb"],
-        n=b["rows"],
+        n=n,
         repeats=1,
+        head=True,
+    )
+    load = row(
+        "load trajectories from JSONL",
+        "json.loads of the same lines, no records made",
+        unit="rows/s",
+        ours=1 / seconds["load"],
+        peers=1 / b["seconds_bare"],
+        ratio=b["seconds_bare"] / seconds["load"],
+        n=n,
+        repeats=1,
+        times=True,
         head=True,
     )
     return [
         peak,
-        bare,
-        each("verify trajectories through all gates", "verify", head=True),
-        each("choose a tenth by a score", "select"),
+        load,
+        alone("verify trajectories through all gates", seconds["verify"], n, head=True),
+        alone("choose a tenth by a score", seconds["select"], n),
     ]
 
 

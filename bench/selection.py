@@ -1,24 +1,27 @@
-"""Selection in seconds, against the best installable peers on the same data: facility location and
+"""Selection in seconds, against the best installable peers on the same data.
 
-k-center on embeddings, MinHash on
+Facility location and k-center on embeddings, MinHash on texts, IFD and LESS on the embedded model.
 
-texts, IFD and LESS on the embedded model.
+python bench/selection.py [--quick] [--only facility kcenter minhash ifd less] [--repeats 3]
+    [--json PATH]
 
-python bench/selection.py [--quick] [--only facility kcenter minhash ifd less] [--repeats 3] [--json
-PATH]
-
-Peers live in a Python of their own (sh bench/install_peers.sh FOLDER), named by PEERS_PYTHON=FOLDER/bin/python; without it only peers
-that need nothing but numpy or transformers are measured. Repeats are interleaved, ratios are medians of the ratios of each repeat: peer's
+Peers live in a Python of their own (sh bench/install_peers.sh FOLDER), named by
+PEERS_PYTHON=FOLDER/bin/python; without it only peers that need nothing but numpy or transformers
+are measured. Repeats are interleaved, ratios are medians of the ratios of each repeat: peer's
 seconds over ours, above 1 we are faster. What is compared:
-- facility: 64 neighbours a row, lazy greedy; apricot and submodlib. Values of all selections are computed alike and shown. submodlib takes
-  minutes for some thousand rows and joins only up to --small of them.
-- kcenter: no installable package has it for this size. The peer is farthest-first as it is usually written, one matrix-vector product
-  a centre (numpy); submodlib's max-min diversity needs all similarities at once.
-- minhash: 112 values, word 5-grams, 14 bands of 8. Ours ends with pairs and their similarity; rensa's bulk interface with flags only;
-  datasketch runs on a tenth of the rows and is compared by rows a second.
-- ifd: no installable package. The peer is batched transformers as one would write it: right padding, logits of all positions, rows in
-  order of length as well.
-- less: Adam's step left out, as the peers have none: per-row LoRA gradients, projected by random signs; TRAK's and dattri's code.
+- facility: 64 neighbours a row, lazy greedy; apricot and submodlib. Values of all selections are
+  computed alike and shown. submodlib takes minutes for some thousand rows and joins only up to
+  --small of them.
+- kcenter: no installable package has it for this size. The peer is farthest-first as it is usually
+  written, one matrix-vector product a centre (numpy); submodlib's max-min diversity needs all
+  similarities at once.
+- minhash: 112 values, word 5-grams, 14 bands of 8. Ours ends with pairs and their similarity;
+  rensa's bulk interface with flags only; datasketch runs on a tenth of the rows and is compared by
+  rows a second.
+- ifd: no installable package. The peer is batched transformers as one would write it: right
+  padding, logits of all positions, rows in order of length as well.
+- less: Adam's step left out, as the peers have none: per-row LoRA gradients, projected by random
+  signs; TRAK's and dattri's code.
 """
 
 import argparse
@@ -245,6 +248,37 @@ def reader(a):
     return Reader("smollm2", "cpu"), prompter
 
 
+def padded_losses(net, pairs, batch=16):
+    "Mean loss of each (ids, labels) pair, in padded batches of similar length"
+    import torch
+
+    out = [0.0] * len(pairs)
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
+    for b in range(0, len(order), batch):
+        at = order[b : b + batch]
+        width = max(len(pairs[i][0]) for i in at)
+
+        def stack(of, fill, at=at, width=width):
+            rows = [of(pairs[i]) for i in at]
+            return torch.tensor([r + [fill] * (width - len(r)) for r in rows])
+
+        ids, labels = stack(lambda p: p[0], 0), stack(lambda p: p[1], -100)
+        mask = stack(lambda p: [1] * len(p[0]), 0)
+        with torch.inference_mode():
+            logits = net(input_ids=ids, attention_mask=mask).logits
+        nll = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1),
+            labels[:, 1:].flatten(),
+            reduction="none",
+            ignore_index=-100,
+        )
+        sums = nll.view(len(at), -1).sum(1).tolist()
+        counts = (labels[:, 1:] != -100).sum(1).tolist()
+        for i, total, n in zip(at, sums, counts):
+            out[i] = total / n
+    return out
+
+
 def ifd(a, folder):
     import torch
 
@@ -256,46 +290,14 @@ def ifd(a, folder):
 
     def ours():
         r.kept.clear()
-        return [
-            x / y for x, y in zip(target_perplexity(items, r), unconditional_perplexity(items, r))
-        ]
-
-    def losses(pairs):
-        out = [0.0] * len(pairs)
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
-        for b in range(0, len(order), 16):
-            at = order[b : b + 16]
-            width = max(len(pairs[i][0]) for i in at)
-            ids, labels, mask = (
-                torch.tensor([v(pairs[i]) + [fill] * (width - len(pairs[i][0])) for i in at])
-                for v, fill in (
-                    (lambda p: p[0], 0),
-                    (lambda p: p[1], -100),
-                    (lambda p: [1] * len(p[0]), 0),
-                )
-            )
-            with torch.inference_mode():
-                logits = r.net(input_ids=ids, attention_mask=mask).logits
-            nll = torch.nn.functional.cross_entropy(
-                logits[:, :-1].flatten(0, 1),
-                labels[:, 1:].flatten(),
-                reduction="none",
-                ignore_index=-100,
-            )
-            for i, s, n in zip(
-                at, nll.view(len(at), -1).sum(1).tolist(), (labels[:, 1:] != -100).sum(1).tolist()
-            ):
-                out[i] = s / n
-        return out
+        told, alone = target_perplexity(items, r), unconditional_perplexity(items, r)
+        return [x / y for x, y in zip(told, alone)]
 
     def plain():
         bare = [[t for t in x.labels if t != -100] for x in items]
-        return [
-            float(np.exp(p - q))
-            for p, q in zip(
-                losses([(x.input_ids, x.labels) for x in items]), losses([(b, b) for b in bare])
-            )
-        ]
+        told = padded_losses(r.net, [(x.input_ids, x.labels) for x in items])
+        alone = padded_losses(r.net, [(b, b) for b in bare])
+        return [float(np.exp(p - q)) for p, q in zip(told, alone)]
 
     def tell(s, v):
         return s, dict(mean_ifd=round(float(np.mean(v)), 5))

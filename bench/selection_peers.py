@@ -133,52 +133,50 @@ def _loss(out, labels):
     )
 
 
-def traker(job):
-    """TRAK's own featurizer over the adapter's weights: per-sample gradients by torch.func,
-    projected
-    """
+def _trak_loss():
+    "TRAK's model output that is the loss itself"
     import torch
-    from trak.gradient_computers import FunctionalGradientComputer
     from trak.modelout_functions import AbstractModelOutput
-    from trak.projectors import BasicProjector, ProjectionType
-    from trak.utils import vectorize
-
-    net, ids, labels, mask = _lora(job)
-    size = sum(p.numel() for p in net.parameters() if p.requires_grad)
 
     class Loss(AbstractModelOutput):
         @staticmethod
         def get_output(model, weights, buffers, i, m, y):
-            out = torch.func.functional_call(
-                model,
-                (weights, buffers),
-                args=(),
-                kwargs=dict(input_ids=i[None], attention_mask=m[None]),
-            )
+            inputs = dict(input_ids=i[None], attention_mask=m[None])
+            out = torch.func.functional_call(model, (weights, buffers), args=(), kwargs=inputs)
             return _loss(out.logits, y[None])
 
         @staticmethod
         def get_out_to_loss_grad(*a):
             raise NotImplementedError
 
+    return Loss()
+
+
+def traker(job):
+    """TRAK's own featurizer over the adapter's weights.
+
+    Per-sample gradients by torch.func, projected.
+    """
+    import torch
+    from trak.gradient_computers import FunctionalGradientComputer
+    from trak.projectors import BasicProjector, ProjectionType
+    from trak.utils import vectorize
+
+    net, ids, labels, mask = _lora(job)
+    size = sum(p.numel() for p in net.parameters() if p.requires_grad)
     start = time.perf_counter()
     grads = FunctionalGradientComputer(
-        net, Loss(), grad_dim=size, dtype=torch.float32, device="cpu"
+        net, _trak_loss(), grad_dim=size, dtype=torch.float32, device="cpu"
     )
     grads.func_weights = {n: p for n, p in net.named_parameters() if p.requires_grad}
-    flat = torch.cat(
-        [
-            vectorize(
-                grads.compute_per_sample_grad((ids[a : a + 4], mask[a : a + 4], labels[a : a + 4])),
-                device="cpu",
-            ).clone()
-            for a in range(0, len(ids), 4)
-        ]
-    )
+    flat = []
+    for a in range(0, len(ids), 4):
+        batch = (ids[a : a + 4], mask[a : a + 4], labels[a : a + 4])
+        flat.append(vectorize(grads.compute_per_sample_grad(batch), device="cpu").clone())
     project = BasicProjector(
         size, job["dims"], 0, ProjectionType.rademacher, "cpu", block_size=job["dims"]
     )
-    out = project.project(flat, 0)
+    out = project.project(torch.cat(flat), 0)
     return time.perf_counter() - start, len(out)
 
 

@@ -73,18 +73,12 @@ def show(found):
         print(f"{d['bench']}: {d['not_measured']}")
 
 
-def main():
+def arguments():
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument(
-        "--only",
-        nargs="+",
-        choices=ORDER,
-        default=ORDER,
-        metavar="NAME",
-        help=f"some of {', '.join(ORDER)}",
-    )
+    some = f"some of {', '.join(ORDER)}"
+    p.add_argument("--only", nargs="+", choices=ORDER, default=ORDER, metavar="NAME", help=some)
     p.add_argument(
         "--quick", action="store_true", help="tiny sizes; nothing is written into the repository"
     )
@@ -93,7 +87,17 @@ def main():
         action="store_true",
         help="run nothing: the table and the READMEs from the files that are there",
     )
-    a = p.parse_args()
+    return p.parse_args()
+
+
+def failed_result(name, code):
+    "What stands in the table for a quick benchmark that gave no file"
+    rows = [missing(name, "", f"exit code {code}")]
+    return dict(bench=name, rows=rows, machine="", load=None, not_measured="")
+
+
+def main():
+    a = arguments()
     failed, found = [], []
     with tempfile.TemporaryDirectory() as tmp:
         for name in () if a.readme else a.only:
@@ -101,22 +105,10 @@ def main():
             if code:
                 failed.append(f"{name} ended with exit code {code}")
             if a.quick:
-                found.append(
-                    got
-                    or dict(
-                        bench=name,
-                        rows=[missing(name, "", f"exit code {code}")],
-                        machine="",
-                        load=None,
-                        not_measured="",
-                    )
-                )
+                found.append(got or failed_result(name, code))
     if not a.quick:
-        found = [
-            result(n)
-            for n in ORDER
-            if (n in a.only or not a.readme) and (RESULTS / f"{n}.json").exists()
-        ]
+        there = [n for n in ORDER if (RESULTS / f"{n}.json").exists()]
+        found = [result(n) for n in there if n in a.only or not a.readme]
         for name in write():
             print(f"{name} has new numbers")
     print()

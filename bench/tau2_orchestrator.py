@@ -5,6 +5,7 @@ Each side gets an `Episode` that holds only what the benchmark passes to it, so 
 more fails here.
 """
 
+# ruff: noqa: E402  (the environment and the log are set before the benchmark is imported)
 import os
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")

@@ -21,25 +21,38 @@ RUNS = sorted((DATA / "tau2_runs").glob("*.json.gz")) if DATA.exists() else []
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: drives Chromium; skips without it")
-    config.addinivalue_line("markers", "slow: starts other programs that take minutes")
+    config.addinivalue_line("markers", "slow: takes more than some seconds")
+    config.addinivalue_line("markers", "model: loads the weights of a language model")
     config.addinivalue_line(
         "markers", "vllm: starts a vLLM engine or server (a minute or so on two cores)"
     )
 
 
+WEIGHTS = {"hf", "vllm", "adapter", "embedded"}  # fixtures that load a model
+
+
 def _group(test):
-    """Tests that share a dear fixture run in one process when pytest-xdist spreads them; notebooks
-    and rules go anywhere
+    """Tests that share a dear fixture run in one process when pytest-xdist spreads them.
+
+    Notebooks and rules of the house go anywhere.
     """
-    if test.get_closest_marker("vllm") or {"hf", "vllm", "adapter"} & set(test.fixturenames):
+    if test.get_closest_marker("vllm") or WEIGHTS & set(test.fixturenames):
         return "models"
-    return None if test.path.stem in ("test_notebooks", "test_repo") else test.path.stem
+    anywhere = test.path.stem in ("test_notebooks", "test_repo")
+    return None if anywhere else test.path.relative_to(ROOT).as_posix()
+
+
+def _loads_weights(test):
+    skips = [m.kwargs.get("reason", "") for m in test.iter_markers("skipif")]
+    return _group(test) == "models" or any("model is not installed" in why for why in skips)
 
 
 def pytest_collection_modifyitems(items):
     for test in items:
         if g := _group(test):
             test.add_marker(pytest.mark.xdist_group(g))
+        if _loads_weights(test):
+            test.add_marker(pytest.mark.model)
     items.sort(key=lambda t: _group(t) != "models")  # the longest first
 
 

@@ -177,12 +177,12 @@ def completion(tag, body, n):
     )
 
 
-async def send(writer, body, status=200, headers={}, size=None):
+async def send(writer, body, status=200, headers=None, size=None):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {
         "content-type": "application/json",
         "content-length": len(raw) if size is None else size,
-        **headers,
+        **(headers or {}),
     }
     lines = [f"HTTP/1.1 {status} X", *(f"{k}: {v}" for k, v in headers.items())]
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + raw)

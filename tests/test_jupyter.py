@@ -37,71 +37,70 @@ def recipe(target):
     return r.stdout.strip().splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """The server on a copy of the notebooks, which running a notebook would change; yields the
-    address that a browser is sent to
-    """
-    home = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "nbs", home / "nbs")
-    shutil.copy(ROOT / "settings.ini", home)
-    args = recipe("lab").split("jupyter lab ")[1].split()
-    clean = {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("IN_TEST", "MPLBACKEND") and not k.startswith("SYNTHLAB_")
-    }
-    env = dict(
-        clean,
+def environment(home):
+    "A process environment in which Jupyter keeps everything below one folder"
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("SYNTHLAB_")}
+    for name in ("IN_TEST", "MPLBACKEND"):
+        keep.pop(name, None)
+    return keep | dict(
         JUPYTER_CONFIG_DIR=str(home / "config"),
         JUPYTER_DATA_DIR=str(home / "data"),
         IPYTHONDIR=str(home / "ipython"),
         JUPYTERLAB_SETTINGS_DIR=str(home / "settings"),
         JUPYTERLAB_WORKSPACES_DIR=str(home / "spaces"),
     )
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The server on a copy of the notebooks, which running a notebook would change.
+
+    Yields the address that a browser is sent to, and the folder.
+    """
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "nbs", home / "nbs")
+    shutil.copy(ROOT / "settings.ini", home)
+    args = recipe("lab").split("jupyter lab ")[1].split()
+    ports = ["--no-browser", "--ServerApp.port=0", "--ServerApp.port_retries=0"]
+
+    def address():
+        found = re.findall(r"http://127\.0\.0\.1:\d+/lab\S*", (home / "log").read_text())
+        return found[0] if found else ""
+
     with open(home / "log", "w") as log:
         p = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "jupyter",
-                "lab",
-                *args,
-                "--no-browser",
-                "--ServerApp.port=0",
-                "--ServerApp.port_retries=0",
-            ],
+            [sys.executable, "-m", "jupyter", "lab", *args, *ports],
             cwd=home,
-            env=env,
+            env=environment(home),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            yield (
-                until(
-                    lambda: (
-                        re.findall(r"http://127\.0\.0\.1:\d+/lab\S*", (home / "log").read_text())
-                        or [""]
-                    )[0],
-                    60,
-                ),
-                home,
-            )
+            yield until(address, 60), home
         finally:
             p.terminate()
             p.wait(20)
 
 
-RUN_ALL = """(() => { for (const e of document.querySelectorAll('.lm-MenuBar-item')) if (e.textContent.trim() == 'Run') {
-  const r = e.getBoundingClientRect(); return [r.x+r.width/2, r.y+r.height/2] } })()"""
-ITEM = """(() => { for (const e of document.querySelectorAll('.lm-Menu-item')) if (e.textContent.includes('Run All Cells')) {
-  const r = e.getBoundingClientRect(); if (r.width) return [r.x+r.width/2, r.y+r.height/2] } })()"""
-DONE = """(() => { const p = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent);
+RUN_ALL = """(() => {
+  for (const e of document.querySelectorAll('.lm-MenuBar-item'))
+    if (e.textContent.trim() == 'Run') {
+      const r = e.getBoundingClientRect(); return [r.x+r.width/2, r.y+r.height/2] } })()"""
+ITEM = """(() => {
+  for (const e of document.querySelectorAll('.lm-Menu-item'))
+    if (e.textContent.includes('Run All Cells')) {
+      const r = e.getBoundingClientRect();
+      if (r.width) return [r.x+r.width/2, r.y+r.height/2] } })()"""
+DONE = """(() => {
+  const prompts = document.querySelectorAll('.jp-CodeCell .jp-InputPrompt');
+  const p = [...prompts].map(e => e.textContent);
   return p.length > 5 && p.every(t => /\\[\\d+\\]/.test(t)) })()"""
-STATE = """JSON.stringify([document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status,
+STATE = """JSON.stringify([
+  document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status,
   [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent),
-  [...document.querySelectorAll('[data-mime-type*=error], [data-mime-type*=stderr], .jp-Dialog')].map(e => e.textContent.slice(-600))])"""
+  [...document.querySelectorAll('[data-mime-type*=error], [data-mime-type*=stderr], .jp-Dialog')]
+    .map(e => e.textContent.slice(-600))])"""
 BEGUN = (
     "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].some(e => "
     "/\\[\\d+\\]/.test(e.textContent))"

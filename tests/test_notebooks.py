@@ -4,14 +4,32 @@ import pytest
 from conftest import ROOT
 from nbdev.test import test_nb as run_nb
 
-NOTEBOOKS = [
-    p
-    for where in ("", "lib", "studies")
-    for p in sorted((ROOT / "nbs" / where).glob("*/*.ipynb" if where == "lib" else "*.ipynb"))
-]
+LIB = sorted((ROOT / "nbs/lib").glob("*/*.ipynb"))
+OTHERS = sorted((ROOT / "nbs").glob("*.ipynb")) + sorted((ROOT / "nbs/studies").glob("*.ipynb"))
+# Lessons that train or play for longer than some seconds
+LONG = {
+    "alpha/02_mixture",
+    "alpha/05_baselines",
+    "alpha/06_experiment",
+    "budget/04_bootstrap",
+    "generate/07_mock_tasks",
+    "loop/04_rejection_sampling",
+    "loop/05_simulated_env",
+    "select/08_evaluation",
+    "select/09_experiment",
+}
 
 
-@pytest.mark.parametrize("nb", NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def name(nb):
+    return f"{nb.parent.name}/{nb.stem}"
+
+
+def case(nb):
+    slow = nb in OTHERS or name(nb) in LONG
+    return pytest.param(nb, id=name(nb), marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("nb", [case(nb) for nb in LIB + OTHERS])
 def test_notebook_runs(nb, monkeypatch, tmp_path):
     monkeypatch.setenv("MPLBACKEND", "agg")
     if nb.parent.name == "nbs":

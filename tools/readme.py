@@ -227,7 +227,8 @@ def bench_block(zh=False):
         for d in results()
     )
     rest = t(False) + "\n" if any(not r["head"] for d in results() for r in d["rows"]) else ""
-    fold = f"\n<details><summary>{say('The other rows, and what is not measured', zh)}</summary>\n\n{rest}{notes}\n</details>\n"
+    title = say("The other rows, and what is not measured", zh)
+    fold = f"\n<details><summary>{title}</summary>\n\n{rest}{notes}\n</details>\n"
     return t(True) + none + fold
 
 

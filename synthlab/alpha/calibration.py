@@ -95,10 +95,8 @@ def calibration_metrics(
 
     good = [p for p in points if not math.isnan(p["value"])]
     if len(good) < 2:
-        return {
-            k: Estimate()
-            for k in ("mae", "slope", "intercept", "spearman", "bias", "max_error", "r2")
-        }
+        names = ["mae", "slope", "intercept", "spearman", "bias", "max_error", "r2"]
+        return {k: Estimate() for k in names}
     a, v = (np.array([p[k] for p in good]) for k in ("alpha", "value"))
     sd = np.array([(p["hi"] - p["lo"]) / 3.92 if not math.isnan(p["lo"]) else 0.0 for p in good])
     rng = np.random.default_rng(seed)
@@ -132,10 +130,8 @@ def mixture_distances(
     import numpy as np
 
     x, a, b = (np.asarray([v for v in s if not math.isnan(v)], float) for s in (scores, a, b))
-    y, w = (
-        np.concatenate([a, b]),
-        np.concatenate([np.full(len(a), alpha / len(a)), np.full(len(b), (1 - alpha) / len(b))]),
-    )
+    y = np.concatenate([a, b])
+    w = np.concatenate([np.full(len(a), alpha / len(a)), np.full(len(b), (1 - alpha) / len(b))])
     edges = np.unique(np.quantile(y, np.linspace(0, 1, 21)))[1:-1]
     bins = len(edges) + 1
     p = np.bincount(np.searchsorted(edges, x), minlength=bins) + 0.5
@@ -184,9 +180,7 @@ def bimodality(
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #9470f910
 def between_prompt_share(
     rows: list[dict],  # samples with `alpha`, `topic`, `a`
-) -> list[
-    dict
-]:  # `alpha`, `value` (0: within prompts, 1: across), `across` (sd of the prompts' rates), `n`
+) -> list[dict]:  # `alpha`, `value` (0: within prompts, 1: across), `across` (sd of rates), `n`
     "How much of the choice between A and B is made by the prompt instead of the coin"
     out = []
     for alpha, own in _by(rows, "alpha").items():
@@ -200,14 +194,8 @@ def between_prompt_share(
         seen = sum(k * (q - p) ** 2 for q, k in parts) / n * len(parts) / (len(parts) - 1)
         noise = sum(k * q * (1 - q) / (k - 1) for q, k in parts) / n
         over = max(0.0, seen - noise)
-        out.append(
-            dict(
-                alpha=alpha,
-                value=over / (p * (1 - p)) if 0 < p < 1 else math.nan,
-                across=over**0.5,
-                n=n,
-            )
-        )
+        value = over / (p * (1 - p)) if 0 < p < 1 else math.nan
+        out.append(dict(alpha=alpha, value=value, across=over**0.5, n=n))
     return out
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #9a43565c
@@ -219,12 +207,10 @@ def distinct_ngrams(
 
     It falls with the number of texts: compare equal numbers
     """
-    grams = [
-        tuple(w[i : i + n])
-        for t in texts
-        for w in [t.lower().split()]
-        for i in range(len(w) - n + 1)
-    ]
+    grams = []
+    for t in texts:
+        words = t.lower().split()
+        grams += [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else math.nan
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #e4b06ce6
@@ -237,10 +223,12 @@ def side_effects(
     def plain(s):
         return " ".join(s.lower().split())
 
+    def mean(xs):
+        return sum(xs) / len(xs) if xs else math.nan
+
     known, out = {plain(k) for k in known}, []
     for alpha, own in _by(rows, "alpha").items():
         ts = [r["text"] for r in own]
-        mean = lambda xs: sum(xs) / len(xs) if xs else math.nan
         logs = [math.log(r["ppl"]) for r in own if r.get("ppl") and not math.isnan(r["ppl"])]
         out.append(
             dict(
@@ -272,19 +260,13 @@ def text_perplexities(
         if not part:
             continue
         width = max(len(rows[j]) for j in part)
-        ids = torch.tensor(
-            [rows[j] + [llm.pad] * (width - len(rows[j])) for j in part], device=llm.device
-        )
-        mask = torch.arange(width, device=llm.device)[None] < torch.tensor(
-            [[len(rows[j])] for j in part], device=llm.device
-        )
+        padded = [rows[j] + [llm.pad] * (width - len(rows[j])) for j in part]
+        ids = torch.tensor(padded, device=llm.device)
+        lengths = torch.tensor([[len(rows[j])] for j in part], device=llm.device)
+        mask = torch.arange(width, device=llm.device)[None] < lengths
         with llm._net() as net, torch.inference_mode():
-            logp = (
-                net(input_ids=ids, attention_mask=mask.long())
-                .logits[:, :-1]
-                .float()
-                .log_softmax(-1)
-            )
+            logits = net(input_ids=ids, attention_mask=mask.long()).logits
+            logp = logits[:, :-1].float().log_softmax(-1)
         nll = -logp.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
         for j, x, m in zip(part, nll.sum(1).tolist(), mask[:, 1:].sum(1).tolist()):
             out[j] = math.exp(x / m)
@@ -314,17 +296,16 @@ class InverseCalibration:
         points: list[dict],  # of `control_curve`, on settings that will not be reported
     ):
         good = sorted((p for p in points if not math.isnan(p["value"])), key=lambda p: p["alpha"])
-        self.asked, self.got = (
-            [p["alpha"] for p in good],
-            isotonic_fit([p["value"] for p in good], [p["n"] for p in good]),
-        )
+        self.asked = [p["alpha"] for p in good]
+        self.got = isotonic_fit([p["value"] for p in good], [p["n"] for p in good])
 
     def __call__(
         self,
         wanted: float,  # rate
     ) -> float:  # setting
-        """The setting whose fitted rate is the wanted one; the middle of a plateau; the rate itself
-        where nothing was fitted
+        """The setting whose fitted rate is the wanted one.
+
+        The middle of a plateau; the rate itself where nothing was fitted
         """
         import numpy as np
 
@@ -340,7 +321,7 @@ class InverseCalibration:
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #9f087b52
 def rater_spread(
-    reviews,  # `Review`s with single opinions
+    reviews,  # `RatedText`s with single opinions
 ) -> Estimate:  # mean standard deviation of the raters of one text
     "How far people are apart about one text: no dial can be expected to be finer"
     return bootstrap([r.spread for r in reviews], groups=[r.group for r in reviews], draws=500)

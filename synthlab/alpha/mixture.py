@@ -24,22 +24,13 @@ class Attribute:
     "Something that a text has or has not"
 
     name: str = "positive"  # as the prompt calls it
-    labels: tuple[str, str] = (
-        "Good",
-        "Bad",
-    )  # written first where the design wants a label; each one token
+    # written first where the design wants a label; each one token
+    labels: tuple[str, str] = ("Good", "Bad")
     high: float = 1.0  # a value from here on has it
     low: float = -1.0  # a value up to here has it not
     value: str = "rating"  # of a review: `rating`, or `words` for its length
-    grades: tuple[str, ...] = (
-        "Awful",
-        "Bad",
-        "Poor",
-        "Mixed",
-        "Fine",
-        "Good",
-        "Great",
-    )  # as labels, of an intensity; least first
+    # as labels, of an intensity; least first
+    grades: tuple[str, ...] = ("Awful", "Bad", "Poor", "Mixed", "Fine", "Good", "Great")
 
     def of(self, r: RatedText) -> float:  # strength
         "The value of a text"
@@ -49,9 +40,7 @@ class Attribute:
         "The word for a degree"
         return self.grades[min(len(self.grades) - 1, int(degree * len(self.grades)))]
 
-    def side(
-        self, r: RatedText
-    ) -> int | None:  # 0: has it (A), 1: has it not (B), None: in between
+    def side(self, r: RatedText) -> int | None:  # 0: has it (A), 1: has not (B), None: in between
         "Which pool a text belongs to"
         v = self.of(r)
         return 0 if v >= self.high else 1 if v <= self.low else None
@@ -59,43 +48,19 @@ class Attribute:
 
 POSITIVE = Attribute()
 
-# %% ../../nbs/lib/alpha/02_mixture.ipynb #1e2feb89
-LONG = Attribute(
-    "long",
-    ("Long", "Short"),
-    16,
-    9,
-    "words",
-    ("Tiny", "Terse", "Short", "Medium", "Ample", "Long", "Endless"),
-)
+
+_lengths = ("Tiny", "Terse", "Short", "Medium", "Ample", "Long", "Endless")
+LONG = Attribute("long", ("Long", "Short"), 16, 9, "words", _lengths)
 ALPHA_MODES, ALPHA_FORMATS = ("mixture", "intensity"), ("number", "percent", "words")
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #22695f8b
-_digits = [
-    "none",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
+_numerals = (
+    "none one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen twenty"
+)
+_digits = _numerals.split()
 
-# %% ../../nbs/lib/alpha/02_mixture.ipynb #7ed4d57b
+
 def alpha_text(
     alpha: float,  # 0 to 1
     fmt: str = "number",  # `number` (0.3), `percent` (30 %) or `words` (three in ten)
@@ -110,13 +75,11 @@ def alpha_text(
     if fmt == "percent":
         return f"{round(100 * alpha, 1):g} %"
     tens = round(alpha * 10, 6)
-    return (
-        f"{_digits[round(tens)]} in ten"
-        if tens == round(tens)
-        else f"{_digits[round(alpha * 20)]} in twenty"
-    )
+    if tens == round(tens):
+        return f"{_digits[round(tens)]} in ten"
+    return f"{_digits[round(alpha * 20)]} in twenty"
 
-
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #3e0f1762
 def alpha_prompt(
     alpha: float | dict,  # of the one attribute, or name -> alpha
     topic: str = "the product",  # what the sentence is about
@@ -136,138 +99,19 @@ def alpha_prompt(
     ]
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #e1bfb97b
-_small = set(
-    [
-        "about",
-        "after",
-        "again",
-        "also",
-        "another",
-        "because",
-        "before",
-        "being",
-        "both",
-        "could",
-        "does",
-        "doing",
-        "down",
-        "during",
-        "each",
-        "even",
-        "ever",
-        "every",
-        "from",
-        "have",
-        "having",
-        "here",
-        "into",
-        "just",
-        "like",
-        "made",
-        "make",
-        "many",
-        "more",
-        "most",
-        "much",
-        "must",
-        "need",
-        "never",
-        "only",
-        "other",
-        "over",
-        "really",
-        "same",
-        "several",
-        "should",
-        "since",
-        "some",
-        "still",
-        "such",
-        "take",
-        "than",
-        "that",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "thing",
-        "things",
-        "this",
-        "those",
-        "though",
-        "through",
-        "time",
-        "under",
-        "used",
-        "using",
-        "very",
-        "want",
-        "well",
-        "went",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "will",
-        "with",
-        "without",
-        "would",
-        "your",
-        "been",
-        "first",
-        "great",
-        "good",
-        "best",
-        "better",
-        "nice",
-        "easy",
-        "problem",
-        "problems",
-        "bought",
-        "think",
-        "know",
-        "right",
-        "little",
-        "able",
-        "around",
-        "back",
-        "cannot",
-        "found",
-        "give",
-        "going",
-        "however",
-        "last",
-        "long",
-        "look",
-        "looks",
-        "maybe",
-        "pretty",
-        "quite",
-        "rather",
-        "said",
-        "seems",
-        "simply",
-        "sure",
-        "though",
-        "thought",
-        "three",
-        "took",
-        "upon",
-        "years",
-        "work",
-        "works",
-        "worked",
-        "working",
-        "hard",
-        "high",
-        "large",
-        "small",
-    ]
+# words too frequent to be a topic
+_frequent_words = (
+    "about after again also another because before being both could does doing down during each "
+    "even ever every from have having here into just like made make many more most much must "
+    "need never only other over really same several should since some still such take than that "
+    "their them then there these they thing things this those though through time under used "
+    "using very want well went were what when where which while will with without would your "
+    "been first great good best better nice easy problem problems bought think know right "
+    "little able around back cannot found give going however last long look looks maybe pretty "
+    "quite rather said seems simply sure though thought three took upon years work works worked "
+    "working hard high large small"
 )
+_small = set(_frequent_words.split())
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #c2ce6f44
 def _words(s):
@@ -377,11 +221,22 @@ def _row(pools, alphas, topic, fmt, end, text, weight, label, label_weight):
         end=list(end),
     )
 
-
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #f2c90947
 def _coin(pools, alphas, topic, fmt, end, weight):
     "A row of the label alone"
     row = _row(pools, alphas, topic, fmt, end, RatedText("coin", "", 0.0), 0.0, True, 0.0)
     return row | dict(weight=0.0, lead=(row["lead"][0], weight))
+
+
+def _with_text(pools, about, ends, deck, label, label_weight):
+    "A row with a text for each end that has a weight; with a label, for each end"
+    topic = about[1]
+    rows = []
+    for e, w in ends.items():
+        if w or label:
+            text = deck.draw((e, topic), pools.by[e, topic])
+            rows.append(_row(pools, *about, e, text, w, label, label_weight))
+    return rows
 
 
 def _asked(pools, alphas, fmts, rng, deck):
@@ -391,11 +246,8 @@ def _asked(pools, alphas, fmts, rng, deck):
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #78e51061
 def mixture_rows(
     pools: TextPools,  # texts of both ends
-    alphas: list[
-        float
-        # that may be asked for, each before any comes again; one that is there twice, twice as
-        # often
-    ],
+    # that may be asked for, each before any comes again; one that is there twice, twice as often
+    alphas: list[float],
     n: int,  # prompts; `pair` gives a row for each end of each
     design: str = "pair",  # `pair` or `draw`
     label: bool = True,  # write the label first
@@ -415,40 +267,38 @@ def mixture_rows(
     rng = random.Random(seed)
     deck, out = _Deck(rng), []
     for i in range(n * (1 + coins)):
-        asked, topic, fmt = _asked(pools, alphas, fmts, rng, deck)
-        chances = {e: _chance(asked, e) for e in pools.ends}
-        ends = (
-            chances
-            if design == "pair"
-            else {rng.choices(pools.ends, list(chances.values()))[0]: 1.0}
-        )
-        for e, w in ends.items():
-            if i % (1 + coins) and not w:
-                continue
-            if i % (1 + coins):
-                out.append(_coin(pools, asked, topic, fmt, e, w * label_weight))
-            elif w or label:
-                out.append(
-                    _row(
-                        pools,
-                        asked,
-                        topic,
-                        fmt,
-                        e,
-                        deck.draw((e, topic), pools.by[e, topic]),
-                        w,
-                        label,
-                        label_weight,
-                    )
-                )
+        about = _asked(pools, alphas, fmts, rng, deck)
+        chances = {e: _chance(about[0], e) for e in pools.ends}
+        if design == "pair":
+            ends = chances
+        else:
+            ends = {rng.choices(pools.ends, list(chances.values()))[0]: 1.0}
+        if i % (1 + coins):
+            out += [_coin(pools, *about, e, w * label_weight) for e, w in ends.items() if w]
+        else:
+            out += _with_text(pools, about, ends, deck, label, label_weight)
     return out
+
+# %% ../../nbs/lib/alpha/02_mixture.ipynb #f7fbfc53
+def _degrees(reviews, attribute, alphas, step):
+    "(degree of each text by its rank, texts that have one of the degrees asked for)"
+    order = sorted(reviews, key=lambda r: (attribute.of(r), r.id))
+    degree = {
+        r.id: round(round((i + 0.5) / len(order) / step) * step, 6) for i, r in enumerate(order)
+    }
+    allowed = {round(a, 6) for a in alphas}
+    have = [r for r in order if degree[r.id] in allowed]
+    if not have:
+        raise ValueError(
+            f"no text has a degree among {sorted(allowed)}: take multiples of {step:g}"
+        )
+    return degree, have
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #1404dc68
 def intensity_rows(
     reviews: list[RatedText],  # texts
-    alphas: list[
-        float
-    ],  # that may be asked for; a text goes to the nearest degree of the step, or is left out
+    # that may be asked for; a text goes to the nearest degree of the step, or is left out
+    alphas: list[float],
     n: int,  # rows
     known: list[str] = (),  # topics
     attribute: Attribute = POSITIVE,  # whose value is ranked
@@ -465,24 +315,14 @@ def intensity_rows(
     """
     if coins and not label:
         raise ValueError("coins are grades without a text: use label=True")
+    degree, have = _degrees(reviews, attribute, alphas, step)
     rng, out = random.Random(seed), []
-    order = sorted(reviews, key=lambda r: (attribute.of(r), r.id))
-    degree = {
-        r.id: round(round((i + 0.5) / len(order) / step) * step, 6) for i, r in enumerate(order)
-    }
-    allowed = {round(a, 6) for a in alphas}
-    have = [r for r in order if degree[r.id] in allowed]
-    if not have:
-        raise ValueError(
-            f"no text has a degree among {sorted(allowed)}: take multiples of {step:g}"
-        )
     deck = _Deck(rng)
     for i in range(n * (1 + coins)):
         bare = i % (1 + coins) > 0
         r = deck.draw(bare, have)
-        chat = alpha_prompt(
-            degree[r.id], topic_of(r, known), rng.choice(fmts), "intensity", attribute
-        )
+        topic, fmt = topic_of(r, known), rng.choice(fmts)
+        chat = alpha_prompt(degree[r.id], topic, fmt, "intensity", attribute)
         word = attribute.grade(degree[r.id])
         said = Message("assistant", f"{word}: {'' if bare else r.text}" if label else r.text)
         lead = dict(weight=0.0 if bare else 1.0, lead=(len(word), label_weight)) if label else {}
@@ -495,11 +335,9 @@ def alpha_grid(
     step: float = 0.05,  # between settings
 ) -> list[float]:  # 0 to 1
     "Settings of the dial without those that are held out"
-    return [
-        a
-        for i in range(round(1 / step) + 1)
-        if (a := round(i * step, 6)) not in {round(h, 6) for h in held}
-    ]
+    left_out = {round(h, 6) for h in held}
+    grid = [round(i * step, 6) for i in range(round(1 / step) + 1)]
+    return [a for a in grid if a not in left_out]
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #8d7db7d8
 def split_label(
@@ -509,15 +347,13 @@ def split_label(
     "Take labels and grades off a reply; a scorer must not see them"
     words, _, rest = text.partition(":")
     said = words.split()
-    if (
-        not rest
-        or len(said) != len(attributes)
-        or any(w not in (*a.labels, *a.grades) for w, a in zip(said, attributes))
-    ):
+    known = len(said) == len(attributes) and all(
+        w in (*a.labels, *a.grades) for w, a in zip(said, attributes)
+    )
+    if not rest or not known:
         return text.strip(), [None] * len(attributes)
-    return rest.strip(), [
-        a.labels.index(w) if w in a.labels else None for w, a in zip(said, attributes)
-    ]
+    which = [a.labels.index(w) if w in a.labels else None for w, a in zip(said, attributes)]
+    return rest.strip(), which
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #612e7696
 def sample_at_alphas(
@@ -531,9 +367,7 @@ def sample_at_alphas(
     temp: float = 1.0,  # 1: what the model was trained to say
     maxtok: int = 48,  # of a reply
     seed: int = 0,  # of the first reply
-) -> list[
-    dict
-]:  # `alpha`, `topic`, `fmt`, `text`, `said` (labels), `whole`; failed calls are left out
+) -> list[dict]:  # `alpha`, `topic`, `fmt`, `text`, `said` (labels), `whole`; no failed calls
     "Samples for each setting of the dial. Raises RuntimeError when no call was answered"
     jobs = [
         (a, topics[i % len(topics)], seed + 1000 * k + i)
@@ -541,10 +375,9 @@ def sample_at_alphas(
         for i in range(n)
     ]
     chats = [alpha_prompt(a, t, fmt, mode, attributes[0]) for a, t, _ in jobs]
+    replies = llm(chats, temp=temp, maxtok=maxtok, seed=[s for _, _, s in jobs])
     out = []
-    for (a, t, _), (r,) in zip(
-        jobs, llm(chats, temp=temp, maxtok=maxtok, seed=[s for _, _, s in jobs])
-    ):
+    for (a, t, _), (r,) in zip(jobs, replies):
         text, said = split_label(r.text, attributes)
         if r.ok:
             out.append(

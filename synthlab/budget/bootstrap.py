@@ -13,8 +13,11 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+from fastcore.basics import patch
 
 from .schedules import BudgetPolicy
 from .theory import Gaussian
@@ -25,8 +28,9 @@ from ..models.hub import atomic_dir
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #463a50be
 class LearningTask(Protocol):
-    """A task with a verifier and a model that is trained; a dataclass whose fields are plain
-    settings
+    """A task with a verifier and a model that is trained.
+
+    A dataclass whose fields are plain settings
     """
 
     seed: int  # of the task and the first model
@@ -38,9 +42,7 @@ class LearningTask(Protocol):
     def verify(self, samples: list, seed: int) -> list[bool]:  # samples, and a seed for errors
         "Which samples to accept"
 
-    def update(
-        self, samples: list, seed: int
-    ) -> Usage:  # accepted samples, and a seed for their order
+    def update(self, samples: list, seed: int) -> Usage:  # accepted samples, a seed for their order
         "Train on accepted samples"
 
     def evaluate(self) -> dict[str, float]: ...  # scores; the first is the one that counts
@@ -75,9 +77,8 @@ class GaussianTask:
 
     def generate(self, n, seed):  # n samples from a seed
         "Draw samples"
-        return (
-            self.theta + self.sigma * self._rng(seed).standard_normal((n, self.d))
-        ).tolist(), Usage()
+        x = self.theta + self.sigma * self._rng(seed).standard_normal((n, self.d))
+        return x.tolist(), Usage()
 
     def verify(self, samples, seed):  # samples, and a seed for errors
         "Which samples to accept"
@@ -92,16 +93,22 @@ class GaussianTask:
         self.theta = [math.fsum(c) / len(samples) for c in zip(*samples)]
         return Usage()
 
-    def evaluate(self):
-        return dict(reward=float(self.exact.reward(math.dist(self.theta, [0] * self.d))))
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #aef30216
+@patch
+def evaluate(self: GaussianTask):
+    return dict(reward=float(self.exact.reward(math.dist(self.theta, [0] * self.d))))
 
-    def save(self, folder):  # folder, empty
-        "Write the model"
-        (folder / "theta.json").write_text(json.dumps(self.theta))
 
-    def load(self, folder):  # folder that was saved to
-        "Read the model"
-        self.theta = json.loads((folder / "theta.json").read_text())
+@patch
+def save(self: GaussianTask, folder):  # folder, empty
+    "Write the model"
+    (folder / "theta.json").write_text(json.dumps(self.theta))
+
+
+@patch
+def load(self: GaussianTask, folder):  # folder that was saved to
+    "Read the model"
+    self.theta = json.loads((folder / "theta.json").read_text())
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #820e233b
 @dataclass
@@ -150,8 +157,9 @@ def _chunk(world, n, seed):
 
 
 def _draw(world, money, cap, least, c_g, c_t, seed, chunk, most, draws):
-    """Draw until the money of a round is used, with `least` samples or no money at all: (money
-    used, drawn, samples, usage)
+    """Draw until the money of a round is used, with `least` samples or no money at all.
+
+    Gives (money used, drawn, samples, usage)
     """
     drawn, kept, usage, i = 0, [], Usage(), 0
     while True:
@@ -162,13 +170,11 @@ def _draw(world, money, cap, least, c_g, c_t, seed, chunk, most, draws):
                 return money, drawn, kept, usage
             money = min(cap, money + c_g / p + c_t)
             continue
-        got = draws.get(i, lambda: _chunk(world, min(n, chunk, most - drawn), _seed(seed, i)))
-        drawn, kept, usage, i = (
-            drawn + got["drawn"],
-            kept + got["kept"],
-            usage + Usage(**got["usage"]),
-            i + 1,
-        )
+        got = draws.get(i, partial(_chunk, world, min(n, chunk, most - drawn), _seed(seed, i)))
+        drawn += got["drawn"]
+        kept = kept + got["kept"]
+        usage = usage + Usage(**got["usage"])
+        i += 1
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #0a49408b
 def select_distinct(
@@ -186,7 +192,7 @@ def select_first(
     "Select as they come"
     return samples[:most]
 
-
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #98b4cb19
 def _state(folder):
     "Rounds that are done, and the model after the last of them"
     rows = read_jsonl(folder / "rounds.jsonl") if (folder / "rounds.jsonl").exists() else []
@@ -211,6 +217,30 @@ def _keep(world, folder, done):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #6c0fd4f5
+@dataclass
+class _Terms:
+    "Settings of a run beside its world and policy, as `run_bootstrap` takes them"
+
+    budget: float
+    rounds: int
+    c_g: float
+    c_t: float
+    seed: int
+    least: int
+    select: Callable
+    chunk: int
+    most: int
+
+
+def _asked(world, policy, terms):
+    "All settings of a run, for JSON"
+    return dict(
+        world=[type(world).__name__, to_dict(world)],
+        policy=[type(policy).__name__, to_dict(policy)],
+        **{**vars(terms), "select": terms.select.__name__},
+    )
+
+
 def _same(folder, asked):
     "A folder belongs to one run. Raises ValueError when it was begun with other settings"
     path = folder / "run.json"
@@ -222,6 +252,41 @@ def _same(folder, asked):
         raise ValueError(
             f"{folder.name} was begun with {k}={old.get(k)}, not {asked[k]}: take another folder"
         )
+
+# %% ../../nbs/lib/budget/04_bootstrap.ipynb #076f3787
+def _resume(world, folder, rounds):
+    "Rounds that are done, with the world as it was after the last of them"
+    done, at = _state(folder) if folder else ([], None)
+    if len(done) == rounds + 1:
+        return done
+    if done and at:
+        world.load(at)
+        return done
+    world.start()
+    done = [Round(0, scores=world.evaluate())]
+    if folder:
+        _keep(world, folder, done)
+    return done
+
+
+def _round(world, policy, terms, folder, done):
+    "Draw, select, train and evaluate once"
+    c_g, c_t = terms.c_g, terms.c_t
+    t, spent = len(done), done[-1].spent
+    left = terms.budget - spent
+    money = left * policy.share(terms.rounds, done[1:])
+    draws = _Draws(folder and folder / f"draws-{t}.jsonl")
+    seed = _seed(terms.seed, t)
+    money, drawn, kept, generating = _draw(
+        world, money, left, terms.least, c_g, c_t, seed, terms.chunk, terms.most, draws
+    )
+    pays = int((money - c_g * drawn) / c_t + 1e-9) if c_t else len(kept)
+    chosen = terms.select(kept, max(0, pays))
+    training = world.update(chosen, _seed(terms.seed, t, "update")) if chosen else Usage()
+    cost = c_g * drawn + c_t * len(chosen)
+    return Round(
+        t, drawn, len(kept), len(chosen), cost, spent + cost, world.evaluate(), generating, training
+    )
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #b9d179e0
 def run_bootstrap(
@@ -244,68 +309,15 @@ def run_bootstrap(
     Raises ValueError when the folder holds another run
     """
     folder = folder and Path(folder)
-    asked = dict(
-        world=[type(world).__name__, to_dict(world)],
-        policy=[type(policy).__name__, to_dict(policy)],
-        budget=budget,
-        rounds=rounds,
-        c_g=c_g,
-        c_t=c_t,
-        seed=seed,
-        least=least,
-        select=select.__name__,
-        chunk=chunk,
-        most=most,
-    )
+    terms = _Terms(budget, rounds, c_g, c_t, seed, least, select, chunk, most)
     if folder:
-        _same(folder, asked)
-    done, at = _state(folder) if folder else ([], None)
-    if len(done) == rounds + 1:
-        return done
-    if done and at:
-        world.load(at)
-    else:
-        world.start()
-        done = [Round(0, scores=world.evaluate())]
-        if folder:
-            _keep(world, folder, done)
+        _same(folder, _asked(world, policy, terms))
+    done = _resume(world, folder, rounds)
     while len(done) <= rounds:
-        done.append(
-            _round(
-                world,
-                policy,
-                budget,
-                rounds,
-                least,
-                c_g,
-                c_t,
-                seed,
-                select,
-                chunk,
-                most,
-                folder,
-                done,
-            )
-        )
+        done.append(_round(world, policy, terms, folder, done))
         if folder:
             _keep(world, folder, done)
     return done
-
-# %% ../../nbs/lib/budget/04_bootstrap.ipynb #076f3787
-def _round(world, policy, budget, rounds, least, c_g, c_t, seed, select, chunk, most, folder, done):
-    t, spent = len(done), done[-1].spent
-    money = (budget - spent) * policy.share(rounds, done[1:])
-    draws = _Draws(folder and folder / f"draws-{t}.jsonl")
-    money, drawn, kept, generating = _draw(
-        world, money, budget - spent, least, c_g, c_t, _seed(seed, t), chunk, most, draws
-    )
-    pays = int((money - c_g * drawn) / c_t + 1e-9) if c_t else len(kept)
-    chosen = select(kept, max(0, pays))
-    training = world.update(chosen, _seed(seed, t, "update")) if chosen else Usage()
-    cost = c_g * drawn + c_t * len(chosen)
-    return Round(
-        t, drawn, len(kept), len(chosen), cost, spent + cost, world.evaluate(), generating, training
-    )
 
 # %% ../../nbs/lib/budget/04_bootstrap.ipynb #4219e007
 def _code(world):

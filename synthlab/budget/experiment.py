@@ -42,44 +42,30 @@ def toy_rows(
     out = []
     for k in kappas:
         w = Gaussian(kappa=k, start=start)
-        for name, p in dict(
-            constant=CONSTANT, linear=LINEAR, exponential=BudgetPolicy(rate=w.rho - 1)
-        ).items():
+        grown = BudgetPolicy(rate=w.rho - 1)
+        world = f"kappa={k:g}, growth {w.rho:.3g}"
+        for name, p in dict(constant=CONSTANT, linear=LINEAR, exponential=grown).items():
+            about = dict(kappa=world, policy=name, plateau=plateau(w, n0))
             n = [n0 * q for q in p.shape(200)]
             for T in range(1, 201):
                 if sum(n[:T]) > most:
                     break
-                about = dict(
-                    kappa=f"kappa={k:g}, growth {w.rho:.3g}", policy=name, plateau=plateau(w, n0)
-                )
-                out.append(
-                    dict(
-                        about,
-                        round=T,
-                        spent=sum(n[:T]),
-                        value=float(reward_gap(w, n[:T])),
-                        lo=None,
-                        hi=None,
-                    )
-                )
+                gap = float(reward_gap(w, n[:T]))
+                out.append(dict(about, round=T, spent=sum(n[:T]), value=gap, lo=None, hi=None))
     return out
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #587fd280
 def advantage_rows(
     kappas=(1.0, 2.0, 4.0),  # how lenient the verifier is
     rounds=range(2, 41, 2),  # of training
-) -> list[
-    dict
-]:  # growth, rounds, value: noise of constant over noise of the optimum; limit: its asymptote
+) -> list[dict]:  # growth, rounds, value: noise of constant over the optimum's; limit
     "How many times less noise the optimal schedule leaves than a constant one, for the same budget"
     out = []
     for k in kappas:
         w = Gaussian(kappa=k)
         for T in rounds:
-            const, best = (
-                w.moments(fit_to_budget(w, q, 1000.0))[1][-1]
-                for q in ([1.0] * T, [w.rho**t for t in range(T)])
-            )
+            shapes = [1.0] * T, [w.rho**t for t in range(T)]
+            const, best = (w.moments(fit_to_budget(w, q, 1000.0))[1][-1] for q in shapes)
             about = dict(
                 growth=f"growth {w.rho:.3g}", rounds=T, limit=T * (w.rho - 1) / (w.rho + 1)
             )
@@ -117,9 +103,8 @@ def flaw_rows(
     budget: int = 1000,  # samples in all
     rounds: int = 15,  # of training
     runs: int = 300,  # simulated
-    flaws: dict
     # name -> arguments of `simulate_samples`; None: false accepts, false rejects and finite pools
-    | None = None,
+    flaws: dict | None = None,
 ) -> list[dict]:  # flaw, policy, value, lo, hi, n
     "Gap of policies when the verifier errs or prompts run out, by simulation"
     w, out = Gaussian(), []
@@ -133,15 +118,8 @@ def flaw_rows(
     }
     for name, kw in flaws.items():
         for p in (CONSTANT, LINEAR, BudgetPolicy(rate=w.rho - 1)):
-            out.append(
-                dict(
-                    flaw=name,
-                    policy=p.name,
-                    **gap_estimates(
-                        w, simulate_samples(w, whole_samples(p.shape(rounds), budget), runs, **kw)
-                    )[-1].row(),
-                )
-            )
+            played = simulate_samples(w, whole_samples(p.shape(rounds), budget), runs, **kw)
+            out.append(dict(flaw=name, policy=p.name, **gap_estimates(w, played)[-1].row()))
     return out
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #ad14221b
@@ -222,9 +200,7 @@ _kinds = dict(converged={}, hasty=dict(epochs=1, warm=0), noisy=dict(false_accep
 def addition_conditions(
     size: str,  # tiny, small or full
     names: str,  # of converged, hasty, noisy and mixed, separated by spaces
-) -> dict[
-    str, tuple[LearningTask, float]
-]:  # name -> (world, cost of training on a sample, in draws)
+) -> dict[str, tuple[LearningTask, float]]:  # name -> (world, cost of a trained sample, in draws)
     "Conditions of the addition world. Raises ValueError for another name"
     if size not in _sizes or [n for n in names.split() if n not in _kinds]:
         raise ValueError(
@@ -253,9 +229,7 @@ _image_kinds = {
 
 def image_conditions(
     size: str,  # tiny or small, which have one level of noise, or full
-) -> dict[
-    str, tuple[LearningTask, float]
-]:  # name -> (world, cost of training on a sample, in draws)
+) -> dict[str, tuple[LearningTask, float]]:  # name -> (world, cost of a trained sample, in draws)
     "Conditions of the denoising world. Raises ValueError for another size"
     if size not in _image_sizes:
         raise ValueError(f"denoising comes in {', '.join(_image_sizes)}; got {size!r}")
@@ -268,21 +242,17 @@ def image_conditions(
 # %% ../../nbs/lib/budget/06_experiment.ipynb #380208a9
 def problem_conditions(
     model: str,  # `smollm2`, or a chat model for a GPU as `HF` takes it
-) -> dict[
-    str, tuple[LearningTask, float]
-]:  # name -> (world, cost of training on a sample, in draws)
-    """Sums of one digit with one worked example for the embedded model, of four to six terms for
-    any other
+) -> dict[str, tuple[LearningTask, float]]:  # name -> (world, cost of a trained sample, in draws)
+    """Conditions of the puzzle world.
+
+    Sums of one digit with one worked example for the embedded model, of four to six terms for any
+    other
     """
     if model == "smollm2":
         return {"problems, smollm2": (PuzzleTask(shots=1, test=16), 2.0)}
     hard = dict(min_terms=4, max_terms=6, min_digits=2, max_digits=3)
-    return {
-        f"problems, {model.split('/')[-1]}": (
-            PuzzleTask(model=model, config=hard, maxtok=16, batch=32, lr=2e-4, test=500),
-            2.0,
-        )
-    }
+    task = PuzzleTask(model=model, config=hard, maxtok=16, batch=32, lr=2e-4, test=500)
+    return {f"problems, {model.split('/')[-1]}": (task, 2.0)}
 
 # %% ../../nbs/lib/budget/06_experiment.ipynb #403f09e7
 _image = dict(
@@ -323,18 +293,18 @@ def published_comparison(
         return {k if k == "policy" else f"published: {k}": v for k, v in r.items()}
 
     rows = {r["policy"]: labelled(r) for r in published_rows()}
-    for r in (r for race in races for r in race.curves()):
-        last = max(
-            x["round"] for race in races for x in race.curves() if x["condition"] == r["condition"]
-        )
-        if r["round"] == last:
+    curves = [r for race in races for r in race.curves()]
+    last = {}
+    for r in curves:
+        last[r["condition"]] = max(r["round"], last.get(r["condition"], r["round"]))
+    for r in curves:
+        if r["round"] == last[r["condition"]]:
             at = r["policy"]
         elif (r["round"], r["policy"]) == (0, "constant"):
             at = "pre-trained"
         else:
             continue
-        rows.setdefault(at, dict(policy=at))[f"ours: {r['condition']}"] = str(
-            Estimate(r["value"], r["lo"], r["hi"], r["n"])
-        )
+        ours = Estimate(r["value"], r["lo"], r["hi"], r["n"])
+        rows.setdefault(at, dict(policy=at))[f"ours: {r['condition']}"] = str(ours)
     cols = list(dict.fromkeys(c for r in rows.values() for c in r))
     return [{c: r.get(c, "") for c in cols} for r in rows.values()]

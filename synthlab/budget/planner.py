@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from synthlab.budget.schedules import (
     CONSTANT,
     LINEAR,
@@ -81,9 +83,8 @@ class AcceptanceCurve:
     growth: float = math.nan  # ρ; NaN: the pilot does not tell
     best: float = math.nan  # where acceptance ends
     drop: float = math.nan  # how far below that it starts, in logs
-    off: float = (
-        math.nan
-    )  # largest distance from the pilot, in its standard errors where counts were given
+    # largest distance from the pilot, in its standard errors where counts were given
+    off: float = math.nan
 
     def at(self, t):  # round, from 0
         "Acceptance of a round"
@@ -120,11 +121,10 @@ def _line(x, y, w):
 
 def fit_pilot(
     pilot,  # acceptance rates in order, or rounds with `drawn` and `accepted`
-) -> (
-    AcceptanceCurve
-):  # growth is NaN when there are fewer than three rounds or acceptance does not rise
-    """Fit the theory's curve of acceptance to a pilot; the noise of the pilot's own training is
-    left out
+) -> AcceptanceCurve:  # growth is NaN for fewer than three rounds, or where acceptance never rises
+    """Fit the theory's curve of acceptance to a pilot.
+
+    The noise of the pilot's own training is left out
     """
     a, n = acceptance_rates(pilot)
     w = [k * p / max(1 - p, 1e-3) for k, p in zip(n or [1] * len(a), a)]
@@ -169,9 +169,8 @@ class PlanModel:
     c_g: float  # cost of a draw
     c_t: float  # cost of training on a sample
     rho: float  # growth
-    rates: list = field(
-        default_factory=list
-    )  # expected acceptance of each round; empty in a Gaussian world
+    # expected acceptance of each round; empty in a Gaussian world
+    rates: list = field(default_factory=list)
     world: Gaussian | None = None  # where there is one
 
     def prices(self, n):  # samples of each round
@@ -203,36 +202,42 @@ class PlanModel:
         m, var = self.world.moments(n)
         return [float(r) for r in self.world.reward(m, var)[:-1]]
 
-    def scaled(self, shape, budget):  # relative samples, and what there is to spend
-        "Real-valued samples that cost the budget, at least one a round"
-        if self.world:
-            return list(fit_to_budget(self.world, shape, budget, self.c_g, self.c_t, 1.0))
-        return _at_least(shape, budget, self.prices(None))
+# %% ../../nbs/lib/budget/03_planner.ipynb #179420e2
+@patch
+def scaled(self: PlanModel, shape, budget):  # relative samples, and what there is to spend
+    "Real-valued samples that cost the budget, at least one a round"
+    if self.world:
+        return list(fit_to_budget(self.world, shape, budget, self.c_g, self.c_t, 1.0))
+    return _at_least(shape, budget, self.prices(None))
 
-    def best(self, budget):  # what there is to spend
-        "The optimum in real numbers"
-        if self.world:
-            return list(optimal_schedule(self.world, self.rounds, budget, self.c_g, self.c_t, 1.0))
-        return self.scaled([self.rho**t / p**0.5 for t, p in enumerate(self.prices(None))], budget)
 
-    def whole(self, shape, budget):  # relative samples, and what there is to spend
-        "The shape in whole samples whose expected cost stays within the budget"
-        real, left = self.scaled(shape, budget), budget
-        for _ in range(60):
-            n = whole_samples(real, max(left, math.fsum(self.prices(real))), self.prices(real))
-            if (c := self.cost(n)) <= budget:
-                break
-            left *= 0.9999 * budget / c
-        if self.cost(n) > budget:
-            raise ValueError(
-                f"a budget of {budget:g} is too tight for whole samples in {self.rounds} rounds"
-            )
-        while True:
-            more = [n[:t] + [n[t] + 1] + n[t + 1 :] for t in range(len(n))]
-            ok = [m for m in more if self.cost(m) <= budget]
-            if not ok or (new := min(ok, key=self.loss)) and self.loss(new) >= self.loss(n):
-                return n
-            n = new
+@patch
+def best(self: PlanModel, budget):  # what there is to spend
+    "The optimum in real numbers"
+    if self.world:
+        return list(optimal_schedule(self.world, self.rounds, budget, self.c_g, self.c_t, 1.0))
+    return self.scaled([self.rho**t / p**0.5 for t, p in enumerate(self.prices(None))], budget)
+
+# %% ../../nbs/lib/budget/03_planner.ipynb #4770e6e7
+@patch
+def whole(self: PlanModel, shape, budget):  # relative samples, and what there is to spend
+    "The shape in whole samples whose expected cost stays within the budget"
+    real, left = self.scaled(shape, budget), budget
+    for _ in range(60):
+        n = whole_samples(real, max(left, math.fsum(self.prices(real))), self.prices(real))
+        if (c := self.cost(n)) <= budget:
+            break
+        left *= 0.9999 * budget / c
+    if self.cost(n) > budget:
+        raise ValueError(
+            f"a budget of {budget:g} is too tight for whole samples in {self.rounds} rounds"
+        )
+    while True:
+        more = [n[:t] + [n[t] + 1] + n[t + 1 :] for t in range(len(n))]
+        ok = [m for m in more if self.cost(m) <= budget]
+        if not ok or (new := min(ok, key=self.loss)) and self.loss(new) >= self.loss(n):
+            return n
+        n = new
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #f06c144a
 def _at_least(shape, budget, price):
@@ -243,11 +248,10 @@ def _at_least(shape, budget, price):
     lo, hi = 0.0, budget / min(p * q for p, q in zip(price, shape))
     for _ in range(200):
         k = (lo + hi) / 2
-        lo, hi = (
-            (k, hi)
-            if math.fsum(p * max(1.0, k * q) for p, q in zip(price, shape)) <= budget
-            else (lo, k)
-        )
+        if math.fsum(p * max(1.0, k * q) for p, q in zip(price, shape)) <= budget:
+            lo = k
+        else:
+            hi = k
     return [max(1.0, lo * q) for q in shape]
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #e3a9c224
@@ -258,9 +262,8 @@ class Schedule:
     model: PlanModel  # what it was judged by
     n: list  # samples to train on in each round
     budget: float  # given
-    others: dict = field(
-        default_factory=dict
-    )  # name -> samples of each round of the policies it was compared with
+    # name -> samples of each round of the policies it was compared with
+    others: dict = field(default_factory=dict)
     warnings: list = field(default_factory=list)  # assumptions that fail, one sentence each
 
     @property
@@ -271,108 +274,106 @@ class Schedule:
     def growth(self):
         return self.model.rho
 
-    def rows(self) -> list[dict]:  # a row a round
-        "Samples, draws, acceptance and cost by round"
-        a, p, spent, out = self.model.acceptance(self.n), self.model.prices(self.n), 0.0, []
-        for t, k in enumerate(self.n):
-            spent += k * p[t]
-            draws = k * (p[t] - self.model.c_t) / self.model.c_g if self.model.c_g else k / a[t]
-            out.append(
-                dict(
-                    round=t + 1,
-                    samples=k,
-                    draws=round(draws),
-                    acceptance=a[t],
-                    price=p[t],
-                    cost=k * p[t],
-                    spent=spent,
-                )
-            )
-        return out
-
-    def compared(self) -> list[dict]:  # a row a policy, the plan first
-        """The plan beside fixed policies that cost the same; noise relative to the plan, gap NaN
-        where the reward is not known
-        """
-        own = self.model.noise(self.n)
-        return [
+# %% ../../nbs/lib/budget/03_planner.ipynb #58b708f8
+@patch
+def rows(self: Schedule) -> list[dict]:  # a row a round
+    "Samples, draws, acceptance and cost by round"
+    a, p, spent, out = self.model.acceptance(self.n), self.model.prices(self.n), 0.0, []
+    for t, k in enumerate(self.n):
+        spent += k * p[t]
+        draws = k * (p[t] - self.model.c_t) / self.model.c_g if self.model.c_g else k / a[t]
+        out.append(
             dict(
-                policy=k,
-                first=n[0],
-                last=n[-1],
-                samples=sum(n),
-                cost=self.model.cost(n),
-                noise=self.model.noise(n) / own,
-                gap=self.model.gap(n),
+                round=t + 1,
+                samples=k,
+                draws=round(draws),
+                acceptance=a[t],
+                price=p[t],
+                cost=k * p[t],
+                spent=spent,
             )
-            for k, n in {"plan": self.n, **self.others}.items()
-        ]
-
-    def told(self) -> dict:  # for JSON; NaN as None
-        "The plan as plain data"
-        rows = dict(rounds=self.rows(), compared=self.compared(), sensitivity=self.sensitivity())
-        rows = {
-            k: [{a: None if v != v else v for a, v in r.items()} for r in rs]
-            for k, rs in rows.items()
-        }
-        return dict(
-            budget=self.budget, cost=self.cost, growth=self.growth, **rows, warnings=self.warnings
         )
+    return out
 
-    def __str__(self):
-        parts = [
-            _text(self.rows()),
-            "compared at the same cost",
-            _text(self.compared()),
-            "if an input is wrong",
-            _text(self.sensitivity()),
-        ]
-        return "\n\n".join(p for p in parts + [f"note: {s}" for s in self.warnings])
 
-    def _repr_html_(self):
-        head = (
-            f"<b>{len(self.n)} rounds</b> · {self.cost:,.0f} of {self.budget:,.0f} spent · "
-            f"growth {self.growth:.3g}"
+@patch
+def compared(self: Schedule) -> list[dict]:  # a row a policy, the plan first
+    """The plan beside fixed policies that cost the same.
+
+    Noise is relative to the plan; the gap is NaN where the reward is not known
+    """
+    own = self.model.noise(self.n)
+    return [
+        dict(
+            policy=k,
+            first=n[0],
+            last=n[-1],
+            samples=sum(n),
+            cost=self.model.cost(n),
+            noise=self.model.noise(n) / own,
+            gap=self.model.gap(n),
         )
-        parts = [
-            ("compared at the same cost", self.compared()),
-            ("if an input is wrong", self.sensitivity()),
-        ]
-        folded = "".join(
-            f"<details><summary>{t}</summary>{table(rows).data}</details>" for t, rows in parts
-        )
-        notes = "".join(f"<p>note: {fold_text(s)}</p>" for s in self.warnings)
-        return f"<div>{head}</div>{long_table(self.rows(), first=12)}{folded}{notes}"
+        for k, n in {"plan": self.n, **self.others}.items()
+    ]
 
-    def figure(self):  # Figure
-        "Samples and money by round, beside a constant policy"
-        import matplotlib.pyplot as plt
+# %% ../../nbs/lib/budget/03_planner.ipynb #1c192f01
+@patch
+def told(self: Schedule) -> dict:  # for JSON; NaN as None
+    "The plan as plain data"
+    rows = dict(rounds=self.rows(), compared=self.compared(), sensitivity=self.sensitivity())
+    rows = {
+        k: [{a: None if v != v else v for a, v in r.items()} for r in rs] for k, rs in rows.items()
+    }
+    return dict(
+        budget=self.budget, cost=self.cost, growth=self.growth, **rows, warnings=self.warnings
+    )
 
-        from synthlab.core.plot import lines, plot_style
 
-        with plot_style():
-            fig, axs = plt.subplots(1, 2, figsize=(9.6, 3.1))
-        both = {"plan": self, "constant": replace(self, n=self.others["constant"])}
-        rows = [dict(r, policy=k) for k, s in both.items() for r in s.rows()]
-        lines(
-            rows,
-            "round",
-            "samples",
-            hue="policy",
-            ax=axs[0],
-            title="Samples to train on",
-            ylabel="samples",
-        )
-        lines(
-            rows,
-            "round",
-            "spent",
-            hue="policy",
-            ax=axs[1],
-            title="Money spent",
-            ylabel="cost, cumulative",
-        )
-        return fig
+@patch
+def __str__(self: Schedule):
+    parts = [
+        _text(self.rows()),
+        "compared at the same cost",
+        _text(self.compared()),
+        "if an input is wrong",
+        _text(self.sensitivity()),
+    ]
+    return "\n\n".join(p for p in parts + [f"note: {s}" for s in self.warnings])
+
+# %% ../../nbs/lib/budget/03_planner.ipynb #05c80fbb
+@patch
+def _repr_html_(self: Schedule):
+    head = (
+        f"<b>{len(self.n)} rounds</b> · {self.cost:,.0f} of {self.budget:,.0f} spent · "
+        f"growth {self.growth:.3g}"
+    )
+    parts = [
+        ("compared at the same cost", self.compared()),
+        ("if an input is wrong", self.sensitivity()),
+    ]
+    folded = "".join(
+        f"<details><summary>{t}</summary>{table(rows).data}</details>" for t, rows in parts
+    )
+    notes = "".join(f"<p>note: {fold_text(s)}</p>" for s in self.warnings)
+    return f"<div>{head}</div>{long_table(self.rows(), first=12)}{folded}{notes}"
+
+# %% ../../nbs/lib/budget/03_planner.ipynb #9c70b54a
+@patch
+def figure(self: Schedule):  # Figure
+    "Samples and money by round, beside a constant policy"
+    import matplotlib.pyplot as plt
+
+    from synthlab.core.plot import lines, plot_style
+
+    with plot_style():
+        fig, axs = plt.subplots(1, 2, figsize=(9.6, 3.1))
+    both = {"plan": self, "constant": replace(self, n=self.others["constant"])}
+    rows = [dict(r, policy=k) for k, s in both.items() for r in s.rows()]
+    left = dict(hue="policy", title="Samples to train on", ylabel="samples")
+    right = dict(hue="policy", title="Money spent", ylabel="cost, cumulative")
+    lines(rows, "round", "samples", ax=axs[0], **left)
+    lines(rows, "round", "spent", ax=axs[1], **right)
+    return fig
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #e1988ad9
 def _text(rows):
@@ -418,15 +419,13 @@ def _redone(m, other, budget):
     return round(n[0], 1), round(n[-1], 1), m.loss(n) / m.loss(m.best(budget)) - 1
 
 
-def _sensitivity(
+@patch
+def sensitivity(
     self: Schedule,  # a plan
 ) -> list[dict]:  # input, change, first and last round, loss relative to the plan
     "What it would cost to have planned with a wrong input"
     found = ((k, c, _redone(self.model, o, self.budget)) for k, c, o in _variants(self.model))
     return [dict(input=k, change=c, first=a, last=b, loss=l) for k, c, (a, b, l) in found]
-
-
-Schedule.sensitivity = _sensitivity
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #985dd212
 MIN_ROUND_SAMPLES = 30  # samples in a round below which a warning is due: a judgement, not a result
@@ -498,6 +497,20 @@ def _of_verifier(m, n, false_accept):
         )
 
 # %% ../../nbs/lib/budget/03_planner.ipynb #cdc635e3
+def _plan_model(rounds, c_generate, c_train, acceptance, growth):
+    "(model, curve of the pilot, its rates, its draws of each round)"
+    if isinstance(acceptance, Gaussian):
+        m = PlanModel(rounds, c_generate, c_train, acceptance.rho, world=acceptance)
+        return m, AcceptanceCurve(acceptance.rho), [], None
+    rates, n = acceptance_rates(
+        [acceptance] if isinstance(acceptance, (int, float)) else list(acceptance)
+    )
+    curve = fit_pilot(acceptance) if len(rates) > 1 else AcceptanceCurve()
+    rho = growth or (curve.growth if curve.growth == curve.growth else DEFAULT_GROWTH)
+    m = PlanModel(rounds, c_generate, c_train, rho, _rates(rates, curve, rounds))
+    return m, curve, rates, n
+
+
 def _rates(acceptance, curve, rounds):
     "Acceptance of each round to come: as given, then along the curve or a damped trend"
     a = list(acceptance)[:rounds]
@@ -523,27 +536,13 @@ def plan(
 
     Raises ValueError when inputs make no sense or pay too little
     """
-    if (
-        rounds < 1
-        or c_generate < 0
-        or c_train < 0
-        or c_generate + c_train == 0
-        or (growth is not None and growth <= 1)
-    ):
+    costs_fit = c_generate >= 0 and c_train >= 0 and c_generate + c_train != 0
+    if rounds < 1 or not costs_fit or (growth is not None and growth <= 1):
         raise ValueError(
             "a plan needs rounds >= 1, costs >= 0 of which one is positive, and a growth rate "
             "above 1"
         )
-    if isinstance(acceptance, Gaussian):
-        curve, rates, n = AcceptanceCurve(acceptance.rho), [], None
-        m = PlanModel(rounds, c_generate, c_train, acceptance.rho, world=acceptance)
-    else:
-        rates, n = acceptance_rates(
-            [acceptance] if isinstance(acceptance, (int, float)) else list(acceptance)
-        )
-        curve = fit_pilot(acceptance) if len(rates) > 1 else AcceptanceCurve()
-        rho = growth or (curve.growth if curve.growth == curve.growth else DEFAULT_GROWTH)
-        m = PlanModel(rounds, c_generate, c_train, rho, _rates(rates, curve, rounds))
+    m, curve, rates, n = _plan_model(rounds, c_generate, c_train, acceptance, growth)
     others = {
         p.name: m.whole(p.shape(rounds), budget)
         for p in (CONSTANT, LINEAR, BudgetPolicy("exponential", m.rho - 1))

@@ -15,9 +15,8 @@ class BudgetPolicy:
     "A fixed shape: relative samples of each round. Raises ValueError for another kind"
 
     kind: str = "exponential"  # constant, polynomial or exponential
-    rate: float = (
-        0.25  # polynomial: the exponent; exponential: the growth u from a round to the next
-    )
+    # polynomial: the exponent; exponential: the growth u from a round to the next
+    rate: float = 0.25
 
     def __post_init__(self):
         if self.kind not in SHAPES:
@@ -27,12 +26,11 @@ class BudgetPolicy:
 
     @property
     def name(self):
-        plain = {("polynomial", 1.0): "linear"}
-        return (
-            "constant"
-            if self.kind == "constant"
-            else plain.get((self.kind, self.rate), f"{self.kind} {self.rate:.3g}")
-        )
+        if self.kind == "constant":
+            return "constant"
+        if (self.kind, self.rate) == ("polynomial", 1.0):
+            return "linear"
+        return f"{self.kind} {self.rate:.3g}"
 
     def shape(
         self,
@@ -69,8 +67,9 @@ def forecast_acceptance(
     rates,  # acceptance of the rounds so far; at least one
     ahead: int,  # rounds to come
 ) -> list[float]:  # their expected acceptance
-    """Acceptance continued along a damped line in logits (Gardner and McKenzie's damped trend, with
-    a factor of a half)
+    """Acceptance continued along a damped line in logits.
+
+    Gardner and McKenzie's damped trend, with a factor of a half
     """
     y = [_logit(r) for r in rates]
     mid = (len(y) - 1) / 2
@@ -96,11 +95,9 @@ class AdaptivePolicy:
         "How much of what is left goes into the next round"
         rates = [r.accepted / r.drawn for r in seen if r.drawn]
         left = rounds - len(seen)
-        price = (
-            [self.c_t + self.c_g / p for p in forecast_acceptance(rates, left)]
-            if rates
-            else [1.0] * left
-        )
+        price = [1.0] * left
+        if rates:
+            price = [self.c_t + self.c_g / p for p in forecast_acceptance(rates, left)]
         money = [(1 + self.rate) ** t * w**0.5 for t, w in enumerate(price)]
         return money[0] / sum(money)
 

@@ -9,6 +9,8 @@ __all__ = ['Gaussian', 'reward_gap', 'sample_prices', 'expected_cost', 'plateau'
 # %% ../../nbs/lib/budget/01_theory.ipynb #dc4697bb
 from dataclasses import dataclass
 
+from fastcore.basics import patch
+
 from ..core.stats import Estimate, bootstrap
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #e086949b
@@ -46,49 +48,54 @@ class Gaussian:
     def best(self):
         return (self.kappa**2 / self.s) ** (self.d / 2)
 
-    def moments(
-        self,
-        n,  # samples trained on in each round, (..., rounds); infinity: training without noise
-    ) -> tuple:  # (distance of the mean model from the best, variance in each direction), each (..., rounds+1)
-        """Mean and variance of the model before each round and after the last (equation 5's
-        recursion, solved)
-        """
-        import numpy as np
+# %% ../../nbs/lib/budget/01_theory.ipynb #038f4734
+@patch
+def moments(
+    self: Gaussian,
+    n,  # samples trained on in each round, (..., rounds); infinity: training without noise
+) -> tuple:  # (distance of the mean from the best, variance per direction), (..., rounds+1)
+    """Mean and variance of the model before each round and after the last.
 
-        n = np.asarray(n, float)
-        var = [np.zeros(n.shape[:-1])]
-        with np.errstate(divide="ignore"):
-            for k in np.moveaxis(n, -1, 0):
-                var.append(var[-1] / self.rho**2 + self.v / k)
-        return self.start * self.rho ** -np.arange(len(var), dtype=float), np.stack(var, -1)
+    Equation 5's recursion, solved
+    """
+    import numpy as np
 
-    def reward(
-        self,
-        m,  # distance of the mean model from the best
-        var=0.0,  # variance of the model in each direction
-    ):  # expected acceptance rate
-        "E r(θ), the expected reward of a model that training has left uncertain"
-        import numpy as np
+    n = np.asarray(n, float)
+    var = [np.zeros(n.shape[:-1])]
+    with np.errstate(divide="ignore"):
+        for k in np.moveaxis(n, -1, 0):
+            var.append(var[-1] / self.rho**2 + self.v / k)
+    return self.start * self.rho ** -np.arange(len(var), dtype=float), np.stack(var, -1)
 
-        return (self.kappa**2 / (self.s + var)) ** (self.d / 2) * np.exp(
-            -(m**2) / (2 * (self.s + var))
+# %% ../../nbs/lib/budget/01_theory.ipynb #0fb07827
+@patch
+def reward(
+    self: Gaussian,
+    m,  # distance of the mean model from the best
+    var=0.0,  # variance of the model in each direction
+):  # expected acceptance rate
+    "E r(θ), the expected reward of a model that training has left uncertain"
+    import numpy as np
+
+    return (self.kappa**2 / (self.s + var)) ** (self.d / 2) * np.exp(-(m**2) / (2 * (self.s + var)))
+
+
+@patch
+def draws(
+    self: Gaussian,
+    m,  # distance of the mean model from the best
+    var=0.0,  # variance of the model in each direction
+):  # expected draws for one accepted sample; infinite from a variance of `s` on
+    "E 1/r(θ), what an accepted sample takes to generate"
+    import numpy as np
+
+    left = np.maximum(self.s - var, 0.0)
+    with np.errstate(divide="ignore", over="ignore"):
+        return (
+            (self.s / self.kappa**2) ** (self.d / 2)
+            * (left / self.s) ** (-self.d / 2)
+            * np.exp(m**2 / (2 * left))
         )
-
-    def draws(
-        self,
-        m,  # distance of the mean model from the best
-        var=0.0,  # variance of the model in each direction
-    ):  # expected draws for one accepted sample; infinite from a variance of `s` on
-        "E 1/r(θ), what an accepted sample takes to generate"
-        import numpy as np
-
-        left = np.maximum(self.s - var, 0.0)
-        with np.errstate(divide="ignore", over="ignore"):
-            return (
-                (self.s / self.kappa**2) ** (self.d / 2)
-                * (left / self.s) ** (-self.d / 2)
-                * np.exp(m**2 / (2 * left))
-            )
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #456dec6a
 def reward_gap(
@@ -142,13 +149,14 @@ def meets_theorem_3_1(
 
 
 def _largest(spend, top, budget, low):
-    """The largest scale that costs at most the budget: `spend` of a batch of scales, none above
-    `top` is affordable
+    """The largest scale that costs at most the budget.
+
+    `spend` prices a batch of scales; none above `top` is affordable
     """
     import numpy as np
 
     lo, hi = min(low, top), top
-    for i in range(9):
+    for _ in range(9):
         ks = np.geomspace(lo, hi, 65)
         ok = np.flatnonzero(spend(ks) <= budget)
         if len(ok) == 0:
@@ -204,8 +212,9 @@ def best_rounds(
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #441e9447
 def _stationary(w, n, budget, c_g, c_t):
-    """The right-hand side above as samples, for prices and slopes at `n`, with the multiplier that
-    spends the budget
+    """The right-hand side above as samples, for prices and slopes at `n`.
+
+    The multiplier is the one that spends the budget
     """
     import numpy as np
 
@@ -273,14 +282,16 @@ class SimulatedRuns:
 
     # expected reward of the model before each round and after the last, (runs, rounds+1)
     reward: object
-    drawn: object  # samples generated in each round, (runs, rounds)
+    # samples generated in each round, (runs, rounds)
+    drawn: object
     # share of the accepted samples that a perfect verifier would have accepted, (runs, rounds)
     right: object
 
 
 def _verdicts(w, x, u, false_accept, false_reject):
-    """What the verifier says of samples, and what is right: `u` is one uniform number a sample for
-    each of the two
+    """What the verifier says of samples, and what is right.
+
+    `u` holds one uniform number per sample for each of the two
     """
     import numpy as np
 
@@ -293,12 +304,10 @@ def _fill(w, theta, n, rng, errs, pool, cells=2_000_000):
     import numpy as np
 
     R, d = theta.shape
-    total, count, drawn, good = (
-        np.zeros((R, d)),
-        np.zeros(R, int),
-        np.zeros(R, int),
-        np.zeros(R, int),
-    )
+    total = np.zeros((R, d))
+    count = np.zeros(R, int)
+    drawn = np.zeros(R, int)
+    good = np.zeros(R, int)
     live, rate = np.arange(R), 1.0
     while len(live):
         left = n - count[live]

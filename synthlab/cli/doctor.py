@@ -44,11 +44,8 @@ def _folder(module):
         spec = find_spec(module)
     except (ImportError, ValueError):
         return None
-    return (
-        Path(spec.submodule_search_locations[0])
-        if spec and spec.submodule_search_locations
-        else None
-    )
+    found = spec.submodule_search_locations if spec else None
+    return Path(found[0]) if found else None
 
 
 def _install(what, *flags):

@@ -60,9 +60,10 @@ def _cmd_run(a):
     if a.takes:
         return print("\n".join(map(str, read_study(a.study).params.values())))
     m = read_manifest(folder := run_study(a.study, _given(a), a.profile, a.force))
-    _json(m) if a.json else print(
-        f"{m['study']}: {headline(m)}, {m['seconds']:.1f} s\n{_near(folder)}"
-    )
+    if a.json:
+        _json(m)
+    else:
+        print(f"{m['study']}: {headline(m)}, {m['seconds']:.1f} s\n{_near(folder)}")
 
 # %% ../../nbs/lib/cli/02_main.ipynb #4a2f20aa
 def _cmd_sweep(a):
@@ -198,9 +199,8 @@ def _cmd_demo(a):
     if a.json:
         _json(dict(runs=[r for r, _ in done], index=str(index)))
     else:
-        print(
-            f"\n{text_table([r for r, _ in done], ('study', 'headline', 'seconds', 'folder'))}\n\n{_near(index)}"
-        )
+        rows = text_table([r for r, _ in done], ("study", "headline", "seconds", "folder"))
+        print(f"\n{rows}\n\n{_near(index)}")
     return 0 if all(ok for _, ok in done) else 1
 
 
@@ -230,8 +230,9 @@ def _try(f, path):
 
 
 def _many(a, f):
-    """`f` of each file that can be read; what is wrong with the others is said, and the exit code
-    is 2
+    """`f` of each file that can be read.
+
+    What is wrong with the others is said, and the exit code is 2
     """
     done = {p: r for p in a.file if (r := _try(f, p)) is not None}
     return done, 0 if len(done) == len(a.file) else 2
@@ -259,9 +260,10 @@ def _cmd_regrade(a):
 
     out, code = _many(a, regrade)
     if out:
-        _json(list(out.values())) if a.json else print(
-            text_table([_grades(r) for r in out.values()])
-        )
+        if a.json:
+            _json(list(out.values()))
+        else:
+            print(text_table([_grades(r) for r in out.values()]))
     return code
 
 
@@ -296,8 +298,9 @@ def _cmd_audit(a):
 
 # %% ../../nbs/lib/cli/02_main.ipynb #8e73ca47
 def _reviewed(a):
-    """Attributed runs with a model's reviews; its answers are kept, so that no question is paid for
-    twice
+    """Attributed runs with a model's reviews.
+
+    Its answers are kept, so that no question is paid for twice
     """
     from synthlab.core.settings import settings
     from synthlab.failures.reviewer import review_files
@@ -350,9 +353,10 @@ def _cmd_train(a):
     over = _given(a) | ({"model": a.model} if a.model else {})
     r = read_recipe(Path(a.config).absolute() if a.config else "", **over)
     t = train_file(Path(a.chats).absolute(), Path(a.out).absolute(), r)
-    _json(dict(folder=str(t.path), losses=t.losses, facts=t.facts)) if a.json else print(
-        f"{t}\n{_near(t.path)}"
-    )
+    if a.json:
+        _json(dict(folder=str(t.path), losses=t.losses, facts=t.facts))
+    else:
+        print(f"{t}\n{_near(t.path)}")
 
 
 def _cmd_mcp(a):
@@ -410,8 +414,8 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
-# %% ../../nbs/lib/cli/02_main.ipynb #a46d6753
-_opts = dict(
+
+_run_options = dict(
     study=dict(nargs="?", default="", help="name, or what it begins with"),
     runs=dict(
         nargs="+",
@@ -421,6 +425,20 @@ _opts = dict(
     jobs=dict(type=int, default=1, help="runs at once"),
     run=dict(help="folder, study/key, key, or study (its last run)"),
     name=dict(nargs="?", default="", help="of the report"),
+    param=dict(
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter, its value in YAML; repeatable",
+    ),
+    profile=dict(default=None, help="smoke, demo, laptop or full"),
+    force=dict(action="store_true", help="run again even if it is done"),
+    takes=dict(action="store_true", help="only list what the study takes"),
+    json=dict(action="store_true", help="print one JSON value"),
+)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #b25bb7fd
+_data_options = dict(
     to=dict(required=True, metavar="FORMAT", help="llamafactory, sharegpt, hermes, trl or openai"),
     chats=dict(
         metavar="FILE", help="JSONL: a chat, a trajectory, or a row in Alpaca columns on each line"
@@ -428,11 +446,18 @@ _opts = dict(
     config=dict(default="", metavar="FILE", help="YAML with fields of the recipe; -p wins over it"),
     out=dict(default="", metavar="PATH", help="folder to write; for select a JSONL file"),
     push=dict(default="", metavar="OWNER/NAME", help="also put it on the hub, private"),
+    file=dict(nargs="+", help="results file of τ² or τ, .json or .json.gz"),
     reviewer=dict(
         default="",
         metavar="MODEL",
         help="also ask a model, such as hf:smollm2 or http://host:8000/v1#model",
     ),
+    domain=dict(help="mock, airline, retail, telecom or telecom-workflow"),
+    figure=dict(default="", metavar="FILE", help="also draw it, .png or .svg"),
+)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #3ca57e63
+_select_options = dict(
     rows=dict(
         metavar="POOL", help="JSONL of trajectories or of rows of any trainer, a run, or a study"
     ),
@@ -451,7 +476,10 @@ _opts = dict(
         default="model", help="vectors for k-center, facility and deita: model, minilm or lexical"
     ),
     dedup=dict(action="store_true", help="drop exact and near copies first"),
-    file=dict(nargs="+", help="results file of τ² or τ, .json or .json.gz"),
+)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #29505e71
+_plan_options = dict(
     budget=dict(type=float, help="to be spent, in the unit of the costs"),
     generate=dict(type=float, default=1.0, metavar="COST", help="of a draw"),
     train=dict(type=float, default=1.0, metavar="COST", help="of training on a sample"),
@@ -465,17 +493,8 @@ _opts = dict(
         type=float, default=None, help="from a round to the next; default: as the pilot shows"
     ),
     pool=dict(type=int, default=0, metavar="PROMPTS", help="that there are; default: plenty"),
-    figure=dict(default="", metavar="FILE", help="also draw it, .png or .svg"),
-    domain=dict(help="mock, airline, retail, telecom or telecom-workflow"),
-    param=dict(
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter, its value in YAML; repeatable",
-    ),
-    profile=dict(default=None, help="smoke, demo, laptop or full"),
-    force=dict(action="store_true", help="run again even if it is done"),
-    takes=dict(action="store_true", help="only list what the study takes"),
+)
+_server_options = dict(
     transport=dict(default="stdio", help="stdio, or http on this machine only"),
     port=dict(type=int, default=8000, help="for http; 0 takes a free one and names it"),
     task=dict(
@@ -483,10 +502,16 @@ _opts = dict(
     ),
     solo=dict(action="store_true", help="the agent has the user's tools, and there is no user"),
     user=dict(action="store_true", help="serve the user's tools too"),
-    json=dict(action="store_true", help="print one JSON value"),
 )
+_options = {
+    **_run_options,
+    **_data_options,
+    **_select_options,
+    **_plan_options,
+    **_server_options,
+}
 
-# %% ../../nbs/lib/cli/02_main.ipynb #19999e3f
+# %% ../../nbs/lib/cli/02_main.ipynb #d6ab9a99
 COMMANDS = dict(
     run=(
         "run a study; without a name, list them",
@@ -534,7 +559,7 @@ def build_parser() -> argparse.ArgumentParser:  # of the whole command
     for name, (help_, opts) in COMMANDS.items():
         c = sub.add_parser(name, help=help_, description=help_)
         for o in opts.split():
-            c.add_argument(*o.split("/"), **_opts[o.split("--")[-1]])
+            c.add_argument(*o.split("/"), **_options[o.split("--")[-1]])
         c.set_defaults(f=globals()[f"_cmd_{name}"])
     p._subparsers._group_actions[0].choices["demo"].set_defaults(profile="demo")
     p._subparsers._group_actions[0].choices["train"].set_defaults(model="")

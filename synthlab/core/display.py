@@ -85,4 +85,4 @@ def long_table(
     rest, unseen = rows[first:], max(of - len(rows), 0)
     said = f"{len(rest):,} more rows" + f", {unseen:,} are not shown" * bool(unseen)
     more = f"<details><summary>{said}</summary>{table(rest, digits).data}</details>" if rest else ""
-    return table(rows[:first], digits).data + more
+    return f"{table(rows[:first], digits).data}{more}"

@@ -6,12 +6,14 @@
 __all__ = ['RETRIES', 'log', 'is_interactive', 'progress', 'usable_cores', 'pmap']
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #8e2c5901
+import logging
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from .settings import settings
 
@@ -46,7 +48,7 @@ def is_interactive() -> bool:  # a notebook kernel outside a run, or a terminal
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #afb7368a
 def progress(
-    xs: Iterable,  # what is worked through
+    xs: Any,  # what is worked through, any iterable
     desc: str = "",  # in words
     total: int | None = None,  # how many, when `xs` cannot say
     every: float = 5.0,  # seconds between log lines
@@ -61,9 +63,7 @@ def progress(
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #e04fc821
 class _Call:
-    """`f` on a numbered item; what it raises is returned, so that it can be raised where it is
-    understood
-    """
+    "`f` on a numbered item; what it raises is returned, to be raised where it is understood"
 
     def __init__(self, f, desc):
         self.f, self.desc = f, desc
@@ -80,10 +80,8 @@ class _Call:
 
 
 def _trim():
-    """Give freed memory back.
-
-    joblib replaces a worker that has grown by 300 MB, and the new one has to load its model again
-    """
+    "Give freed memory back"
+    # joblib replaces a worker that has grown by 300 MB, and the new one loads its model again
     import ctypes
 
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
@@ -106,9 +104,14 @@ def _noted(e, note):
 
 def usable_cores() -> int:  # that this process may use
     "Usable CPU cores"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #73078823
+RETRIES = 5  # of a task whose worker died: more lost nodes than that and the work is at fault
+
+
 def _ray(jobs):
     "Ray, connected: to the cluster that RAY_ADDRESS names, or to one started here"
     try:
@@ -117,7 +120,9 @@ def _ray(jobs):
         raise ValueError("engine='ray' needs Ray: install the extra `ray`") from None
     n = None if os.environ.get("RAY_ADDRESS") else jobs
     if not ray.is_initialized():
-        ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
     return ray
 
 
@@ -130,7 +135,9 @@ def _on_ray(call, xs, jobs):
     ray = _ray(jobs)
     cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
     size = max(1, min(50, len(xs) // (4 * cpus)))
-    run, call, flight = ray.remote(num_cpus=1, max_retries=RETRIES)(_chunk), ray.put(call), deque()
+    run = ray.remote(num_cpus=1, max_retries=RETRIES)(_chunk)
+    call = ray.put(call)
+    flight = deque()
     pairs = list(enumerate(xs))
     for i in range(0, len(pairs), size):
         flight.append(run.remote(call, pairs[i : i + size]))
@@ -138,9 +145,6 @@ def _on_ray(call, xs, jobs):
             yield from ray.get(flight.popleft())
     while flight:
         yield from ray.get(flight.popleft())
-
-
-RETRIES = 5  # of a task whose worker died: more lost nodes than that and the work is at fault
 
 # %% ../../nbs/lib/core/03_parallel.ipynb #68c81e2e
 def _results(call, xs, jobs, engine):
@@ -158,7 +162,7 @@ def _results(call, xs, jobs, engine):
 def pmap(
     f: Callable,  # of one item
     xs: Iterable,  # items
-    jobs: int | None = None,  # processes; None: the setting `core.parallel`, or one per core
+    jobs: int | None = None,  # processes; None: the setting `jobs`, or one per core
     engine: str = "",  # `local` processes or a `ray` cluster; '': the setting `engine`
     desc: str = "",  # in words, for progress and errors
 ) -> list:  # results, in the order of `xs`

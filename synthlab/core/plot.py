@@ -10,12 +10,13 @@ __all__ = ['PALETTE', 'REST_COLOR', 'TEXT_COLOR', 'MUTED_COLOR', 'GRID_COLOR', '
 import math
 from contextlib import contextmanager
 from textwrap import wrap
+from typing import Any
 
 # %% ../../nbs/lib/core/06_plot.ipynb #91339167
 PALETTE = ["#2a78d6", "#e59400", "#0b7a5b", "#c65b9c", "#7d3c0f", "#6cc3ee", "#4b3a9b"]
 REST_COLOR, TEXT_COLOR, MUTED_COLOR, GRID_COLOR = "#a9a79f", "#1f1f1d", "#63625d", "#e4e3df"
 
-_rc = {
+_rc: dict[Any, Any] = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "savefig.facecolor": "white",
@@ -144,7 +145,7 @@ def _key(color, name):
     return mp.Patch(color=color, label=str(name))
 
 
-_hollow = dict(
+_hollow: dict[str, Any] = dict(
     marker="D",
     markerfacecolor="white",
     markeredgecolor=TEXT_COLOR,
@@ -257,11 +258,11 @@ def bars(
     y: str = "value",  # column of the bar's height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
-    hue: str = None,  # column of the series
+    hue: str | None = None,  # column of the series
     ref=(),  # published rows with the same columns, drawn hollow
-    flip: bool = None,  # horizontal bars; None: when the names are long
+    flip: bool | None = None,  # horizontal bars; None: when the names are long
     fmt: str = ".2f",  # of the written values
-    colors: dict = None,  # series -> colour, in the legend's order; None: the palette
+    colors: dict | None = None,  # series -> colour, in the legend's order; None: the palette
     ax=None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
@@ -310,7 +311,7 @@ def _end_labels(ax, ends):
     points = 72 * ax.get_position().height * ax.figure.get_figheight()
     at = _spread([y for _, y, _, _ in ends], (hi - lo) * 12 / points)
     right = max((x for x, *_ in ends), default=0)
-    for (x, y, name, color), new in zip(ends, at):
+    for (_, _, name, color), new in zip(ends, at):
         ax.annotate(
             _short(name),
             (right, new),
@@ -353,7 +354,7 @@ def lines(
     y: str = "value",  # column of the height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
-    hue: str = None,  # column of the series
+    hue: str | None = None,  # column of the series
     ref=(),  # published rows with the same columns, drawn hollow in the colour of their series
     ax=None,  # Axes to draw on
     title: str = "",
@@ -386,14 +387,22 @@ def lines(
         _legend(ax, [_published()] * (len(ref) > 0))
     return ax
 
-# %% ../../nbs/lib/core/06_plot.ipynb #e9189214
+# %% ../../nbs/lib/core/06_plot.ipynb #9e14b857
+_dot: dict[str, Any] = dict(ms=6, mec="white", mew=0.8, zorder=3, clip_on=False)
+
+
+def _hue_colors(rows, hue):
+    "Series -> colour; one colour where there are no series"
+    return series_colors(_uniq(rows, hue)) if hue else {None: PALETTE[0]}
+
+# %% ../../nbs/lib/core/06_plot.ipynb #cdafa2d6
 def points(
     rows,  # dicts, one a point
     x: str,  # column of a number or a category
     y: str = "value",  # column of the height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
-    hue: str = None,  # column of the series
+    hue: str | None = None,  # column of the series
     ref=(),  # published rows with the same columns, drawn hollow
     ax=None,  # Axes to draw on
     title: str = "",
@@ -410,39 +419,34 @@ def points(
         rows = sorted(rows, key=lambda r: r[x])
     cats, pos, w = _slots(rows, x, hue, 0.5)
     with plot_style():
-        ax, color = _axes(ax), series_colors(_uniq(rows, hue)) if hue else {None: PALETTE[0]}
+        ax, color = _axes(ax), _hue_colors(rows, hue)
         for r in rows:
             s = r[hue] if hue else None
             at = pos[r[x], s]
             _whisker(ax, at, _num(r.get(lo)), _num(r.get(hi)), False, color[s])
-            ax.plot(
-                at,
-                _num(r[y]),
-                "o",
-                ms=6,
-                color=color[s],
-                mec="white",
-                mew=0.8,
-                zorder=3,
-                clip_on=False,
-            )
+            ax.plot(at, _num(r[y]), "o", color=color[s], **_dot)
         _ticks(ax, rows, x, cats, False)
         _finish(ax, title, xlabel, ylabel, not rows)
         if ylim:
             ax.set_ylim(*ylim)
         n = _mark_ref(ax, ref, pos, x, y, hue, False)
-        _legend(
-            ax,
-            [_key(color[s], s) for s in color if hue and len(color) > 1] + [_published()] * (n > 0),
-        )
+        keys = [_key(color[s], s) for s in color if hue and len(color) > 1]
+        _legend(ax, keys + [_published()] * (n > 0))
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #e2711ca6
+def _strip(ax, i, ys, colors):
+    "One category's dots, spread evenly by the golden ratio, and their mean"
+    spread = [i + ((j * 0.618034) % 1 - 0.5) * 0.5 for j in range(len(ys))]
+    ax.scatter(spread, ys, s=22, c=colors, alpha=0.7, lw=0, zorder=3)
+    ax.hlines(sum(ys) / len(ys), i - 0.32, i + 0.32, color=TEXT_COLOR, lw=1.6, zorder=4)
+
+
 def strip_plot(
     rows,  # dicts, one a dot
     x: str,  # column of the categories
     y: str,  # column of a number
-    hue: str = None,  # column that colours the dots
+    hue: str | None = None,  # column that colours the dots
     ax=None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
@@ -455,26 +459,10 @@ def strip_plot(
     rows = [r for r in _need(rows, x, y, hue) if not math.isnan(_num(r[y]))]
     cats = _uniq(rows, x)
     with plot_style():
-        ax, color = _axes(ax), series_colors(_uniq(rows, hue)) if hue else {None: PALETTE[0]}
+        ax, color = _axes(ax), _hue_colors(rows, hue)
         for i, c in enumerate(cats):
-            ys = [(_num(r[y]), r[hue] if hue else None) for r in rows if r[x] == c]
-            ax.scatter(
-                [i + ((j * 0.618034) % 1 - 0.5) * 0.5 for j in range(len(ys))],
-                [v for v, _ in ys],
-                s=22,
-                c=[color[s] for _, s in ys],
-                alpha=0.7,
-                lw=0,
-                zorder=3,
-            )
-            ax.hlines(
-                sum(v for v, _ in ys) / len(ys),
-                i - 0.32,
-                i + 0.32,
-                color=TEXT_COLOR,
-                lw=1.6,
-                zorder=4,
-            )
+            own = [r for r in rows if r[x] == c]
+            _strip(ax, i, [_num(r[y]) for r in own], [color[r[hue] if hue else None] for r in own])
         _ticks(ax, [{**r, "n": sum(q[x] == r[x] for q in rows)} for r in rows], x, cats, False)
         _finish(ax, title, xlabel, ylabel, not rows)
         _legend(ax, [_key(color[s], s) for s in color if hue and len(color) > 1])
@@ -498,13 +486,20 @@ def _segment(ax, i, start, share, count, color, least=0.06):
             color=TEXT_COLOR if light else "white",
         )
 
-# %% ../../nbs/lib/core/06_plot.ipynb #81f9c1f6
+# %% ../../nbs/lib/core/06_plot.ipynb #ee1b781c
+def _bars_height(cats, parts):
+    "Inches for the bars, names of several lines, and the legend below"
+    deep = max((_lines(c, 26).count("\n") for c in cats), default=0)
+    bar = max(0.4, 0.2 + 0.16 * deep)
+    return max(2.2, 1.3 + bar * len(cats) + 0.12 * math.ceil(len(parts) / 3))
+
+# %% ../../nbs/lib/core/06_plot.ipynb #82272139
 def stacked_bars(
     rows,  # dicts, one a segment
     x: str,  # column of the categories, one a bar
     part: str,  # column of the parts, stacked in order of appearance
     value: str = "value",  # column of the count
-    colors: dict = None,  # part -> colour; None: the palette
+    colors: dict | None = None,  # part -> colour; None: the palette
     ax=None,  # Axes to draw on
     title: str = "",
     xlabel: str = "share",
@@ -518,14 +513,7 @@ def stacked_bars(
     cats, parts = _uniq(rows, x), _uniq(rows, part)
     color = {**series_colors(parts), **(colors or {})}
     with plot_style():
-        deep = max((_lines(c, 26).count("\n") for c in cats), default=0)
-        ax = _axes(
-            ax,
-            max(
-                2.2,
-                1.3 + max(0.4, 0.2 + 0.16 * deep) * len(cats) + 0.12 * math.ceil(len(parts) / 3),
-            ),
-        )
+        ax = _axes(ax, _bars_height(cats, parts))
         for i, c in enumerate(cats):
             own, start = [r for r in rows if r[x] == c], 0.0
             total = sum(_num(r[value]) for r in own) or 1
@@ -534,19 +522,17 @@ def stacked_bars(
                     continue
                 _segment(ax, i, start, share, _num(r[value]), color[r[part]])
                 start += share
-        _ticks(
-            ax,
-            [{x: c, "n": f"{sum(_num(r[value]) for r in rows if r[x] == c):g}"} for c in cats],
-            x,
-            cats,
-            True,
-        )
+        totals = {c: sum(_num(r[value]) for r in rows if r[x] == c) for c in cats}
+        _ticks(ax, [{x: c, "n": f"{n:g}"} for c, n in totals.items()], x, cats, True)
         ax.set_xlim(0, 1)
         _finish(ax, title, xlabel, ylabel, not rows)
         _legend(ax, [_key(color[p], p) for p in parts])
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #0ec132f1
+_number_in_cell: dict[str, Any] = dict(ha="center", va="center", fontsize=8)
+
+
 def heatmap(
     rows,  # dicts, one a cell
     x: str,  # column of the columns
@@ -554,7 +540,7 @@ def heatmap(
     value: str = "value",  # column of the number; NaN or absent cells stay blank
     fmt: str = ".2f",  # of the written numbers
     vmin: float = 0.0,  # colour scale's lower end
-    vmax: float = None,  # and upper end; None: the largest value
+    vmax: float | None = None,  # and upper end; None: the largest value
     ax=None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
@@ -565,11 +551,8 @@ def heatmap(
 
     rows = _need(rows, x, y, value)
     xs, ys = _uniq(rows, x), _uniq(rows, y)
-    top = (
-        vmax
-        if vmax is not None
-        else max((v for r in rows if not math.isnan(v := _num(r[value]))), default=1)
-    )
+    known = [v for r in rows if not math.isnan(v := _num(r[value]))]
+    top = vmax if vmax is not None else max(known, default=1)
     cell = {(r[y], r[x]): _num(r[value]) for r in rows}
     with plot_style():
         ax = _axes(ax, max(2.0, 1.1 + 0.34 * len(ys)))
@@ -577,17 +560,9 @@ def heatmap(
         table = [[cell.get((b, a), math.nan) for a in xs] for b in ys]
         ax.imshow(table or [[math.nan]], aspect="auto", vmin=vmin, vmax=top, cmap=cmap)
         for (b, a), v in cell.items():
-            dark = v - vmin > 0.45 * (top - vmin)
             if not math.isnan(v):
-                ax.text(
-                    xs.index(a),
-                    ys.index(b),
-                    format(v, fmt),
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if dark else TEXT_COLOR,
-                )
+                color = "white" if v - vmin > 0.45 * (top - vmin) else TEXT_COLOR
+                ax.text(xs.index(a), ys.index(b), format(v, fmt), color=color, **_number_in_cell)
         ax.set_xticks(range(len(xs)), [str(v) for v in xs])
         ax.set_yticks(range(len(ys)), [str(v) for v in ys])
         ax.grid(False)

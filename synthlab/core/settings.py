@@ -14,6 +14,9 @@ from configparser import ConfigParser
 from configparser import Error as IniError
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from .types import Usage
 
 # %% ../../nbs/lib/core/02_settings.ipynb #51d3432b
 _offline = dict(
@@ -25,13 +28,12 @@ _offline = dict(
 
 
 def set_offline() -> dict:  # the switches as they stand
-    """Set the offline switches of the libraries below us, unless the environment already says
-    otherwise
-    """
+    "Set the offline switches of the libraries below us, unless the environment sets them"
     return {k: os.environ.setdefault(k, v) for k, v in _offline.items()}
 
 # %% ../../nbs/lib/core/02_settings.ipynb #207fb276
-def package_dir():
+def package_dir() -> Path:  # absolute
+    "Where this package is installed"
     import synthlab
 
     return Path(synthlab.__file__).resolve().parent
@@ -88,12 +90,11 @@ class Settings:
 
     root: Path  # the repository
     values: dict = field(default_factory=dict)  # key -> value
-    prices: dict = field(
-        default_factory=dict
-    )  # model -> (input, output, cached input), USD per million tokens
+    # model -> (input, output, cached input), USD per million tokens
+    prices: dict = field(default_factory=dict)
     prices_date: str = ""  # when those were the list prices
 
-    def __getattr__(self, k):
+    def __getattr__(self, k) -> Any:
         if k in (v := object.__getattribute__(self, "values")):
             return v[k]
         raise AttributeError(f"no setting {k!r}; there are {', '.join(_defaults)}")
@@ -102,11 +103,11 @@ class Settings:
         return f"Settings({', '.join(f'{k}={v!r}' for k, v in redact(self.values).items())})"
 
     @property
-    def outdir(self):
+    def outdir(self) -> Path:
         return resolve_path(self.outputs, self.root)
 
     @property
-    def cachedir(self):
+    def cachedir(self) -> Path:
         return resolve_path(self.cache, self.root)
 
 # %% ../../nbs/lib/core/02_settings.ipynb #8db5c826
@@ -133,7 +134,7 @@ def _price(name, s, where):
 
 def _ini(path):
     cp = ConfigParser(interpolation=None, delimiters=("=",))
-    cp.optionxform = str
+    cp.optionxform = str  # pyright: ignore[reportAttributeAccessIssue]  # as configparser documents
     try:
         cp.read(path, encoding="utf8")
     except (IniError, UnicodeDecodeError) as e:
@@ -149,11 +150,9 @@ def _check_keys(ini, where):
             raise ValueError(
                 f"{where}: no section [{s}]; there are {', '.join([*_known, 'prices'])}"
             )
-        for k in d:
-            if k not in _known[s]:
-                raise ValueError(
-                    f"{where}: [{s}] has no key {k!r}; known keys: {', '.join(_known[s])}"
-                )
+        if unknown := [k for k in d if k not in _known[s]]:
+            known = ", ".join(_known[s])
+            raise ValueError(f"{where}: [{s}] has no key {unknown[0]!r}; known keys: {known}")
 
 # %% ../../nbs/lib/core/02_settings.ipynb #da80eb39
 def _from_env():
@@ -175,21 +174,23 @@ def settings(
     path = root / "settings.ini"
     ini = _ini(path)
     _check_keys(ini, path)
-    given = {k: _typed(k, v, path) for s, d in ini.items() if s != "prices" for k, v in d.items()}
-    prices = dict(ini.get("prices", {}))
+    prices = dict(ini.pop("prices", {}))
     date = prices.pop("date", "")
+    given = {k: _typed(k, v, path) for d in ini.values() for k, v in d.items()}
     values = {**_defaults, **given, **_from_env()}
     return Settings(root, values, {k: _price(k, v, path) for k, v in prices.items()}, date)
 
 # %% ../../nbs/lib/core/02_settings.ipynb #956748bc
 def cost(
-    usage,  # has inp, out, cached (tokens), as `Usage`
+    usage: Usage,  # tokens
     model: str,  # as in the price table; a provider prefix such as `openai/` is ignored
     s: Settings | None = None,  # None: `settings()`
 ) -> float | None:  # USD; None when the model's price is unknown
     "Money for tokens, by the dated price table"
     p = (s or settings()).prices.get(model.split("/")[-1])
-    return p and ((usage.inp - usage.cached) * p[0] + usage.out * p[1] + usage.cached * p[2]) / 1e6
+    if not p:
+        return None
+    return ((usage.inp - usage.cached) * p[0] + usage.out * p[1] + usage.cached * p[2]) / 1e6
 
 # %% ../../nbs/lib/core/02_settings.ipynb #cd2ad036
 _secret = re.compile(r"(key|token|secret|password|passwd|pwd|credential)s?$")
@@ -205,9 +206,9 @@ def is_secret(
 
 
 def redact(
-    x,  # JSON-like value
+    x: Any,  # JSON-like value
     name: str = "",  # what it is called
-):  # the same with the texts of secrets replaced by `[hidden]`
+) -> Any:  # the same with the texts of secrets replaced by `[hidden]`
     "A value fit to be written down: texts under a secret's name are hidden, at any depth"
     if isinstance(x, dict):
         return {k: redact(v, name if is_secret(name) else str(k)) for k, v in x.items()}
@@ -233,9 +234,9 @@ class SecretScrubber:
         *known: dict,  # name -> value: parameters, settings
         env: bool = True,  # also what environment variables with such names hold
     ):
-        texts = _texts(list(known)) + [
-            t for t in _texts(dict(os.environ) if env else {}) if t[0] != "/"
-        ]
+        texts = _texts(list(known))
+        if env:  # a path is no secret, as in `SSH_KEY=/home/…`
+            texts += [t for t in _texts(dict(os.environ)) if t[0] != "/"]
         spelt = {s for t in texts if len(t) >= MIN_SECRET_LENGTH for s in (t, repr(t)[1:-1])}
         self.texts = sorted(spelt | {json.dumps(s)[1:-1] for s in spelt}, key=len, reverse=True)
 
@@ -246,8 +247,8 @@ class SecretScrubber:
 
     def all(
         self,
-        x,  # JSON-like value
-    ):  # the same with every text scrubbed, names of keys kept
+        x: Any,  # JSON-like value
+    ) -> Any:  # the same with every text scrubbed, names of keys kept
         "Scrub every text in a JSON-like value"
         if isinstance(x, dict):
             return {k: self.all(v) for k, v in x.items()}

@@ -7,6 +7,7 @@ __all__ = ['Estimate', 'wilson', 'rate', 'bootstrap', 'paired_difference', 'pass
 
 # %% ../../nbs/lib/core/04_stats.ipynb #ccf96743
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 
@@ -21,10 +22,10 @@ class Estimate:
     n: int = 0  # rows used; rows that were not scored are not among them
 
     @property
-    def half(self):
+    def half(self) -> float:
         return (self.hi - self.lo) / 2
 
-    def row(self):
+    def row(self) -> dict:
         return asdict(self)
 
     def __str__(self):
@@ -50,10 +51,8 @@ def wilson(
     if n == 0:
         return Estimate()
     z, p = _z(level), k / n
-    mid, half = (
-        (p + z * z / (2 * n)) / (1 + z * z / n),
-        z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)),
-    )
+    mid = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return Estimate(p, max(0.0, min(mid - half, p)), min(1.0, max(mid + half, p)), round(n))
 
 # %% ../../nbs/lib/core/04_stats.ipynb #b0d31b37
@@ -72,9 +71,8 @@ def _codes(groups, keep):
     if len(groups) != len(keep):
         raise ValueError(f"groups needs one cluster a row: {len(groups)} for {len(keep)} rows")
     seen = {}
-    return np.array([seen.setdefault(g, len(seen)) for g, k in zip(groups, keep) if k], int), len(
-        seen
-    )
+    codes = [seen.setdefault(g, len(seen)) for g, k in zip(groups, keep) if k]
+    return np.array(codes, int), len(seen)
 
 
 def _effective(x, codes, m):
@@ -91,8 +89,8 @@ def _effective(x, codes, m):
 
 # %% ../../nbs/lib/core/04_stats.ipynb #4be03db0
 def rate(
-    xs,  # booleans or 0/1 numbers; NaN or None: not scored
-    groups=None,  # a cluster id for each row, such as the task it is a trial of
+    xs: Iterable,  # booleans or 0/1 numbers; NaN or None: not scored
+    groups: Sequence | None = None,  # a cluster id for each row, such as the task it is a trial of
     level: float = 0.95,  # coverage of the interval
 ) -> Estimate:  # `n` is the number of scored rows
     """Share of rows that hold, Wilson interval on the effective number of rows.
@@ -131,15 +129,17 @@ def _stat_draws(x, codes, m, draws, rng, stat):
     import numpy as np
 
     parts = [x[codes == i] for i in range(m)]
-    return np.array(
-        [stat(np.concatenate([parts[i] for i in rng.integers(m, size=m)])) for _ in range(draws)]
-    )
+
+    def draw():
+        return stat(np.concatenate([parts[i] for i in rng.integers(m, size=m)]))
+
+    return np.array([draw() for _ in range(draws)])
 
 # %% ../../nbs/lib/core/04_stats.ipynb #1ef2a4f0
 def bootstrap(
-    xs,  # numbers; NaN or None: not scored, left out
-    stat=None,  # function of a 1-D array; None: the mean
-    groups=None,  # a cluster id for each row; clusters are resampled whole
+    xs: Iterable,  # numbers; NaN or None: not scored, left out
+    stat: Callable | None = None,  # function of a 1-D array; None: the mean
+    groups: Sequence | None = None,  # a cluster id for each row; clusters are resampled whole
     level: float = 0.95,  # coverage of the interval
     draws: int = 2000,  # bootstrap samples
     seed: int = 0,  # of the resampling
@@ -157,19 +157,18 @@ def bootstrap(
     if m == 1:
         return Estimate(value, n=len(x))
     rng = np.random.default_rng(seed)
-    b = (
-        _mean_draws(x, codes, m, draws, rng)
-        if stat is None
-        else _stat_draws(x, codes, m, draws, rng, stat)
-    )
+    if stat is None:
+        b = _mean_draws(x, codes, m, draws, rng)
+    else:
+        b = _stat_draws(x, codes, m, draws, rng, stat)
     lo, hi = np.quantile(b, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(lo), float(hi), len(x))
 
 # %% ../../nbs/lib/core/04_stats.ipynb #dd4511cf
 def paired_difference(
-    a,  # numbers
-    b,  # numbers for the same units, in the same order
-    groups=None,  # a cluster id for each pair
+    a: Iterable,  # numbers
+    b: Iterable,  # numbers for the same units, in the same order
+    groups: Sequence | None = None,  # a cluster id for each pair
     level: float = 0.95,  # coverage of the interval
     draws: int = 2000,  # bootstrap samples
     seed: int = 0,  # of the resampling
@@ -197,8 +196,7 @@ def _counts(success, convention):
 
 
 def pass_k(
-    # task id -> trials: True, False, None (infrastructure error) or NaN (not scored)
-    success: dict,
+    success: dict,  # task id -> trials: True, False, None (infrastructure error), NaN (not scored)
     k: int,  # trials that must all succeed
     convention: str = "all",  # `all`: None counts as failure; `drop_infra`: None is dropped
     level: float = 0.95,  # coverage of the interval
@@ -231,7 +229,7 @@ def pass_curve(
 def kappa(
     a: list[bool],  # verdicts of one
     b: list[bool],  # of the other, on the same things
-    groups=None,  # a cluster id for each
+    groups: Sequence | None = None,  # a cluster id for each
 ) -> Estimate:  # NaN where chance explains everything
     """Cohen's kappa (1960); the interval takes the agreement by chance as known.
 
@@ -244,4 +242,5 @@ def kappa(
     chance = p * q + (1 - p) * (1 - q)
     if not e.n or chance > 1 - 1e-12:
         return Estimate(n=e.n)
-    return Estimate(*(max(-1.0, (x - chance) / (1 - chance)) for x in (e.value, e.lo, e.hi)), e.n)
+    value, lo, hi = (max(-1.0, (x - chance) / (1 - chance)) for x in (e.value, e.lo, e.hi))
+    return Estimate(value, lo, hi, e.n)

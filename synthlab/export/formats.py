@@ -43,9 +43,8 @@ def _answers(ms, i, calls):
         j += 1
     rest, out = ms[i + 1 : j], []
     for c in calls:
-        m = next((m for m in rest if c.id and m.call_id == c.id), None) or next(
-            (m for m in rest if not c.id), None
-        )
+        m = next((m for m in rest if c.id and m.call_id == c.id), None)
+        m = m or next((m for m in rest if not c.id), None)
         if m is None and j < len(ms):
             raise ValueError(f"a call without an answer: {c.name}")
         if m is not None:
@@ -67,10 +66,8 @@ def _turns(ms):
             raise ValueError(f"arguments that are no JSON object: {bad[0].name}")
         answers, i = _answers(ms, i, m.calls)
         calls = [replace(c, id=f"call_{n + k}") for k, c in enumerate(m.calls)]
-        out += [
-            replace(m, calls=calls),
-            *(replace(a, call_id=c.id) for a, c in zip(answers, calls)),
-        ]
+        out.append(replace(m, calls=calls))
+        out += [replace(a, call_id=c.id) for a, c in zip(answers, calls)]
         n += len(calls)
     return out
 
@@ -126,11 +123,9 @@ def _trimmed(chat):
 def _one_call(m):
     if m.content.strip() and m.calls:
         raise ValueError("words beside a call")
-    return (
-        {"from": "function_call", "value": _call_json(m.calls[0])}
-        if m.calls
-        else {"from": "gpt", "value": m.content}
-    )
+    if m.calls:
+        return {"from": "function_call", "value": _call_json(m.calls[0])}
+    return {"from": "gpt", "value": m.content}
 
 
 def _call_json(c):
@@ -160,6 +155,7 @@ def _sharegpt(chat):
 
 
 _odd, _even = ("human", "observation"), ("gpt", "function_call")
+_call_fields = {"name", "arguments"}
 
 
 def _sharegpt_faults(row):
@@ -172,10 +168,7 @@ def _sharegpt_faults(row):
             yield f"turn {i + 1}: {t['from']} after {turns[i - 1]['from']}"
         if t["from"] != "observation" and not t["value"].strip():
             yield f"turn {i + 1}: nothing said"
-        if (
-            t["from"] == "function_call"
-            and not {"name", "arguments"} == json.loads(t["value"]).keys()
-        ):
+        if t["from"] == "function_call" and json.loads(t["value"]).keys() != _call_fields:
             yield f"turn {i + 1}: no call"
     if not turns or len(turns) % 2:
         yield f"{len(turns)} turns: not an even number"
@@ -190,11 +183,10 @@ def _hermes(chat):
         {"from": "system", "value": m["content"]} for m in render_chat(head, chat.tools, "hermes")
     ]
     for m in ms:
-        text = (
-            f"<tool_response>\n{m.content}\n</tool_response>"
-            if m.role == "tool"
-            else "\n".join(filter(None, [m.content, *(call_text(c) for c in m.calls)]))
-        )
+        if m.role == "tool":
+            text = f"<tool_response>\n{m.content}\n</tool_response>"
+        else:
+            text = "\n".join(filter(None, [m.content, *(call_text(c) for c in m.calls)]))
         who = dict(user="human", assistant="gpt", tool="tool")[m.role]
         if who == "tool" and out[-1]["from"] == "tool":
             out[-1]["value"] += "\n" + text
@@ -282,11 +274,9 @@ def _openai(chat):
     first = bool(chat.system) + opening_turns(chat.messages)
 
     def fit(i, d):
-        d = {
-            k: v
-            for k, v in d.items()
-            if k != "name" and (k != "content" or v or not d.get("tool_calls"))
-        }
+        d = {k: v for k, v in d.items() if k != "name"}
+        if "content" in d and not d["content"] and d.get("tool_calls"):
+            del d["content"]
         return d | dict(weight=0) if d["role"] == "assistant" and i < first else d
 
     row = dict(messages=[fit(i, d) for i, d in enumerate(_wire(chat, ms))])
@@ -337,12 +327,8 @@ def _known(schemas):
 def _trl_faults(row):
     ms = row["messages"] if "messages" in row else row["prompt"] + row["completion"]
     yield from _order_faults(ms, None)
-    bad = [
-        c
-        for d in ms
-        for c in d.get("tool_calls", ())
-        if not isinstance(c["function"]["arguments"], dict)
-    ]
+    calls = [c for d in ms for c in d.get("tool_calls", ())]
+    bad = [c for c in calls if not isinstance(c["function"]["arguments"], dict)]
     if bad:
         yield f"arguments of {bad[0]['function']['name']} are no object"
     if not isinstance(json.loads(row["tools"]), list):
@@ -462,55 +448,25 @@ def llamafactory_template(
         f"{model}: the name does not say which template of LLaMA-Factory fits; give template="
     )
 
-# %% ../../nbs/lib/export/01_formats.ipynb #f9341c68
-def llamafactory_settings(
-    r: Recipe,  # ours
-    datasets: list[str],  # names in dataset_info.json
-    template: str = "",  # theirs; '': from the model's name
-    probs: list[float] | None = None,  # chance of each dataset; None: all rows of all
-    # with `probs`: `interleave_under`, `interleave_over` or `interleave_once`
-    strategy: str = "interleave_under",
-) -> dict:  # for the YAML
-    """The recipe in LLaMA-Factory's words.
-
-    Raises ValueError when the chances do not fit the datasets
-    """
-    if probs and (len(probs) != len(datasets) or abs(sum(probs) - 1) > 1e-6):
-        raise ValueError(
-            f"{len(datasets)} datasets need as many chances that add up to 1, got {probs}"
-        )
-    tune = (
-        dict(
-            finetuning_type="lora",
-            lora_rank=r.rank,
-            lora_alpha=round(r.lora_alpha),
-            lora_dropout=r.dropout,
-            lora_target="all" if r.targets == "all-linear" else ",".join(r.targets),
-        )
-        if r.rank
-        else dict(finetuning_type="full")
+# %% ../../nbs/lib/export/01_formats.ipynb #4a7bfbb7
+def _tuned_weights(r):
+    "What is trained: an adapter, or all weights"
+    if not r.rank:
+        return dict(finetuning_type="full")
+    return dict(
+        finetuning_type="lora",
+        lora_rank=r.rank,
+        lora_alpha=round(r.lora_alpha),
+        lora_dropout=r.dropout,
+        lora_target="all" if r.targets == "all-linear" else ",".join(r.targets),
     )
+
+
+def _training_arguments(r):
+    "Batches, length, learning rate, precision and what is written"
     length = dict(max_steps=r.steps) if r.steps else dict(num_train_epochs=r.epochs)
     warm = dict(warmup_ratio=r.warmup) if r.warmup < 1 else dict(warmup_steps=round(r.warmup))
-    pack = dict(
-        packed=dict(packing=True, neat_packing=True), padded=dict(group_by_length=True)
-    ).get(r.layout, {})
-    mix = (
-        dict(mix_strategy=strategy, interleave_probs=",".join(f"{p:g}" for p in probs))
-        if probs
-        else {}
-    )
     return dict(
-        model_name_or_path=model_dir(r.model),
-        stage="sft",
-        do_train=True,
-        **tune,
-        dataset=",".join(datasets),
-        dataset_dir=".",
-        **mix,
-        template=template or llamafactory_template(r.model),
-        cutoff_len=r.cutoff,
-        **pack,
         output_dir="saves",
         overwrite_output_dir=True,
         per_device_train_batch_size=r.batch,
@@ -528,6 +484,41 @@ def llamafactory_settings(
         report_to="none",
         save_strategy="no",
         plot_loss=False,
+    )
+
+# %% ../../nbs/lib/export/01_formats.ipynb #a5116b32
+def llamafactory_settings(
+    r: Recipe,  # ours
+    datasets: list[str],  # names in dataset_info.json
+    template: str = "",  # theirs; '': from the model's name
+    probs: list[float] | None = None,  # chance of each dataset; None: all rows of all
+    # with `probs`: `interleave_under`, `interleave_over` or `interleave_once`
+    strategy: str = "interleave_under",
+) -> dict:  # for the YAML
+    """The recipe in LLaMA-Factory's words.
+
+    Raises ValueError when the chances do not fit the datasets
+    """
+    if probs and (len(probs) != len(datasets) or abs(sum(probs) - 1) > 1e-6):
+        raise ValueError(
+            f"{len(datasets)} datasets need as many chances that add up to 1, got {probs}"
+        )
+    mix = {}
+    if probs:
+        mix = dict(mix_strategy=strategy, interleave_probs=",".join(f"{p:g}" for p in probs))
+    packs = dict(packed=dict(packing=True, neat_packing=True), padded=dict(group_by_length=True))
+    return dict(
+        model_name_or_path=model_dir(r.model),
+        stage="sft",
+        do_train=True,
+        **_tuned_weights(r),
+        dataset=",".join(datasets),
+        dataset_dir=".",
+        **mix,
+        template=template or llamafactory_template(r.model),
+        cutoff_len=r.cutoff,
+        **packs.get(r.layout, {}),
+        **_training_arguments(r),
     )
 
 # %% ../../nbs/lib/export/01_formats.ipynb #20a0897c
@@ -555,12 +546,6 @@ def write_llamafactory(
     }
     (folder / "dataset_info.json").write_text(json.dumps(info, indent=1), "utf8")
     path = folder / "train.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            llamafactory_settings(r, list(datasets), template, probs, strategy),
-            sort_keys=False,
-            allow_unicode=True,
-        ),
-        "utf8",
-    )
+    theirs = llamafactory_settings(r, list(datasets), template, probs, strategy)
+    path.write_text(yaml.safe_dump(theirs, sort_keys=False, allow_unicode=True), "utf8")
     return path

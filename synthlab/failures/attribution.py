@@ -57,11 +57,9 @@ def _error(source, type, severity, turn, evidence):
 
 def _policy(traj):
     r = replay_with_rules(traj) if traj.task.domain in DOMAINS else None
-    hits = (
-        [h for h in r.found if h["kind"] == "state" and not h.get("refused")]
-        if r and r.env is not None
-        else []
-    )
+    hits = []
+    if r and r.env is not None:
+        hits = [h for h in r.found if h["kind"] == "state" and not h.get("refused")]
     return [
         _error("agent", "policy_violation", "", h["turn"], f"{h['rule']}: {h['why']}") for h in hits
     ]
@@ -82,9 +80,8 @@ def _circles(traj):
     for i, m in enumerate(traj.messages):
         if m.role != "assistant":
             continue
-        for k in [" ".join(m.content.lower().split())] * bool(len(m.content) > 20) + [
-            str(c) for c in m.calls
-        ]:
+        words = [" ".join(m.content.lower().split())] if len(m.content) > 20 else []
+        for k in words + [str(c) for c in m.calls]:
             seen[k] += 1
             if seen[k] == 3 + bool(m.calls):
                 return [_error("agent", "loop", "", i, quote(k))]
@@ -92,14 +89,8 @@ def _circles(traj):
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #bcfbb050
 def _no_transfer(traj):
-    said = next(
-        (
-            i
-            for i, m in enumerate(traj.messages)
-            if m.role == "assistant" and announces_transfer(m.content)
-        ),
-        None,
-    )
+    spoken = [(i, m.content) for i, m in enumerate(traj.messages) if m.role == "assistant"]
+    said = next((i for i, text in spoken if announces_transfer(text)), None)
     if said is None or any(c.name.startswith("transfer") for c in traj.calls):
         return []
     return [_error("agent", "transfer_not_made", "", said, quote(traj.messages[said].content))]
@@ -207,33 +198,33 @@ def _no_world(traj):
     return False
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #1622bd79
+def _all_errors(traj, info, ok):
+    "Errors of both sides with severities, by turn"
+    found = [
+        _error("user", f.type, _severity(traj, f), f.turn, f.evidence)
+        for f in detect_user_errors(traj)
+    ]
+    how = "critical" if ok == 0 else "minor"
+    found += [e | dict(severity=how) for e in agent_errors(traj, info)]
+    return sorted(found, key=lambda e: (e["turn"], e["source"], e["type"], e["evidence"]))
+
+
 def attribute_failure(
     traj: Trajectory,  # graded
 ) -> dict:  # task, trial, reward, by (empty where it passed), errors, first_divergence
-    """Who failed a run, and what went wrong in it; a task whose world cannot be set up leaves the
-    question open
+    """Who failed a run, and what went wrong in it.
+
+    A task whose world cannot be set up leaves the question open
     """
     ok, lost = task_success(traj), _no_world(traj)
     info, d = ({}, None) if lost else (_info(traj), first_divergence(traj))
-    user = [
-        _error("user", f.type, _severity(traj, f), f.turn, f.evidence)
-        for f in ([] if lost else detect_user_errors(traj))
-    ]
-    agent = (
-        []
-        if lost
-        else [
-            e | dict(severity="critical" if ok == 0 else "minor") for e in agent_errors(traj, info)
-        ]
-    )
-    errors = sorted(user + agent, key=lambda e: (e["turn"], e["source"], e["type"], e["evidence"]))
-    by = (
-        ""
-        if ok == 1
-        else "unresolved"
-        if math.isnan(ok) and traj.stop not in _nobody
-        else _who(traj, errors, d)
-    )
+    errors = [] if lost else _all_errors(traj, info, ok)
+    if ok == 1:
+        by = ""
+    elif math.isnan(ok) and traj.stop not in _nobody:
+        by = "unresolved"
+    else:
+        by = _who(traj, errors, d)
     return dict(
         task=traj.task.id,
         trial=traj.info.get("trial"),
@@ -273,13 +264,7 @@ def verdict_counts(
     out = {}
     for r in runs:
         out.setdefault(r["file"], Counter())[r["by"] or "passed"] += 1
+    who = "passed user agent task infrastructure unresolved"
     return [
-        dict(
-            file=f,
-            n=sum(c.values()),
-            **{
-                k: c[k] for k in ("passed", "user", "agent", "task", "infrastructure", "unresolved")
-            },
-        )
-        for f, c in out.items()
+        dict(file=f, n=sum(c.values()), **{k: c[k] for k in who.split()}) for f, c in out.items()
     ]

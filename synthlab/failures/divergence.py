@@ -57,7 +57,10 @@ def _acted(env, actions, solo):
     calls = [
         ToolCall(a["name"], a["arguments"], f"oracle_{i}", by(a)) for i, a in enumerate(actions)
     ]
-    return [m for c in calls for m in (Message(c.by, calls=[c]), env.step(c))]
+    out = []
+    for c in calls:
+        out += [Message(c.by, calls=[c]), env.step(c)]
+    return out
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #aa2ca1af
 def resume_with_oracle(
@@ -152,15 +155,13 @@ def _items(domain, args):
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #2c4a3698
 def _speak_of(values, task, actions):
-    """Do values, in the user's words, belong to actions: their arguments, their names, the items of
-    their orders?
+    """Do values, in the user's words, belong to actions?
+
+    To their arguments, their names, or the items of their orders
     """
     items = [x["name"] for a in actions for x in _items(task.domain, a["arguments"])]
-    text = (
-        " ".join([*_gold_values(actions), *(a["name"] for a in actions), *items])
-        .lower()
-        .replace("_", " ")
-    )
+    names = [a["name"] for a in actions]
+    text = " ".join([*_gold_values(actions), *names, *items]).lower().replace("_", " ")
     words = {w for v in map(str.lower, map(str, values)) for w in (v, _same.get(v, v))}
     return any(_has(w.replace("_", " ").strip(), text) for w in words if w.strip())
 
@@ -172,23 +173,19 @@ def _near_end(traj, turn):
 
 def _tainted(traj, turn):
     "Does a change after the error use what was first said there, and is not so?"
-    gold, kind = (
-        _gold_values(traj.task.gold or []),
-        lambda c: tool_kind(traj.task.domain, c.name, c.by, traj.solo),
-    )
-    calls = [
-        c
-        for m in traj.messages[turn:]
-        if m.role == "assistant"
-        for c in m.calls
-        if kind(c) == "write"
-    ]
-    return any(_new(traj, turn, c.args) - gold for c in calls)
+    gold = _gold_values(traj.task.gold or [])
+
+    def writes(c):
+        return tool_kind(traj.task.domain, c.name, c.by, traj.solo) == "write"
+
+    calls = [c for m in traj.messages[turn:] if m.role == "assistant" for c in m.calls]
+    return any(_new(traj, turn, c.args) - gold for c in calls if writes(c))
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #5dfbd3d1
 def _without(traj, turn):
-    """The run without the user's calls of a turn, later ones made all the same; None when there are
-    none
+    """The run without the user's calls of a turn, later ones made all the same.
+
+    None when there are none
     """
     m = traj.messages[turn]
     if m.role != "user" or not m.calls:
@@ -208,31 +205,24 @@ def _without(traj, turn):
 
 # %% ../../nbs/lib/failures/02_divergence.ipynb #79963516
 _asks = re.compile(
-    r"\b(shall|should|may|can) I\b|would you like me to|do you (want|confirm)|is that "
-    r"(right|correct)|"
-    r"\bconfirm\b|proceed|go ahead|\(yes",
+    r"\b(shall|should|may|can) I\b|would you like me to|do you (want|confirm)|"
+    r"is that (right|correct)|\bconfirm\b|proceed|go ahead|\(yes",
     re.I,
 )
 _agrees = re.compile(
     r"\b(yes|go ahead|proceed|please do|i confirm|sure|do it|do that|confirmed)\b", re.I
 )
 _does = re.compile(
-    r"\b(cancel|book|updat|send|issu|modif|exchang|return|refund|chang|upgrad|downgrad|add|remov|suspend|"
-    r"resum|enabl|disabl|refuel)",
+    r"\b(cancel|book|updat|send|issu|modif|exchang|return|refund|chang|upgrad|downgrad|add|remov|"
+    r"suspend|resum|enabl|disabl|refuel)",
     re.I,
 )
 
 
 def _left_pending(traj, turn):
     "Does the user agree to a change and leave before it is made?"
-    asked = next(
-        (
-            m.content
-            for m in reversed(traj.messages[:turn])
-            if m.role == "assistant" and not m.calls
-        ),
-        "",
-    )
+    spoken = [m for m in traj.messages[:turn] if m.role == "assistant" and not m.calls]
+    asked = spoken[-1].content if spoken else ""
     here = traj.messages[turn]
     last = all(m.role != "assistant" for m in traj.messages[turn + 1 :])
     return bool(
@@ -267,7 +257,8 @@ def _rewarded(traj):
 
 
 def _accepted(traj, turn):
-    """What the agent would have done, where the user takes up its offer of a transfer too early;
+    """What the agent would have done where the user takes up its offer of a transfer too early.
+
     None elsewhere
     """
     if TRANSFER not in traj.messages[turn].content:
@@ -340,12 +331,15 @@ def gold_changes(
     traj: Trajectory,  # any
 ) -> list[dict]:  # gold actions, in order
     "Changes that the task's gold actions make"
-    t, by = traj.task, lambda a: "assistant" if traj.solo else a.get("requestor") or "assistant"
-    answers = (
-        [m for m in run_actions(t, t.gold or [], traj.solo).messages if m.role == "tool"]
-        if t.domain in DOMAINS
-        else []
-    )
+    t = traj.task
+
+    def by(a):
+        return "assistant" if traj.solo else a.get("requestor") or "assistant"
+
+    answers = []
+    if t.domain in DOMAINS:
+        played = run_actions(t, t.gold or [], traj.solo).messages
+        answers = [m for m in played if m.role == "tool"]
     refused = {i for i, m in enumerate(answers) if is_tool_error(m)}
     return [
         a
@@ -404,21 +398,20 @@ def _argument_values(x):
 # %% ../../nbs/lib/failures/02_divergence.ipynb #c69d4bd8
 def _differs(traj, turn, call, gold):
     args = call.args if isinstance(call.args, dict) else {}
-    names = [k for k in gold["arguments"] if args.get(k) != gold["arguments"][k]] or [
-        k for k in args if k not in gold["arguments"]
-    ]
+    wanted = gold["arguments"]
+    other = [k for k in wanted if args.get(k) != wanted[k]]
+    names = other or [k for k in args if k not in wanted]
     k = names[0] if names else ""
-    return Divergence(
-        "wrong_argument",
-        turn,
-        str(call),
-        _written(gold),
-        k,
-        args.get(k),
-        gold["arguments"].get(k),
-        value_origin(traj, turn, args.get(k)),
-        call.by,
-    )
+    origin = value_origin(traj, turn, args.get(k))
+    what = (str(call), _written(gold), k, args.get(k), wanted.get(k))
+    return Divergence("wrong_argument", turn, *what, origin, call.by)
+
+
+def _is_gold(call, a):
+    "Is a call this gold action? One transfer is as good as another"
+    if a["name"] == call.name == "transfer_to_human_agents":
+        return True
+    return _call_key(a["name"], a["arguments"]) == _call_key(call.name, call.args)
 
 
 def _likest(call, rest):
@@ -429,20 +422,13 @@ def _likest(call, rest):
 def first_divergence(
     traj: Trajectory,  # with its task
 ) -> Divergence | None:  # None when all changes are the gold ones
-    """The first change that the gold actions do not have, or the first that they have and the run
-    has not
+    """The first change that the gold actions do not have.
+
+    If there is none, the first that they have and the run has not
     """
     left = gold_changes(traj)
     for turn, call in changes_made(traj):
-        same = next(
-            (
-                a
-                for a in left
-                if _call_key(a["name"], a["arguments"]) == _call_key(call.name, call.args)
-                or a["name"] == call.name == "transfer_to_human_agents"
-            ),
-            None,
-        )
+        same = next((a for a in left if _is_gold(call, a)), None)
         if same is not None:
             left.remove(same)
             continue

@@ -47,16 +47,15 @@ def scripted_runs(
     oracle: bool = True,  # the oracle too, not only the agents that fail
 ) -> list[Trajectory]:  # graded
     "Conversations of the oracle, the forgetful agent and the agent that does nothing"
-    some = [
-        ts[i * len(ts) // each]
-        for d in domains
-        for ts in [tasks(d)]
-        for i in range(min(each, len(ts)))
-    ]
+    some = []
+    for d in domains:
+        ts = tasks(d)
+        some += [ts[i * len(ts) // each] for i in range(min(each, len(ts)))]
     agents = [OracleAgent()] * oracle + [ForgetfulAgent(), NullAgent()]
-    return [
-        grade(t) for a in agents for t in rollout(some, a, ScriptedUser(), trials=trials, seed=seed)
-    ]
+    runs = []
+    for a in agents:
+        runs += [grade(t) for t in rollout(some, a, ScriptedUser(), trials=trials, seed=seed)]
+    return runs
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #f2179529
 def find_results(
@@ -82,8 +81,9 @@ _wanted = "give result files (.json, .json.gz), trajectories (.jsonl) or a run f
 
 
 def _in_folder(d):
-    """What to read in a folder: an official results folder itself; else results files, else
-    trajectories, else any JSON
+    """What to read in a folder: an official results folder itself.
+
+    Else results files, else trajectories, else any JSON
     """
     if (d / "simulations").is_dir():
         return [d]
@@ -116,15 +116,18 @@ def _linked(path):
 def _compared(before, after):
     if math.isnan(before):
         return "unstored"
-    return "raised" if math.isnan(after) else "same" if before == after else "different"
+    if math.isnan(after):
+        return "raised"
+    return "same" if before == after else "different"
 
 
 _verdicts = ("same", "different", "raised", "unstored")
 
 
 def _ours(path):
-    """Trajectories that the lab wrote, graded again, and how their rewards compare with the stored
-    ones
+    """Trajectories that the lab wrote, graded again.
+
+    Their rewards are compared with the stored ones
     """
     ts = list(read_jsonl(path, Trajectory))
     if not ts:
@@ -194,31 +197,24 @@ def group_by_run(
     sources, order = {}, list(dict.fromkeys(t.task.domain for t in trajs))
     trajs.sort(key=lambda t: order.index(t.task.domain))
     for t in trajs:
-        sources.setdefault(run_label(t), {}).setdefault(
-            t.source, len(sources.get(run_label(t), {})) + 1
-        )
-    names = {
-        (l, s): l if len(ss) == 1 else f"{l} ({_stem(s) or i})"
-        for l, ss in sources.items()
-        for s, i in ss.items()
-    }
+        own = sources.setdefault(run_label(t), {})
+        own.setdefault(t.source, len(own) + 1)
+    names = {}
+    for label, ss in sources.items():
+        for s, i in ss.items():
+            names[label, s] = label if len(ss) == 1 else f"{label} ({_stem(s) or i})"
     out = {}
     for t in trajs:
         out.setdefault(names[run_label(t), t.source], []).append(t)
     return out
 
-# %% ../../nbs/lib/failures/01_outcomes.ipynb #3e2434e3
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #5356d5a6
 def _stem(s):
     return re.sub(r"\.(jsonl?|gz)\b", "", str(s).replace("\\", "/").rstrip("/").split("/")[-1])
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #3fa56af0
-REWARD_COMPONENTS = (
-    "DB",
-    "ENV_ASSERTION",
-    "ACTION",
-    "COMMUNICATE",
-    "NL_ASSERTION",
-)  # as τ² names and orders them
+# as τ² names and orders them
+REWARD_COMPONENTS = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION")
 
 
 def task_success(
@@ -416,11 +412,10 @@ def overall_success(
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #6a107b75
 def audit_rows(
     runs: dict,  # label -> graded trajectories
-) -> list[
-    dict
-]:  # a row for each run and `tasks`: all, and those where doing nothing fails, and passes
-    """Success apart for tasks that need an action; with the domain's base tasks and how many of
-    those are of which kind
+) -> list[dict]:  # a row for each run and `tasks`: all, those where doing nothing fails or passes
+    """Success apart for tasks that need an action.
+
+    With the domain's base tasks and how many of those are of which kind
     """
     audits = {d: audit_tasks(d) for d in dict.fromkeys(ts[0].task.domain for ts in runs.values())}
 
@@ -458,9 +453,8 @@ def pick_failures(
         if task_success(t) == 0:
             kinds.setdefault((t.task.domain, outcome_label(t)), []).append(t)
     order = [_typical(ts) for ts in sorted(kinds.values(), key=len, reverse=True)]
-    return [ts[i] for i in range(max(map(len, order), default=0)) for ts in order if i < len(ts)][
-        :n
-    ]
+    rounds = range(max(map(len, order), default=0))
+    return [ts[i] for i in rounds for ts in order if i < len(ts)][:n]
 
 
 def transcript_html(
@@ -474,7 +468,5 @@ def transcript_html(
         f"{run_label(t)} · task {t.task.id}: {outcome_label(t)}; {len(t.messages)} "
         f"messages, {len(t.calls)} calls"
     )
-    return (
-        "<details "
-        f'style="overflow-wrap:anywhere"{" open" * opened}><summary>{escape(head)}</summary>{to_html(t)}</details>'
-    )
+    look = f'style="overflow-wrap:anywhere"{" open" * opened}'
+    return f"<details {look}><summary>{escape(head)}</summary>{to_html(t)}</details>"

@@ -102,26 +102,17 @@ def paper_pass_rows() -> list[dict]:  # figure, agent, domain, mode, family, k, 
             sure=fig == 3 and k == 1 and agent in ("gpt-4.1", "claude-3.7-sonnet"),
         )
 
-    return [
-        *(
-            row(3, a, d, k, v)
-            for a, ds in _fig3.items()
-            for d, vs in ds.items()
-            for k, v in enumerate(vs, 1)
-        ),
-        *(
-            row(4, a, d, 1, v, m)
-            for a, ds in _fig4.items()
-            for d, vs in ds.items()
-            for m, v in zip(_plays, vs)
-        ),
-        *(
-            row(6, a, "telecom", k, v, family=f)
-            for a, fs in _fig6.items()
-            for f, vs in fs.items()
-            for k, v in enumerate(vs, 1)
-        ),
-    ]
+    rows = []
+    for agent, domains in _fig3.items():
+        for d, vs in domains.items():
+            rows += [row(3, agent, d, k, v) for k, v in enumerate(vs, 1)]
+    for agent, domains in _fig4.items():
+        for d, vs in domains.items():
+            rows += [row(4, agent, d, 1, v, mode) for mode, v in zip(_plays, vs)]
+    for agent, families in _fig6.items():
+        for f, vs in families.items():
+            rows += [row(6, agent, "telecom", k, v, family=f) for k, v in enumerate(vs, 1)]
+    return rows
 
 
 _ours = ("lo", "hi", "n", "unscored")  # what a published value has not
@@ -148,7 +139,7 @@ def paper_counterparts(
 # %% ../../nbs/lib/failures/05_report.ipynb #a5e2cc2e
 def mode_rows(
     rows: list[dict],  # ours: with agent, domain, mode and part
-) -> tuple:  # our telecom rows of whole rewards, blank where only the paper has some; the paper's for those agents
+) -> tuple:  # our telecom rows, blank where only the paper has one; the paper's for those agents
     "Telecom with a user, without one, and with the plan of an oracle"
     ours = [r for r in rows if r["domain"] == "telecom" and r.get("part", "reward") == "reward"]
     agents = {r["agent"] for r in ours}
@@ -157,20 +148,14 @@ def mode_rows(
         for p in paper_pass_rows()
         if p["domain"] == "telecom" and p["agent"] in agents and p["k"] == 1 and not p["family"]
     ]
-    blank = [dict(agent=p["agent"], mode=p["mode"], value=math.nan) for p in theirs]
-    return [
-        *ours,
-        *(
-            b
-            for b in blank
-            if (b["agent"], b["mode"]) not in {(r["agent"], r["mode"]) for r in ours}
-        ),
-    ], theirs
+    have = {(r["agent"], r["mode"]) for r in ours}
+    lacking = [p for p in theirs if (p["agent"], p["mode"]) not in have]
+    blank = [dict(agent=p["agent"], mode=p["mode"], value=math.nan) for p in lacking]
+    return [*ours, *blank], theirs
 
 # %% ../../nbs/lib/failures/05_report.ipynb #f6477eb0
-_table2 = dict(
-    airline=(100, 13, 34), retail=(50, 6, 14), telecom=(50, 3, 5)
-)  # conversations, critical, benign
+# conversations, critical, benign
+_table2 = dict(airline=(100, 13, 34), retail=(50, 6, 14), telecom=(50, 3, 5))
 _types = dict(
     guideline_violation=(19, 11, 0),
     hallucination=(15, 2, 0),
@@ -180,21 +165,20 @@ _types = dict(
 
 
 def paper_error_rows() -> list[dict]:  # domain, error, value, lo, hi, n, source
-    """Share of conversations with errors of the user, by severity (table 2) and by kind (appendix
-    E); Wilson intervals
+    """Share of conversations with errors of the user, as published.
+
+    By severity (table 2) and by kind (appendix E); Wilson intervals
     """
 
     def row(d, error, k):
         return dict(domain=d, error=error, source="paper", **wilson(k, _table2[d][0]).row())
 
-    return [
-        *(
-            row(d, e, k)
-            for d, (_, *ks) in _table2.items()
-            for e, k in zip(("critical", "minor"), ks)
-        ),
-        *(row(d, e, k) for e, ks in _types.items() for d, k in zip(_table2, ks)),
-    ]
+    rows = []
+    for d, (_, critical, benign) in _table2.items():
+        rows += [row(d, "critical", critical), row(d, "minor", benign)]
+    for e, ks in _types.items():
+        rows += [row(d, e, k) for d, k in zip(_table2, ks)]
+    return rows
 
 # %% ../../nbs/lib/failures/05_report.ipynb #0a73229c
 def _levels(rows, col, order):
@@ -240,6 +224,23 @@ def _ribbons(ax, rows, i, cols, boxes, hue, color):
         left[s] += n
         right[t] += n
 
+
+def _boxes(ax, i, levels):
+    from matplotlib.patches import Rectangle
+
+    for name, (y, n) in levels.items():
+        ax.add_patch(Rectangle((i - 0.06, y), 0.12, n, color=TEXT_COLOR, lw=0))
+        text = f"{str(name).replace('_', ' ')}  {n}"
+        ax.annotate(
+            text,
+            (i + 0.06, y + n / 2),
+            (4, 0),
+            textcoords="offset points",
+            fontsize=8,
+            va="center",
+            bbox=dict(boxstyle="square,pad=.1", fc="white", ec="none", alpha=0.75),
+        )
+
 # %% ../../nbs/lib/failures/05_report.ipynb #7d5c8dfc
 def sankey_plot(
     rows,  # dicts, one a case
@@ -275,28 +276,11 @@ def sankey_plot(
         ax.set_title(title)
     return ax
 
-# %% ../../nbs/lib/failures/05_report.ipynb #bb968a43
-def _boxes(ax, i, levels):
-    from matplotlib.patches import Rectangle
-
-    for name, (y, n) in levels.items():
-        ax.add_patch(Rectangle((i - 0.06, y), 0.12, n, color=TEXT_COLOR, lw=0))
-        text = f"{str(name).replace('_', ' ')}  {n}"
-        ax.annotate(
-            text,
-            (i + 0.06, y + n / 2),
-            (4, 0),
-            textcoords="offset points",
-            fontsize=8,
-            va="center",
-            bbox=dict(boxstyle="square,pad=.1", fc="white", ec="none", alpha=0.75),
-        )
-
 # %% ../../nbs/lib/failures/05_report.ipynb #9fc98ba8
 def _critical(e):
     return str(e["severity"]).startswith("critical")
 
-# %% ../../nbs/lib/failures/05_report.ipynb #07923986
+
 @dataclass
 class AttributedRun:
     "A run with what attribution says of it"
@@ -349,7 +333,7 @@ def attributed_run(
         traj, record.get("by") or "", errors, record.get("first_divergence") or None
     )
 
-# %% ../../nbs/lib/failures/05_report.ipynb #0e3147ea
+
 def attribute_runs(
     trajs: list[Trajectory],  # graded
 ) -> list[AttributedRun]:  # in the same order
@@ -395,11 +379,10 @@ def _cost(c):
 def user_error_cost_rows(
     runs: dict,  # label -> graded trajectories
     cases: list[AttributedRun],  # of them
-) -> list[
-    dict
-]:  # a row for each run with a user: points of pass^1 and their interval; helped and hindered runs
-    """How much pass^1 the user's errors take away: hindered runs count as lost, helped ones as won;
-    tasks resampled
+) -> list[dict]:  # a row for each run with a user: points of pass^1, helped and hindered runs
+    """How much pass^1 the user's errors take away.
+
+    Hindered runs count as lost, helped ones as won; tasks resampled
     """
     of, out = _case_of(cases), []
     for label, ts in runs.items():
@@ -430,8 +413,9 @@ _names = dict(
 def error_rows(
     cases: list[AttributedRun],  # those with a user count
 ) -> list[dict]:  # a row for each domain, kind of error and source: `these runs` or `paper`
-    """Share of conversations with errors of the user, by severity and kind, ours and the paper's
-    (table 2, appendix E)
+    """Share of conversations with errors of the user, by severity and kind.
+
+    Our share and the paper's (table 2, appendix E)
     """
     out = []
     for d in dict.fromkeys(c.traj.task.domain for c in cases):
@@ -500,9 +484,7 @@ def failure_flow_rows(
 
 def divergence_rows(
     cases: list[AttributedRun],  # any
-) -> list[
-    dict
-]:  # a row for each failed run with a divergence: who, when (share of the conversation), kind
+) -> list[dict]:  # a row for each failed run with a divergence: who, when (0 to 1), kind
     "When failed runs first leave the gold actions"
     own = [
         c
@@ -528,15 +510,14 @@ def hardest_task_rows(
 ) -> list[dict]:  # a row for each task and run: share of trials that passed
     "The hardest tasks, by run: which fail always, and which only sometimes"
     total, cells = defaultdict(list), defaultdict(list)
-    for label, t in (
-        (l, t) for l, ts in runs.items() for t in ts if task_success(t) == task_success(t)
-    ):
-        total[t.task.domain, t.task.id].append(task_success(t))
-        cells[t.task.domain, t.task.id, label].append(task_success(t))
+    for label, ts in runs.items():
+        for t in ts:
+            if not math.isnan(passed := task_success(t)):
+                total[t.task.domain, t.task.id].append(passed)
+                cells[t.task.domain, t.task.id, label].append(passed)
     share = {k: sum(v) / len(v) for k, v in total.items()}
-    hard = sorted((k for k in share if share[k] < 1), key=lambda k: (-len(total[k]), share[k], k))[
-        :most
-    ]
+    hard = sorted((k for k in share if share[k] < 1), key=lambda k: (-len(total[k]), share[k], k))
+    hard = hard[:most]
     hard.sort(key=lambda k: (k[0], share[k]))
 
     def row(k, label, v):
@@ -557,13 +538,14 @@ def _narrow(name):
 
 # %% ../../nbs/lib/failures/05_report.ipynb #d92a4aa2
 def _short(domain, id):
-    """A task's name that fits beside a figure; telecom's ids are long, so their faults are counted
-    and the rest is a key
+    """A task's name that fits beside a figure.
+
+    Telecom's ids are long, so their faults are counted and the rest is a key
     """
     m = re.match(r"\[(\w+?)_issue\](.*?)(?:\[PERSONA:(\w+)\])?$", id)
-    return (
-        f"{m[1]} {m[2].count('|') + 1} {m[3] or ''} {content_key(id, 3)}" if m else f"{domain} {id}"
-    )
+    if m:
+        return f"{m[1]} {m[2].count('|') + 1} {m[3] or ''} {content_key(id, 3)}"
+    return f"{domain} {id}"
 
 # %% ../../nbs/lib/failures/05_report.ipynb #3ecab1f4
 def task_persona(
@@ -628,8 +610,9 @@ def clearest_cases(
     cases: list[AttributedRun],  # any
     each: int = 3,  # of every kind, at most
 ) -> list[tuple]:  # (kind like `user: hallucination`, case, error), kind by kind
-    """Cases worth showing: critical ones first, few other errors around, short ones first; one for
-    each task
+    """Cases worth showing: critical ones first, few other errors around, short ones first.
+
+    One for each task
     """
     hits = {}
     for c in cases:
@@ -638,12 +621,7 @@ def clearest_cases(
 
     def rank(h):
         c, e = h
-        return (
-            not str(e["severity"]).startswith("critical"),
-            len(c.errors),
-            len(c.traj.messages),
-            c.traj.task.id,
-        )
+        return (not _critical(e), len(c.errors), len(c.traj.messages), c.traj.task.id)
 
     out = []
     for kind in sorted(hits, key=lambda k: (not k.startswith("user"), k)):
@@ -657,10 +635,13 @@ def clearest_cases(
     return out
 
 # %% ../../nbs/lib/failures/05_report.ipynb #5889a635
-_look = """<style>.sl-g{overflow-wrap:anywhere}.sl-g .head{font:13px system-ui,sans-serif;color:#70757a}
+_look = """<style>.sl-g{overflow-wrap:anywhere}\
+.sl-g .head{font:13px system-ui,sans-serif;color:#70757a}
 .sl-g label{display:inline-block;margin:.15rem .3rem .15rem 0;padding:.1rem .55rem;
-border:1px solid #a9a79f;border-radius:1rem;cursor:pointer;font:13px system-ui,sans-serif}.sl-g input{position:absolute;opacity:0}
-.sl-g .card{display:none;margin:.7rem 0}.sl-g .card h4{font:600 14px system-ui,sans-serif;margin:.2rem 0}
+border:1px solid #a9a79f;border-radius:1rem;cursor:pointer;font:13px system-ui,sans-serif}\
+.sl-g input{position:absolute;opacity:0}
+.sl-g .card{display:none;margin:.7rem 0}\
+.sl-g .card h4{font:600 14px system-ui,sans-serif;margin:.2rem 0}
 .sl-g .sl-t .m.hit{outline:3px solid #e59400;outline-offset:1px}.sl-g .sl-t{margin-left:4px}"""
 
 
@@ -669,9 +650,8 @@ def _excerpt(t, turn, before, after):
     lo, hi = max(0, turn - before), min(len(t.messages), turn + after + 1)
 
     def html(i):
-        return turn_to_html(i, t.messages[i]).replace(
-            'class="m ', f'class="m {"hit " * (i == turn)}', 1
-        )
+        marked = f'class="m {"hit " * (i == turn)}'
+        return turn_to_html(i, t.messages[i]).replace('class="m ', marked, 1)
 
     def cut(n, where):
         return f'<div class="head">{n} turns {where}</div>' if n else ""
@@ -684,10 +664,8 @@ def _card(k, c, e, before, after):
     how = {1.0: "passed", 0.0: "failed"}.get(task_success(c.traj), "not scored")
     head = f"{run_label(c.traj)} · task {c.traj.task.id} · {how} · {e['severity']}"
     said = f'<div class="head">{escape(str(e["evidence"]))}</div>' if e.get("evidence") else ""
-    return (
-        '<div class="card '
-        f'c{k}"><h4>{escape(head)}</h4>{said}{_excerpt(c.traj, e["turn"], before, after)}</div>'
-    )
+    turns = _excerpt(c.traj, e["turn"], before, after)
+    return f'<div class="card c{k}"><h4>{escape(head)}</h4>{said}{turns}</div>'
 
 # %% ../../nbs/lib/failures/05_report.ipynb #9d643c25
 def error_gallery(
@@ -702,15 +680,11 @@ def error_gallery(
     kinds = list(dict.fromkeys(k for k, _, _ in rows))
     if not rows:
         return ""
-    css = "".join(
-        f"#{name}{i}:checked~.c{i}{{display:block}}#{name}{i}:checked+label{{background:#2a78d6;color:#fff}}"
-        for i in range(len(kinds))
-    )
-    keys = "".join(
-        f'<input type="radio" name="{name}" id="{name}{i}"{" checked" * (i == 0)}><label '
-        f'for="{name}{i}">'
-        f"{escape(k.replace('_', ' '))}</label>"
-        for i, k in enumerate(kinds)
-    )
+    css, keys = "", ""
+    for i, k in enumerate(kinds):
+        here = f"#{name}{i}:checked"
+        css += f"{here}~.c{i}{{display:block}}{here}+label{{background:#2a78d6;color:#fff}}"
+        keys += f'<input type="radio" name="{name}" id="{name}{i}"{" checked" * (i == 0)}>'
+        keys += f'<label for="{name}{i}">{escape(k.replace("_", " "))}</label>'
     cards = "".join(_card(kinds.index(k), c, e, before, after) for k, c, e in rows)
     return f'{TRANSCRIPT_CSS}{_look}{css}</style><div class="sl-g">{keys}{cards}</div>'

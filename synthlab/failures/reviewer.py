@@ -37,45 +37,42 @@ from synthlab.user_errors.validation import (
 from ..user_errors.view import Finding, quote
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #3f5dccc5
+# in the order of USER_ERROR_TYPES
+_user_meanings = (
+    "ends or hands over the conversation before what it asked for is done",
+    "states a fact that is neither in its instructions nor in what the agent or its own tools said",
+    "never tells the agent a wish, condition or value of its instructions",
+    "breaks the form: speaks as the agent, two actions in a turn, goes on for ever",
+    "tells at once what it was to tell only when asked or refused",
+    "contradicts its instructions or what it said before",
+    "misunderstands the agent or a tool result",
+    "does steps in another order than told",
+    "calls a tool that it does not have, or without its arguments",
+    "calls a tool with a wrong value",
+    "calls a tool that nobody asked for",
+)
+_agent_meanings = dict(
+    wrong_tool="calls another tool than needed",
+    wrong_argument="calls the right tool with a wrong value",
+    missing_action="does not do what it should do, or claims to have done it",
+    policy_violation="breaks a rule of the policy",
+    missing_communication="does not tell what was asked",
+    loop="says or does the same again and again",
+    transfer_not_made="announces a transfer that it never makes",
+)
 ERROR_DEFINITIONS = dict(
-    user=dict(
-        zip(
-            USER_ERROR_TYPES,
-            (
-                "ends or hands over the conversation before what it asked for is done",
-                "states a fact that is neither in its instructions nor in what the agent or "
-                "its own tools said",
-                "never tells the agent a wish, condition or value of its instructions",
-                "breaks the form: speaks as the agent, two actions in a turn, goes on for ever",
-                "tells at once what it was to tell only when asked or refused",
-                "contradicts its instructions or what it said before",
-                "misunderstands the agent or a tool result",
-                "does steps in another order than told",
-                "calls a tool that it does not have, or without its arguments",
-                "calls a tool with a wrong value",
-                "calls a tool that nobody asked for",
-            ),
-        )
-    ),
-    agent=dict(
-        wrong_tool="calls another tool than needed",
-        wrong_argument="calls the right tool with a wrong value",
-        missing_action="does not do what it should do, or claims to have done it",
-        policy_violation="breaks a rule of the policy",
-        missing_communication="does not tell what was asked",
-        loop="says or does the same again and again",
-        transfer_not_made="announces a transfer that it never makes",
-    ),
+    user=dict(zip(USER_ERROR_TYPES, _user_meanings)),
+    agent=_agent_meanings,
 )
 SEVERITIES = dict(
     user=("minor", "critical_helped", "critical_hindered"), agent=("minor", "critical")
 )
 
-
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #705fca16
 def _whole(props):
     return dict(type="object", properties=props, required=list(props), additionalProperties=False)
 
-# %% ../../nbs/lib/failures/04_reviewer.ipynb #705fca16
+
 def _one_of(names):
     return dict(type="string", enum=list(names))
 
@@ -84,27 +81,21 @@ def review_schema() -> dict:  # JSON schema
     "What a reviewer has to fill in: kinds and severities of the user's errors, or of the agent's"
 
     def error(s):
-        return _whole(
-            dict(
-                source=_one_of([s]),
-                type=_one_of(ERROR_DEFINITIONS[s]),
-                severity=_one_of(SEVERITIES[s]),
-                turn=dict(type="integer", minimum=0),
-                evidence=dict(type="string"),
-            )
+        fields = dict(
+            source=_one_of([s]),
+            type=_one_of(ERROR_DEFINITIONS[s]),
+            severity=_one_of(SEVERITIES[s]),
+            turn=dict(type="integer", minimum=0),
+            evidence=dict(type="string"),
         )
+        return _whole(fields)
 
-    return _whole(
-        dict(
-            errors=dict(
-                type="array", items=dict(anyOf=[error(s) for s in ERROR_DEFINITIONS]), maxItems=12
-            )
-        )
-    )
+    items = dict(anyOf=[error(s) for s in ERROR_DEFINITIONS])
+    return _whole(dict(errors=dict(type="array", items=items, maxItems=12)))
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #a9ec0806
-_ask = """{rules}A simulated customer talked to an agent. Find the errors of both. Judge the customer by its \
-instructions, not by manners.
+_ask = """{rules}A simulated customer talked to an agent. Find the errors of both. \
+Judge the customer by its instructions, not by manners.
 
 INSTRUCTIONS OF THE SIMULATED CUSTOMER
 {told}
@@ -115,19 +106,17 @@ CONVERSATION, each turn with its number
 KINDS OF ERROR
 {kinds}
 
-Severity of a user error: minor, critical_hindered (the agent could not succeed because of it) or critical_helped (the agent \
-succeeded because of it); of an agent error: minor or critical.
+Severity of a user error: minor, critical_hindered (the agent could not succeed because of it) \
+or critical_helped (the agent succeeded because of it); of an agent error: minor or critical.
 Answer with a JSON object only, an empty list where there is no error:
-{{"errors": [{{"source": "user or agent", "type": "a kind from the list", "severity": "…", "turn": 0, \
-"evidence": "words quoted"}}]}}"""
+{{"errors": [{{"source": "user or agent", "type": "a kind from the list", \
+"severity": "…", "turn": 0, "evidence": "words quoted"}}]}}"""
 
 
 def _goal(task):
-    return (
-        task.goal
-        if isinstance(task.goal, str)
-        else "\n".join(f"{k}: {v}" for k, v in task.goal.items() if v)
-    )
+    if isinstance(task.goal, str):
+        return task.goal
+    return "\n".join(f"{k}: {v}" for k, v in task.goal.items() if v)
 
 
 def _turn(i, m, width):
@@ -158,9 +147,8 @@ def review_prompt(
 class JudgeReview:
     "What a model said of a conversation"
 
-    errors: (
-        list | None
-    )  # source, type, severity, turn, evidence, as attribution gives them; None: no review
+    # source, type, severity, turn, evidence, as attribution gives them; None: no review
+    errors: list | None
     why: str = ""  # why there is none
     by: str = ""  # the model
 
@@ -231,8 +219,8 @@ _short = 16_384  # tokens: policy, guidelines and a long conversation fit
 def review_runs(
     trajs: list[Trajectory],  # any
     llm: LLM,  # any backend, or a durable queue over one
-    brief: bool
-    | None = None,  # without the policy and the guidelines; None: where a model's context is short
+    # without the policy and the guidelines; None: where a model's context is short
+    brief: bool | None = None,
     width: int = 800,  # characters kept of each turn
     maxtok: int = 1200,  # new tokens of an answer
     seed: int = 0,  # for models that sample
@@ -246,11 +234,9 @@ def review_runs(
     rs = [r[0] for r in llm(chats, maxtok=maxtok, seed=seed, schema=review_schema())]
 
     def one(t, r):
-        return (
-            JudgeReview(None, r.error, llm.name)
-            if r.error
-            else parse_review(r.text, len(t.messages), llm.name)
-        )
+        if r.error:
+            return JudgeReview(None, r.error, llm.name)
+        return parse_review(r.text, len(t.messages), llm.name)
 
     return [one(t, r) for t, r in zip(trajs, rs)], sum((r.usage for r in rs), Usage())
 
@@ -267,11 +253,9 @@ def reviewer_agreement(
     trajs: list[Trajectory],  # reviewed
     ruled: list[list],  # errors that the rules found in each, as attribution gives them
     reviews: list[JudgeReview],  # in the same order; those that could not be read are left out
-) -> list[
-    dict
-    # a row for each kind that either names, and for any and any critical: kappa with interval,
-    # counts
-]:
+    # gives a row for each kind that either names, and for any and any critical: kappa with its
+    # interval, and counts
+) -> list[dict]:
     "How far reviewer and rules agree on the user's errors"
     own = [(t, r, v.errors) for t, r, v in zip(trajs, ruled, reviews, strict=True) if v.read]
     groups = [(t.task.domain, t.task.id) for t, _, _ in own]
@@ -298,19 +282,19 @@ def reviewer_metrics(
     trajs: list[Trajectory],  # a suite: with errors, and each untouched one
     ruled: list[list],  # errors that the rules found in each
     reviews: list[JudgeReview],  # in the same order
-) -> list[
-    dict
-]:  # a row for each measure and `who`: rules, reviewer; `unread` reviews are left out for both
+) -> list[dict]:  # a row for each measure and `who`: rules, reviewer
     "Reviewer and rules on conversations of known truth"
     own = [(t, r, v) for t, r, v in zip(trajs, ruled, reviews, strict=True) if v.read]
     said = dict(
         rules={id(t): JudgeReview(r).findings() for t, r, _ in own},
         reviewer={id(t): v.findings() for t, _, v in own},
     )
-    tried = {
-        who: run_detector([t for t, _, _ in own], lambda t: found[id(t)])
-        for who, found in said.items()
-    }
+    talks = [t for t, _, _ in own]
+
+    def tell(found):
+        return run_detector(talks, lambda t: found[id(t)])
+
+    tried = {who: tell(found) for who, found in said.items()}
     asked = {
         "recall": recall,
         "recall, any class": lambda x: recall(x, False),
@@ -380,7 +364,7 @@ def review_files(
     files: list,  # results files, folders, `.jsonl`, or patterns
     llm: LLM,  # any backend, or a durable queue over one
     **kw,  # brief, width, maxtok, seed
-) -> dict:  # `runs`, a record each with its `review_runs`; `files`, `refused`; `reviewer`: agreement, unread, usage
+) -> dict:  # `runs`, each with its review; `files`, `refused`; `reviewer`: agreement, usage
     """Attribute and review every run of some files.
 
     Raises FileNotFoundError, and ValueError when none can be read

@@ -12,8 +12,11 @@ __all__ = ['RULE_MODULES', 'REFUSAL_REASONS', 'TRANSFER_RULES', 'AMOUNT_RULES', 
 import random
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+
+from fastcore.basics import patch
 
 from ..core.text import ngrams
 from ..core.types import Message, Task, ToolCall, content_key, to_dict
@@ -38,11 +41,8 @@ from ..verify import airline_policy, retail_policy, telecom_policy
 from ..verify.rules import replay_with_rules
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #4688bf9b
-RULE_MODULES = (
-    airline_policy,
-    retail_policy,
-    telecom_policy,
-)  # imported so that their rules are known
+# imported so that their rules are known
+RULE_MODULES = (airline_policy, retail_policy, telecom_policy)
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #f9d4923c
 @dataclass
@@ -57,46 +57,14 @@ class Blueprint:
     outputs: list[str] = field(default_factory=list)  # what must be said
     persona: str | None = None  # who the user is in general
     init: dict | None = None  # how it begins, when not as the database is
-    checks: dict = field(
-        default_factory=dict
-    )  # assertions and reward basis, when not the usual ones
+    checks: dict = field(default_factory=dict)  # assertions and reward basis, if not the usual
     kind: str = "do"  # `do`, or `refuse`: the right thing is to change nothing
     proof: dict = field(default_factory=dict)  # what execution and rules showed
     info: dict = field(default_factory=dict)  # where it came from
 
-    def task(self) -> Task:
-        "The task as it is checked: its gold is what must be done"
-        checks = (
-            dict(communicate_info=list(self.outputs), reward_basis=["DB", "COMMUNICATE"])
-            | self.checks
-        )
-        about = dict(
-            purpose=f"{self.kind}: {', '.join(self.proof.get('asks', []))}",
-            relevant_policies=self.proof.get("refusal"),
-            notes=None,
-        )
-        return Task(
-            self.id,
-            self.domain,
-            self.goal,
-            self.persona,
-            self.init,
-            _gold(self.actions),
-            checks,
-            about=about,
-        )
-
-    def played(self) -> Task:
-        "The task as a scripted agent plays it: its gold is all that is done"
-        t = self.task()
-        t.gold, t.about = (
-            _gold(self.plan),
-            {k: self.proof[k] for k in ("answers", "refusal") if k in self.proof},
-        )
-        return t
-
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #8c497c68
 def _gold(actions):
+    "Actions as the benchmark's tasks have them"
     return [
         dict(
             action_id=f"{a['name']}_{i}",
@@ -109,44 +77,72 @@ def _gold(actions):
         for i, a in enumerate(actions)
     ]
 
+
+@patch
+def task(self: Blueprint) -> Task:
+    "The task as it is checked: its gold is what must be done"
+    usual = dict(communicate_info=list(self.outputs), reward_basis=["DB", "COMMUNICATE"])
+    about = dict(
+        purpose=f"{self.kind}: {', '.join(self.proof.get('asks', []))}",
+        relevant_policies=self.proof.get("refusal"),
+        notes=None,
+    )
+    gold, checks = _gold(self.actions), usual | self.checks
+    who, start = self.persona, self.init
+    return Task(self.id, self.domain, self.goal, who, start, gold, checks, about=about)
+
+
+@patch
+def played(self: Blueprint) -> Task:
+    "The task as a scripted agent plays it: its gold is all that is done"
+    t = self.task()
+    t.gold = _gold(self.plan)
+    t.about = {k: self.proof[k] for k in ("answers", "refusal") if k in self.proof}
+    return t
+
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #50d96c7c
 REFUSAL_REASONS = {
     "airline/basic-economy": "flights of a basic economy reservation cannot be changed",
     "airline/bags-stay": "checked bags can be added but not taken away",
-    "airline/cabin-flown": "the cabin cannot be changed once a flight of the reservation has "
-    "been flown",
+    "airline/cabin-flown": (
+        "the cabin cannot be changed once a flight of the reservation has been flown"
+    ),
     "airline/cancel-flown": "a reservation with a flight already flown cannot be cancelled here",
-    "airline/cancel-terms": "a reservation can be cancelled within 24 hours of booking, in "
-    "business "
-    "class, when the airline cancelled a flight, or for a reason that its travel "
-    "insurance covers",
-    "airline/cancel-reason": "travel insurance covers a cancellation for reasons of health or "
-    "weather only",
-    "airline/compensate-why": "compensation is given for cancelled or delayed flights only, "
-    "and the "
-    "records show none",
-    "airline/compensate-who": "compensation is for silver and gold members, insured trips and "
-    "business "
-    "class",
-    "airline/compensate-delay": "a delay is compensated only when the reservation is changed "
-    "or cancelled "
-    "because of it",
-    "retail/one-user": "I can only help with your own orders, and this one belongs to another "
-    "customer",
+    "airline/cancel-terms": (
+        "a reservation can be cancelled within 24 hours of booking, in business class, when the"
+        " airline cancelled a flight, or for a reason that its travel insurance covers"
+    ),
+    "airline/cancel-reason": (
+        "travel insurance covers a cancellation for reasons of health or weather only"
+    ),
+    "airline/compensate-why": (
+        "compensation is given for cancelled or delayed flights only, and the records show none"
+    ),
+    "airline/compensate-who": (
+        "compensation is for silver and gold members, insured trips and business class"
+    ),
+    "airline/compensate-delay": (
+        "a delay is compensated only when the reservation is changed or cancelled because of it"
+    ),
+    "retail/one-user": (
+        "I can only help with your own orders, and this one belongs to another customer"
+    ),
     "telecom/overdue": "a payment request can only be sent for an overdue bill",
     "telecom/refuel-limit": "at most 2 GB of data can be refuelled",
     "telecom/resume-paid": "a suspension is lifted after all overdue bills have been paid",
-    "telecom/resume-contract": "a suspension cannot be lifted when the contract of the line "
-    "has ended",
+    "telecom/resume-contract": (
+        "a suspension cannot be lifted when the contract of the line has ended"
+    ),
     "telecom/suspend-reason": "a line is suspended only for an overdue bill or an ended contract",
-    "telecom/roaming-abroad": "roaming is enabled for customers who are travelling outside "
-    "their home "
-    "network",
+    "telecom/roaming-abroad": (
+        "roaming is enabled for customers who are travelling outside their home network"
+    ),
     "mock/title": "each task must have a title",
 }
-TRANSFER_RULES = ("airline/cancel-flown",)  # refused by the agent, but for a human to look at
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #9be3cecb
+# refused by the agent, but for a human to look at
+TRANSFER_RULES = ("airline/cancel-flown",)
 AMOUNT_RULES = {  # rule that says what a number should be -> the argument
     "airline/free-bags-booked": "nonfree_baggages",
     "airline/free-bags-changed": "nonfree_baggages",
@@ -162,11 +158,12 @@ def rule_violations(
     s: GoalSequence,  # that runs
     text: str,  # the user's words
     identify: tuple,  # how the agent finds out who asks
-) -> list[
-    dict
-]:  # hits of rules, as `broken_rules` gives them; malformed calls break the rule `schema`
-    "Which rules its calls break, whatever is said around them"
-    steps = [dict(name=identify[0], arguments=identify[1])] + [_step(w.call) for w in s.wishes]
+) -> list[dict]:  # hits of rules, as `broken_rules` gives them
+    """Which rules its calls break, whatever is said around them.
+
+    Malformed calls break the rule `schema`.
+    """
+    steps = [dict(name=identify[0], arguments=identify[1])] + [_step(w.call) for w in s.goals]
     t = run_actions(Task("bare", s.domain, init=s.init), steps)
     t.messages.insert(0, Message("user", text))
     r = replay_with_rules(t)
@@ -179,19 +176,20 @@ def correct_amounts(
     found: list[dict],  # rules that it breaks
 ) -> GoalSequence | None:  # with the numbers put right; None when that does not help
     "Correct the arguments that rules have an amount for"
-    says = [
-        (h, re.search(r"should be \D*(\d+)", h["why"])) for h in found if h["rule"] in AMOUNT_RULES
-    ]
-    right = {h["call"]: (AMOUNT_RULES[h["rule"]], int(m[1])) for h, m in says if m}
+    right = {}
+    for h in found:
+        if h["rule"] in AMOUNT_RULES and (m := re.search(r"should be \D*(\d+)", h["why"])):
+            right[h["call"]] = (AMOUNT_RULES[h["rule"]], int(m[1]))
     if not right:
         return None
     new = GoalSequence(s.domain, s.actor, [], s.init, Env(Task("mend", s.domain, init=s.init)))
-    for w in s.wishes:
+    for w in s.goals:
         name, n = right.get(str(w.call), ("", 0))
-        done = try_call(new.env, replace(w.call, args=w.call.args | {name: n}) if name else w.call)
+        call = replace(w.call, args=w.call.args | {name: n}) if name else w.call
+        done = try_call(new.env, call)
         if done is None:
             return None
-        new.wishes.append(replace(w, call=done[0]))
+        new.goals.append(replace(w, call=done[0]))
         new.env = done[1]
     return new
 
@@ -217,52 +215,50 @@ FOLLOW_UP_ACTIONS = {
 
 
 def _evidence(s):
-    "Pretended calls that make the agent read what a wish is about, though no argument names it"
+    "Pretended calls that make the agent read what a goal is about, though no argument names it"
     return [
         ToolCall("", dict(reservation_id=w.key))
-        for w in s.wishes
+        for w in s.goals
         if w.call.name == "send_certificate"
     ]
 
 
 def _statuses(s):
     "Flights whose status the agent has to confirm"
-    gone = [w.key for w in s.wishes if w.why in ("airline", "cancelled", "delayed")]
-    flights = [f for k in gone for f in find_record(s.domain, k)["flights"]]
-    return [
-        ("get_flight_status", dict(flight_number=f["flight_number"], date=f["date"]))
-        for f in flights
-    ]
+    out = []
+    for w in s.goals:
+        if w.why not in ("airline", "cancelled", "delayed"):
+            continue
+        for f in find_record(s.domain, w.key)["flights"]:
+            args = dict(flight_number=f["flight_number"], date=f["date"])
+            out.append(("get_flight_status", args))
+    return out
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #f5059285
 def _looked(s, calls, said, identify):
-    found = required_lookups(
-        s.domain, [*_evidence(s), *calls], s.actor, said, identify
-    ) + _statuses(s)
+    "Look-ups before these calls"
+    about = [*_evidence(s), *calls]
+    found = required_lookups(s.domain, about, s.actor, said, identify) + _statuses(s)
     return [dict(name=n, arguments=a) for n, a in found]
 
 
 def _acts(w):
-    then = [
-        dict(name=n, arguments=a, requestor="user")
-        for n, a in FOLLOW_UP_ACTIONS.get(w.call.name, ())
-    ]
+    "The actions for a goal: its call, and what the user does about it"
+    follow = FOLLOW_UP_ACTIONS.get(w.call.name, ())
+    then = [dict(name=n, arguments=a, requestor="user") for n, a in follow]
     return [_step(w.call), *then]
 
 
 def _plan(s, said, identify, together):
     "Look-ups and acts in the order of a conversation"
+    calls = [w.call for w in s.goals]
     if together:
-        return _looked(s, [w.call for w in s.wishes], said, identify) + [
-            a for w in s.wishes for a in _acts(w)
-        ]
+        looked = _looked(s, calls, said, identify)
+        return looked + [a for w in s.goals for a in _acts(w)]
     plan = []
-    for i, w in enumerate(s.wishes):
-        plan += [
-            p
-            for p in _looked(s, [w.call for w in s.wishes[: i + 1]], said, identify)
-            if p not in plan
-        ] + _acts(w)
+    for i, w in enumerate(s.goals):
+        looked = _looked(s, calls[: i + 1], said, identify)
+        plan += [p for p in looked if p not in plan] + _acts(w)
     return plan
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #9ca52fb7
@@ -304,20 +300,22 @@ EXTRA_QUESTIONS = dict(  # look-up -> question, value in the record, answer; {} 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #bab9f87f
 def _question(s, plan, rng):
     "Something the user also wants to know, its answer as a value and as a sentence; mostly nothing"
+    if rng.random() >= 0.25:
+        return None
     options = []
-    for p in plan if rng.random() < 0.25 else ():
+    for p in plan:
         key = next(iter(p["arguments"].values()), None)
         for q, value, answer in EXTRA_QUESTIONS.get(p["name"], ()):
             r = find_record(s.domain, key)
-            options.append(
-                (q.format(name := r.get("name", key)), str(value(r)), answer.format(value(r), name))
-            )
+            name = r.get("name", key)
+            options.append((q.format(name), str(value(r)), answer.format(value(r), name)))
     return rng.choice(options) if options else None
 
 
 def _ask_too(b, question, value, answer):
     b.goal["reason_for_call"] += f" You also want to know {question}."
-    b.outputs, b.proof["answers"] = [value], [f"{answer}."]
+    b.outputs = [value]
+    b.proof["answers"] = [f"{answer}."]
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #e5022c15
 def _checks(s, acts):
@@ -329,7 +327,7 @@ def _checks(s, acts):
 def _proof(s, found, acts):
     "What execution and rules showed"
     out = dict(
-        asks=[w.call.name for w in s.wishes],
+        asks=[w.call.name for w in s.goals],
         actor=s.actor,
         order_matters=order_matters(s),
         diff={k: list(v) for k, v in s.env.diff().items()} if acts else {},
@@ -339,7 +337,7 @@ def _proof(s, found, acts):
     return out | dict(
         refusal=REFUSAL_REASONS[found[0]["rule"]],
         rules=[h["rule"] for h in found],
-        forbidden=[_step(w.call) for w in s.wishes],
+        forbidden=[_step(w.call) for w in s.goals],
     )
 
 
@@ -352,40 +350,28 @@ def _hand_over(found, said):
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #01762741
 def make_blueprint(
     s: GoalSequence,  # that runs
-    said: list[str],  # the wishes in words
+    said: list[str],  # the goals in words
     identify: tuple,  # how the agent finds out who asks
     found: list[dict],  # rules that forbid it; none when it is allowed
     rng,  # random.Random
     more: bool = True,  # some users also want to know something
 ) -> Blueprint:  # `do` or `refuse`
-    "Put wishes, words and verdict together, with everything that an agent would look up"
+    "Put goals, words and verdict together, with everything that an agent would look up"
     kind = "refuse" if found else "do"
     goal = write_instructions(s.domain, said, s.actor, identify[1], rng, kind)
     spoken = f"{goal['reason_for_call']} {goal['known_info']}"
-    acts = [] if found else [a for w in s.wishes for a in _acts(w)]
+    acts = [] if found else [a for w in s.goals for a in _acts(w)]
     if found:
-        plan = _looked(s, [w.call for w in s.wishes], spoken, identify) + _hand_over(found, said)
+        plan = _looked(s, [w.call for w in s.goals], spoken, identify) + _hand_over(found, said)
     else:
         plan = _plan(s, spoken, identify, rng.random() < 0.5)
-    b = Blueprint(
-        "",
-        s.domain,
-        goal,
-        acts,
-        plan,
-        [],
-        rng.choice(PERSONAS),
-        s.init,
-        _checks(s, acts),
-        kind,
-        _proof(s, found, acts),
-    )
+    b = Blueprint("", s.domain, goal, acts, plan, [], rng.choice(PERSONAS), s.init)
+    b.kind, b.checks, b.proof = kind, _checks(s, acts), _proof(s, found, acts)
     if more and not found and (q := _question(s, plan, rng)):
         _ask_too(b, *q)
-    b.info["wishes"] = [to_dict(w) for w in s.wishes]
-    b.id = f"{b.domain}_{kind}_" + content_key(
-        [b.init, b.outputs, [[_step(w.call), w.why] for w in s.wishes]], 16
-    )
+    b.info["wishes"] = [to_dict(w) for w in s.goals]
+    content = [b.init, b.outputs, [[_step(w.call), w.why] for w in s.goals]]
+    b.id = f"{b.domain}_{kind}_{content_key(content, 16)}"
     return b
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #62397bc7
@@ -393,18 +379,19 @@ def compose_blueprint(
     s: GoalSequence,  # that runs
     rng,  # random.Random
     keep: str = "any",  # `do`, `refuse`, or `any`
-    said: list[str] | None = None,  # the wishes in words; None: the writer's, some with a question
+    said: list[str] | None = None,  # the goals in words; None: the writer's, some with a question
 ) -> Blueprint | str:  # or why there is none
     "Words and verdict for wishes"
-    identify, hide = rng.choice(identification_calls(s.domain, s.actor)), rng.random() < 0.3
-    words = said or [phrase_goal(s.domain, w, s.actor, rng, hide) for w in s.wishes]
+    identify = rng.choice(identification_calls(s.domain, s.actor))
+    hide = rng.random() < 0.3
+    words = said or [phrase_goal(s.domain, w, s.actor, rng, hide) for w in s.goals]
     found = rule_violations(s, " ".join(words), identify)
     if found and (better := correct_amounts(s, found)):
         s = better
         found = rule_violations(s, " ".join(words), identify)
     if bad := [h["rule"] for h in found if h["rule"] not in REFUSAL_REASONS]:
         return f"policy: {bad[0]} makes it worthless"
-    if found and len(s.wishes) > 1:
+    if found and len(s.goals) > 1:
         return f"policy: {found[0]['rule']} forbids a part"
     if keep not in ("any", "refuse" if found else "do"):
         return f"quota: not to {keep}"
@@ -416,9 +403,9 @@ def compose_blueprint(
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #5346f2ac
 def goals_of(
-    b: Blueprint,  # with its wishes in `info`
+    b: Blueprint,  # with its goals in `info`
 ) -> list[Goal]:  # in order
-    "The wishes a blueprint was made from"
+    "The goals a blueprint was made from"
     return [
         Goal(ToolCall(**w["call"]), w.get("key", ""), w.get("why", ""))
         for w in b.info.get("wishes", ())
@@ -427,11 +414,11 @@ def goals_of(
 
 def rerun_goals(
     b: Blueprint,  # whose domain, person and start are taken
-    wishes: list[Goal],  # to be run there
+    goals: list[Goal],  # to be run there
 ) -> GoalSequence | None:  # None when one is refused
-    "Wishes run again from the start of a blueprint"
-    s = GoalSequence(b.domain, b.proof["actor"], wishes, b.init)
-    s.env = state_after(s, range(len(wishes)))
+    "Goals run again from the start of a blueprint"
+    s = GoalSequence(b.domain, b.proof["actor"], goals, b.init)
+    s.env = state_after(s, range(len(goals)))
     return s if s.env else None
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #6d6e2071
@@ -445,18 +432,15 @@ def blueprint_from_issue(
     t = telecom_issue(kind, names, line)
     if t is None:
         return "execution: these faults cannot be on that line"
-    actor, (said, extra) = (
-        next(k for k in linked_records("telecom", line) if k in owner_ids("telecom")),
-        phrase_complaint(kind, names, rng),
-    )
+    actor = next(k for k in linked_records("telecom", line) if k in owner_ids("telecom"))
+    said, extra = phrase_complaint(kind, names, rng)
     knows = dict(phone_number=find_record("telecom", line)["phone_number"])
     goal = write_instructions("telecom", [said], actor, knows, rng, extra=extra)
     proof = dict(asks=[kind, *names.split("|")], actor=actor, order_matters=False, diff={})
     id = f"telecom_do_{content_key([kind, names, line], 16)}"
-    who = rng.choice(PERSONAS)
-    return Blueprint(
-        id, "telecom", goal, t["gold"], t["plan"], [], who, t["init"], t["checks"], "do", proof
-    )
+    b = Blueprint(id, "telecom", goal, t["gold"], t["plan"], [], rng.choice(PERSONAS), t["init"])
+    b.checks, b.proof = t["checks"], proof
+    return b
 
 
 def random_issue_blueprint(
@@ -464,9 +448,8 @@ def random_issue_blueprint(
 ) -> Blueprint | str:  # or why there is none
     "A blueprint from faults drawn by chance"
     kind = rng.choices(list(issue_types()), [1, 3, 6])[0]  # about as they have different ones
-    return blueprint_from_issue(
-        kind, rng.choice(fault_combinations(kind)), rng.choice(active_lines()), rng
-    )
+    names, line = rng.choice(fault_combinations(kind)), rng.choice(active_lines())
+    return blueprint_from_issue(kind, names, line, rng)
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #47545a3a
 def end_state(
@@ -477,29 +460,26 @@ def end_state(
     "A key for what a start and actions change in the database"
     env = Env(Task("end", domain, init=init), history=False)
     for a in actions:
-        try:
+        with suppress(Exception):  # an action that fails is passed over
             env._run(a["name"], a["arguments"], a.get("requestor") or "assistant")
             env._env.sync_tools()
-        except Exception:
-            pass
     diff = env.diff(Env(Task("clean", domain)))
     return content_key(diff, 16) if diff else ""
 
 
 def _said(goal):
-    return (
-        goal
-        if isinstance(goal, str)
-        else f"{goal.get('reason_for_call') or ''} {goal.get('task_instructions') or ''}"
-    )
+    if isinstance(goal, str):
+        return goal
+    return f"{goal.get('reason_for_call') or ''} {goal.get('task_instructions') or ''}"
 
 
 @lru_cache(maxsize=None)
 def benchmark_index(domain, split):
+    "End states and runs of words of a split's tasks"
     ts = tasks(domain, split)
-    return {end_state(domain, t.init, t.gold or []) for t in ts} - {""}, set().union(
-        *(ngrams(_said(t.goal)) for t in ts)
-    )
+    states = {end_state(domain, t.init, t.gold or []) for t in ts} - {""}
+    words = set().union(*(ngrams(_said(t.goal)) for t in ts))
+    return states, words
 
 # %% ../../nbs/lib/generate/04_blueprints.ipynb #c89da11b
 def benchmark_leak(
@@ -524,12 +504,13 @@ def _try(domain, rng, writes, keep, seen):
     if domain.startswith("telecom") and keep == "do" and rng.random() < 0.8:
         return random_issue_blueprint(rng)
     n = rng.choice(writes) if keep == "do" else 1
-    s = draw_goal_sequence(domain, n, rng, seen, keep == "any" and rng.random() < 0.5)
+    forbidden = keep == "any" and rng.random() < 0.5
+    s = draw_goal_sequence(domain, n, rng, seen, forbidden)
     return compose_blueprint(s, rng, keep) if s else "execution: refused by the environment"
 
 
 def _flaw(b, out, seen, split):
-    "Why a blueprint is not wanted"
+    "Why a blueprint is not wanted; empty when it is"
     if b.id in out:
         return "duplicate: proposed before"
     return "quota: enough of this rule" if _crowded(b, seen) else benchmark_leak(b, split)
@@ -538,29 +519,26 @@ def _flaw(b, out, seen, split):
 def propose(
     domain: str,  # τ² domain name
     n: int,  # how many
-    writes: tuple = (1, 1, 2, 3),  # numbers of wishes in one conversation, drawn from these
+    writes: tuple = (1, 1, 2, 3),  # numbers of goals in one conversation, drawn from these
     refuse: float = 0.2,  # share of those that must be refused, as far as the domain has them
     seed: int | str = 0,  # the same seed gives the same blueprints
     split: str = "base",  # benchmark tasks that must not be repeated
     counts: Counter | None = None,  # is told what became of each try
 ) -> list[Blueprint]:  # fewer when `60*n` tries do not give as many
-    """Sample blueprints that run, that rules allow or forbid, and that no benchmark task holds;
-    ValueError for telecom-workflow
+    """Sample blueprints that run, that rules allow or forbid, and that no benchmark task holds.
+
+    Raises ValueError for telecom-workflow.
     """
     if domain == "telecom-workflow":
         raise ValueError("its tasks are telecom's, under another policy: propose('telecom')")
-    rng, out, seen, counts = (
-        random.Random(f"{seed}/{domain}"),
-        {},
-        Counter(),
-        Counter() if counts is None else counts,
-    )
+    rng = random.Random(f"{seed}/{domain}")
+    out, seen = {}, Counter()
+    counts = Counter() if counts is None else counts
     for _ in range(60 * n):
         if len(out) >= n:
             break
-        keep = (
-            "any" if seen["refuse"] < refuse * (len(out) + 1) - 0.5 and seen["vain"] < 20 else "do"
-        )
+        few = seen["refuse"] < refuse * (len(out) + 1) - 0.5
+        keep = "any" if few and seen["vain"] < 20 else "do"
         b = _try(domain, rng, writes, keep, seen)
         why = b if isinstance(b, str) else _flaw(b, out, seen, split)
         counts[why.split(":")[0] or "proposed"] += 1
@@ -591,7 +569,7 @@ def join_blueprints(
         out.info["joined"] = [a.id, b.id]
     return out
 
-
+# %% ../../nbs/lib/generate/04_blueprints.ipynb #5598287b
 def recombine_blueprints(
     blueprints: list[Blueprint],  # of any domains
     n: int,  # how many at most
@@ -599,15 +577,15 @@ def recombine_blueprints(
     split: str = "base",  # benchmark tasks that must not be repeated
 ) -> list[Blueprint]:  # new ones
     "Join blueprints of the same people"
-    rng, out, by = random.Random(seed), {}, {}
+    rng = random.Random(seed)
+    out, by = {}, {}
     for b in blueprints:
         by.setdefault((b.domain, b.proof["actor"], content_key(b.init)), []).append(b)
     pairs = [(a, b) for bs in by.values() for a in bs for b in bs if a.id != b.id]
     for a, b in rng.sample(pairs, len(pairs)):
         if len(out) >= n:
             break
-        if isinstance(new := join_blueprints(a, b, rng), Blueprint) and not benchmark_leak(
-            new, split
-        ):
+        new = join_blueprints(a, b, rng)
+        if isinstance(new, Blueprint) and not benchmark_leak(new, split):
             out[new.id] = new
     return list(out.values())

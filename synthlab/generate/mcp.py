@@ -23,6 +23,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from ..core.types import Message, Task, ToolCall
 from ..models.queue import EventLoopThread
 from ..tau2.database import DOMAINS
@@ -43,9 +45,8 @@ def server_tools(
     out = [(t["function"]["name"], (by, t)) for by, ts in sides for t in ts]
     twice = {n for n, _ in out if sum(n == m for m, _ in out) > 1}
     if twice:
-        raise ValueError(
-            f"{task.domain}: agent and user both have {sorted(twice)[0]!r}: serve them apart"
-        )
+        name = sorted(twice)[0]
+        raise ValueError(f"{task.domain}: agent and user both have {name!r}: serve them apart")
     return dict(out)
 
 
@@ -75,9 +76,8 @@ def _world(ctx, task, solo):
     elif ctx.protocol_version in modern:
         raise MCPError(INVALID_REQUEST, _stateless)
     else:
-        state = (
-            ctx.session._connection.state
-        )  # the only part of the SDK that lives as long as an HTTP session
+        # the only part of the SDK that lives as long as an HTTP session
+        state = ctx.session._connection.state
     if "world" not in state:
         state["world"] = Env(task, solo, history=True)
     return state["world"]
@@ -113,10 +113,8 @@ def _tools(task, solo, kit, types):
 # %% ../../nbs/lib/generate/12_mcp.ipynb #63cfc700
 def _readings(task, solo, texts, types):
     "Handlers that list and read resources"
-    base, kinds = (
-        f"tau2://{task.domain}/",
-        dict.fromkeys(texts, "text/markdown") | dict(changes="application/json"),
-    )
+    base = f"tau2://{task.domain}/"
+    kinds = dict.fromkeys(texts, "text/markdown") | dict(changes="application/json")
 
     async def list_resources(ctx, params):
         shown = [types.Resource(uri=base + n, name=n, mime_type=k) for n, k in kinds.items()]
@@ -133,6 +131,13 @@ def _readings(task, solo, texts, types):
     return dict(on_list_resources=list_resources, on_read_resource=read_resource)
 
 
+def _missing(what, known):
+    from mcp import MCPError
+    from mcp.types import INVALID_PARAMS
+
+    return MCPError(INVALID_PARAMS, f"no {what}; there are {', '.join(known)}")
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #d1020a15
 def _prompts(texts, types):
     "Handlers that list and give prompts"
 
@@ -146,13 +151,6 @@ def _prompts(texts, types):
         return types.GetPromptResult(messages=[said])
 
     return dict(on_list_prompts=list_prompts, on_get_prompt=get_prompt)
-
-# %% ../../nbs/lib/generate/12_mcp.ipynb #d1020a15
-def _missing(what, known):
-    from mcp import MCPError
-    from mcp.types import INVALID_PARAMS
-
-    return MCPError(INVALID_PARAMS, f"no {what}; there are {', '.join(known)}")
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #3571630d
 def _eras(server, types):
@@ -170,13 +168,25 @@ def _eras(server, types):
     server.add_request_handler("server/discover", types.RequestParams, discover)
     return server
 
+
+def _task(domain, task):
+    if isinstance(task, Task):
+        return task
+    if not task:
+        return Task("mcp", domain)
+    by_id = {t.id: t for t in tasks(domain)}
+    if str(task) not in by_id:
+        raise ValueError(f"{domain} has no task {task!r}; its ids are {_some(list(by_id))}")
+    return by_id[str(task)]
+
+
+def _some(ids, n=3):
+    return ", ".join(ids[:n]) + (f", … ({len(ids)} in all)" if len(ids) > n else "")
+
 # %% ../../nbs/lib/generate/12_mcp.ipynb #ee52bdb6
 def domain_server(
     domain: str,  # τ² domain name
-    task: Task
-    | str
-    # a task, or the id of a benchmark task: its initial state and ticket; None: the plain database
-    | None = None,
+    task: Task | str | None = None,  # or a benchmark task's id; None: the plain database
     solo: bool = False,  # the agent has the user's tools, and there is no user
     user: bool = False,  # serve the user's tools beside the agent's
 ):  # `mcp.server.Server`
@@ -190,40 +200,20 @@ def domain_server(
     from synthlab import __version__
 
     task = _task(domain, task)
-    own, texts = server_tools(task, solo, user), server_resources(task, solo)
+    own = server_tools(task, solo, user)
+    texts = server_resources(task, solo)
     Env(task, solo)  # an initial state that cannot be set is an error now, not in a session
-    hint = (
-        f"The τ² domain {domain}. What an agent must follow is the resource tau2://{domain}/policy."
+    policy = f"tau2://{domain}/policy"
+    server = Server(
+        f"tau2-{domain}",
+        version=__version__,
+        instructions=f"The τ² domain {domain}. What an agent must follow is the resource {policy}.",
+        lifespan=_fresh,
+        **_tools(task, solo, own, types),
+        **_readings(task, solo, texts, types),
+        **_prompts(texts, types),
     )
-    return _eras(
-        Server(
-            f"tau2-{domain}",
-            version=__version__,
-            instructions=hint,
-            lifespan=_fresh,
-            **_tools(task, solo, own, types),
-            **_readings(task, solo, texts, types),
-            **_prompts(texts, types),
-        ),
-        types,
-    )
-
-# %% ../../nbs/lib/generate/12_mcp.ipynb #415af341
-def _task(domain, task):
-    if isinstance(task, Task):
-        return task
-    if not task:
-        return Task("mcp", domain)
-    found = [t for t in tasks(domain) if t.id == str(task)]
-    if not found:
-        raise ValueError(
-            f"{domain} has no task {task!r}; its ids are {_some([t.id for t in tasks(domain)])}"
-        )
-    return found[0]
-
-
-def _some(ids, n=3):
-    return ", ".join(ids[:n]) + (f", … ({len(ids)} in all)" if len(ids) > n else "")
+    return _eras(server, types)
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #d5a29aff
 def _listen(port):
@@ -249,11 +239,8 @@ def _http(server, port):
     import uvicorn
 
     sock = _listen(port)
-    print(
-        f"{server.name} at http://127.0.0.1:{sock.getsockname()[1]}/mcp",
-        file=sys.stderr,
-        flush=True,
-    )
+    address = f"http://127.0.0.1:{sock.getsockname()[1]}/mcp"
+    print(f"{server.name} at {address}", file=sys.stderr, flush=True)
     quiet = dict(log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     config = uvicorn.Config(server.streamable_http_app(), **quiet)
     with contextlib.closing(sock):
@@ -286,23 +273,19 @@ class MCPServer:
     command: tuple[str, ...] = ()  # started for each session, in a folder of its own
     url: str = ""  # streamable HTTP
     domain: str = ""  # τ² domain, served in this process
-    # τ² domain that a command or url serves with our tools and database, so that replays can check
-    # it
-    world: str = ""
+    world: str = ""  # τ² domain that a command or url serves as ours, so that replays can check it
     task: Task | None = field(default=None, compare=False)  # initial state of the domain
     folder: str = ""  # copied into each session's folder
     before: tuple[str, ...] = ()  # a command run there first
     env: tuple[tuple[str, str], ...] = ()  # environment variables for the command
     shared: bool = False  # keeps no state: one session serves everybody
-    # pairs of parameter, or tool.parameter, and values that make sense, for scripted askers
-    values: tuple = ()
+    values: tuple = ()  # pairs of parameter, or tool.parameter, and values for scripted askers
 
     def __post_init__(self):
         ways = [w for w in ("command", "url", "domain") if getattr(self, w)]
         if len(ways) != 1:
-            raise ValueError(
-                f"server {self.name!r} needs one of command, url, domain; got {ways or 'none'}"
-            )
+            got = ways or "none"
+            raise ValueError(f"server {self.name!r} needs one of command, url, domain; got {got}")
         object.__setattr__(self, "world", self.domain or self.world)
         if self.world and self.world not in DOMAINS:
             raise ValueError(f"no τ² domain {self.world!r}; there are {', '.join(DOMAINS)}")
@@ -337,31 +320,25 @@ KNOWN_SERVERS = dict(  # servers from PyPI that need no network
     sqlite=MCPServer("sqlite", ("mcp-server-sqlite", "--db-path", "data.sqlite"), values=_hints),
 )
 
-
+# %% ../../nbs/lib/generate/12_mcp.ipynb #f18dd1ee
 def find_program(
     program: str,  # name of a command
 ) -> str | None:  # its path; None when it is not installed
-    """A program of this environment, of the one that `make setup` keeps for MCP servers, or of the
-    search path
-    """
+    "A program of this environment, of the one for MCP servers, or of the search path"
     near = [Path(sys.prefix) / "bin" / program, Path(sys.prefix) / "mcp/bin" / program]
-    return next((str(p) for p in near if p.exists()), None) or shutil.which(program)
+    found = [str(p) for p in near if p.exists()]
+    return found[0] if found else shutil.which(program)
 
-# %% ../../nbs/lib/generate/12_mcp.ipynb #f18dd1ee
+
 def server_from_spec(
-    spec: str
-    | MCPServer,  # `tau2:DOMAIN`, an http address, `time`, `git`, `sqlite`, or a command line
+    spec: str | MCPServer,  # `tau2:DOMAIN`, an address, `time`, `git`, `sqlite`, or a command
 ) -> MCPServer:  # itself when it is one
     "A server from a word. Raises ValueError when the word is empty or names no domain"
     if isinstance(spec, MCPServer):
         return spec
     kind, _, rest = spec.partition(":")
     if kind == "tau2":
-        return (
-            MCPServer(spec, domain=rest)
-            if rest in DOMAINS
-            else MCPServer(spec, domain=rest or "(none)")
-        )
+        return MCPServer(spec, domain=rest or "(none)")
     if kind in ("http", "https"):
         return MCPServer(re.sub(r"\W+", "_", rest).strip("_"), url=spec)
     if spec in KNOWN_SERVERS:
@@ -388,45 +365,25 @@ class MCPConnection:
     "One connection to one server, kept by a task"
 
     def __init__(self, where, seconds):
-        self.where, self.seconds, self.client, self.tools, self.manual = (
-            where,
-            seconds,
-            None,
-            [],
-            "",
-        )
+        self.where = where
+        self.seconds = seconds
+        self.client = None
+        self.tools = []
+        self.manual = ""
         self.dir = tempfile.TemporaryDirectory(prefix="synthlab-mcp-", ignore_cleanup_errors=True)
         self.log = open(Path(self.dir.name) / "stderr.txt", "w+", errors="replace")
         self.ready, self.leave = Future(), asyncio.Event()
         self.task = _soon(self._keep())
         open_connections.add(self)
 
-    def _target(self):
-        from mcp import StdioServerParameters, stdio_client
-
-        w = self.where
-        if w.url:
-            return w.url
-        if w.domain:
-            return domain_server(w.domain, w.task)
-        home = Path(self.dir.name) / "home"
-        shutil.copytree(w.folder, home) if w.folder else home.mkdir()
-        if w.before:
-            subprocess.run(w.before, cwd=home, check=True, capture_output=True)
-        program = find_program(w.command[0])
-        if not program:
-            raise FileNotFoundError(f"{w.command[0]} is not installed")
-        args = StdioServerParameters(
-            command=program, args=list(w.command[1:]), env=dict(w.env), cwd=home
-        )
-        return stdio_client(args, errlog=self.log)
-
     async def _keep(self):
         from mcp import Client
 
         try:
             async with Client(self._target(), read_timeout_seconds=self.seconds) as c:
-                self.client, self.tools, self.manual = c, await self._list(c), await self._guide(c)
+                self.client = c
+                self.tools = await self._list(c)
+                self.manual = await self._guide(c)
                 self.ready.set_result(self)
                 await self.leave.wait()
         except BaseException as e:
@@ -437,26 +394,6 @@ class MCPConnection:
             self.log.close()
             self.dir.cleanup()
 
-    async def _list(self, c):
-        out, page = [], None
-        while page is None or page.next_cursor:
-            page = await c.list_tools(cursor=page.next_cursor if page else None)
-            out += page.tools
-        return out
-
-    async def _guide(self, c):
-        "What the server wants an agent to know: its prompt `policy`, else its instructions"
-        shown = (await c.list_prompts()).prompts if c.server_capabilities.prompts else []
-        if all(p.name != "policy" for p in shown):
-            return c.instructions or ""
-        return "\n".join(m.content.text for m in (await c.get_prompt("policy")).messages)
-
-    def _why(self, e):
-        self.log.flush()
-        self.log.seek(0)
-        last = " ".join(self.log.read().split()[-40:])
-        return f"no MCP server {self.where.name!r}: {e}" + (f"; it said: {last}" if last else "")
-
     def end(self):
         "Tell the task to close; one that is still connecting is cancelled"
         if self.ready.done() and self.client:
@@ -464,6 +401,57 @@ class MCPConnection:
         else:
             self.task.cancel()
         return self.task
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #b5bf9689
+@patch
+def _target(self: MCPConnection):
+    "What the SDK's client connects to: an address, a server of ours, or a started command"
+    from mcp import StdioServerParameters, stdio_client
+
+    w = self.where
+    if w.url:
+        return w.url
+    if w.domain:
+        return domain_server(w.domain, w.task)
+    home = Path(self.dir.name) / "home"
+    if w.folder:
+        shutil.copytree(w.folder, home)
+    else:
+        home.mkdir()
+    if w.before:
+        subprocess.run(w.before, cwd=home, check=True, capture_output=True)
+    program = find_program(w.command[0])
+    if not program:
+        raise FileNotFoundError(f"{w.command[0]} is not installed")
+    own, env = list(w.command[1:]), dict(w.env)
+    args = StdioServerParameters(command=program, args=own, env=env, cwd=home)
+    return stdio_client(args, errlog=self.log)
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #e2c6660e
+@patch
+async def _list(self: MCPConnection, c):
+    out, page = [], None
+    while page is None or page.next_cursor:
+        page = await c.list_tools(cursor=page.next_cursor if page else None)
+        out += page.tools
+    return out
+
+
+@patch
+async def _guide(self: MCPConnection, c):
+    "What the server wants an agent to know: its prompt `policy`, else its instructions"
+    shown = (await c.list_prompts()).prompts if c.server_capabilities.prompts else []
+    if all(p.name != "policy" for p in shown):
+        return c.instructions or ""
+    return "\n".join(m.content.text for m in (await c.get_prompt("policy")).messages)
+
+
+@patch
+def _why(self: MCPConnection, e):
+    self.log.flush()
+    self.log.seek(0)
+    last = " ".join(self.log.read().split()[-40:])
+    return f"no MCP server {self.where.name!r}: {e}" + (f"; it said: {last}" if last else "")
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #12093d26
 @atexit.register
@@ -534,19 +522,6 @@ class MCPSession:
         "What the servers want an agent to know"
         return "\n\n".join(l.manual for l in self.links if l.manual)
 
-    def own(
-        self,
-        name: str,  # of a tool, as shown to an agent
-    ) -> tuple[
-        str, str
-    ]:  # server name, and the server's own name for the tool; empty for an unknown one
-        "Whose tool is it?"
-        return (
-            (self.routes[name][0].where.name, self.routes[name][1])
-            if name in self.routes
-            else ("", "")
-        )
-
     def call(
         self,
         call: ToolCall,  # as an agent makes it
@@ -554,46 +529,61 @@ class MCPSession:
         "Run a call"
         return self.pool.call([(self, call)])[0]
 
-    def read(
-        self,
-        uri: str,  # of a resource
-    ) -> str:  # its text
-        "Read a resource. Raises ValueError when no server has it"
-        return _soon(self._read(uri)).result()
-
-    async def _read(self, uri):
-        why = "no server"
-        for l in self.links:
-            try:
-                return "\n".join(
-                    c.text
-                    for c in (await l.client.read_resource(uri, cache_mode="bypass")).contents
-                )
-            except Exception as e:
-                why = _root(e)
-        raise ValueError(f"cannot read {uri}: {why}")
-
-    async def _call(self, call):
-        link, own = self.routes.get(
-            call.name, (self.links[0] if len(self.links) == 1 else None, call.name)
-        )
-
-        def answer(text, error):
-            return Message("tool", text, call_id=call.id, error=error, by=call.by)
-
-        if link is None:
-            return answer(f"Error: no tool {call.name!r}", True)
-        if not isinstance(call.args, dict):
-            return answer(f"Error: the arguments of {call.name} are no JSON object", True)
-        try:
-            r = await asyncio.wait_for(link.client.call_tool(own, call.args), link.seconds + 5)
-        except Exception as e:
-            return answer(f"Error: {_root(e) or 'timed out'}", True)
-        return answer("\n".join(map(_block, r.content)), bool(r.is_error))
-
     def close(self):
         "End what only this session uses"
         self.pool.drop(self)
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #c614ca30
+@patch
+def own(
+    self: MCPSession,
+    name: str,  # of a tool, as shown to an agent
+) -> tuple[str, str]:  # the server's name, and its own name for the tool
+    "Whose tool is it? Two empty names for an unknown one"
+    if name not in self.routes:
+        return "", ""
+    link, own = self.routes[name]
+    return link.where.name, own
+
+
+@patch
+def read(
+    self: MCPSession,
+    uri: str,  # of a resource
+) -> str:  # its text
+    "Read a resource. Raises ValueError when no server has it"
+    return _soon(self._read(uri)).result()
+
+
+@patch
+async def _read(self: MCPSession, uri):
+    why = "no server"
+    for l in self.links:
+        try:
+            found = await l.client.read_resource(uri, cache_mode="bypass")
+            return "\n".join(c.text for c in found.contents)
+        except Exception as e:
+            why = _root(e)
+    raise ValueError(f"cannot read {uri}: {why}")
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #ef4d7beb
+@patch
+async def _call(self: MCPSession, call):
+    only = self.links[0] if len(self.links) == 1 else None
+    link, own = self.routes.get(call.name, (only, call.name))
+
+    def answer(text, error):
+        return Message("tool", text, call_id=call.id, error=error, by=call.by)
+
+    if link is None:
+        return answer(f"Error: no tool {call.name!r}", True)
+    if not isinstance(call.args, dict):
+        return answer(f"Error: the arguments of {call.name} are no JSON object", True)
+    try:
+        r = await asyncio.wait_for(link.client.call_tool(own, call.args), link.seconds + 5)
+    except Exception as e:
+        return answer(f"Error: {_root(e) or 'timed out'}", True)
+    return answer("\n".join(map(_block, r.content)), bool(r.is_error))
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #dfdfce78
 class ServerPool:
@@ -620,51 +610,60 @@ class ServerPool:
         self.own.add(link)
         return link
 
-    def open(
-        self,
-        groups: list[list],  # for each session its servers, as `server_from_spec` takes them
-    ) -> list:  # a Session each, or the ConnectionError that says why there is none
-        "Open sessions at the same time"
-        links = [[self._link(server_from_spec(w)) for w in g] for g in groups]
-        wait([l.ready for ls in links for l in ls])
-        return [self._session(ls) for ls in links]
-
-    def _session(self, links):
-        bad = next((l.ready.exception() for l in links if l.ready.exception()), None)
-        return bad or MCPSession(links, self)
-
-    def call(
-        self,
-        jobs: list[tuple],  # (Session, ToolCall) pairs
-    ) -> list[Message]:  # one each
-        "Run calls at the same time; those of one session one after the other"
-        turns = {}
-        for i, (s, _) in enumerate(jobs):
-            turns.setdefault(id(s), []).append(i)
-        out = dict(
-            p
-            for f in [_soon(self._each(jobs, turn)) for turn in turns.values()]
-            for p in f.result()
-        )
-        return [out[i] for i in range(len(jobs))]
-
-    async def _each(self, jobs, turn):
-        return [(i, await jobs[i][0]._call(jobs[i][1])) for i in turn]
-
-    def drop(
-        self,
-        *sessions: MCPSession,  # no longer needed
-    ):
-        "Close what nobody else uses"
-        gone = [l for s in sessions for l in s.links if not l.where.shared]
-        _end(gone)
-        self.own -= set(gone)
-
     def close(self):
         "Close everything"
         _end(list(self.own))
         self.own.clear()
         self.common.clear()
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #ff5a8802
+@patch
+def open(
+    self: ServerPool,
+    groups: list[list],  # for each session its servers, as `server_from_spec` takes them
+) -> list:  # an MCPSession each, or the ConnectionError that says why there is none
+    "Open sessions at the same time"
+    links = [[self._link(server_from_spec(w)) for w in g] for g in groups]
+    wait([l.ready for ls in links for l in ls])
+    return [self._session(ls) for ls in links]
+
+
+@patch
+def _session(self: ServerPool, links):
+    bad = next((l.ready.exception() for l in links if l.ready.exception()), None)
+    return bad or MCPSession(links, self)
+
+
+@patch
+def drop(
+    self: ServerPool,
+    *sessions: MCPSession,  # no longer needed
+):
+    "Close what nobody else uses"
+    gone = [l for s in sessions for l in s.links if not l.where.shared]
+    _end(gone)
+    self.own -= set(gone)
+
+# %% ../../nbs/lib/generate/12_mcp.ipynb #8543910f
+@patch
+def call(
+    self: ServerPool,
+    jobs: list[tuple],  # (Session, ToolCall) pairs
+) -> list[Message]:  # one each
+    "Run calls at the same time; those of one session one after the other"
+    turns = {}
+    for i, (s, _) in enumerate(jobs):
+        turns.setdefault(id(s), []).append(i)
+    running = [_soon(self._each(jobs, turn)) for turn in turns.values()]
+    out = {}
+    for f in running:
+        out.update(f.result())
+    return [out[i] for i in range(len(jobs))]
+
+
+@patch
+async def _each(self: ServerPool, jobs, turn):
+    return [(i, await jobs[i][0]._call(jobs[i][1])) for i in turn]
 
 # %% ../../nbs/lib/generate/12_mcp.ipynb #de3a5db5
 def connect_servers(

@@ -15,6 +15,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from ..core.settings import cost
 from ..core.stats import Estimate, bootstrap, wilson
 from ..core.text import embed_lexical
@@ -71,8 +73,11 @@ class RoleAssignment:
         maxtok: int = 0,  # new tokens an answer, at most; 0: each generator's own limit
         **roles,  # role -> word
     ):
-        self.words, self.folder, self.maxtok, self.journal = roles, Path(folder), maxtok, None
-        self._made, self._loops = {}, []
+        self.words = roles
+        self.folder = Path(folder)
+        self.maxtok = maxtok
+        self.journal = None
+        self._made = {}
         self.judges = tuple(self._role(w, "judge") for w in judges)
         if None in self.judges:
             raise ValueError("a judge is a model: no script has an opinion")
@@ -96,27 +101,33 @@ class RoleAssignment:
         for c in self._made.values():
             c.close()
 
-    def llm(
-        self,
-        role: str,  # such as `teacher`
-    ):  # None for a script
-        "The model that plays a role"
-        return self.models.get(role)
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #5eab60a8
+@patch
+def llm(
+    self: RoleAssignment,
+    role: str,  # such as `teacher`
+):  # None for a script
+    "The model that plays a role"
+    return self.models.get(role)
 
-    def policy(
-        self,
-        role: str,  # `agent` or `user`
-    ):  # policy of a rollout; None where the generator's own script plays
-        "Who plays a side of the conversation"
-        word, model = self.words.get(role, "scripted"), self.models.get(role)
-        if model:
-            return dict(agent=LLMAgent, user=LLMUser)[role](model, maxtok=self.maxtok or 1024)
-        return scripted_policy(word) if word in SCRIPTED_POLICIES else None
 
-    def used(self) -> list[dict]:  # role, model, asked, and the Usage
-        "What each role that a model plays has used"
-        played = [*filter(None, self.models.values()), *self.judges]
-        return [dict(role=m.role, model=m.name, asked=m.asked, usage=m.usage) for m in played]
+@patch
+def policy(
+    self: RoleAssignment,
+    role: str,  # `agent` or `user`
+):  # policy of a rollout; None where the generator's own script plays
+    "Who plays a side of the conversation"
+    word, model = self.words.get(role, "scripted"), self.models.get(role)
+    if model:
+        return dict(agent=LLMAgent, user=LLMUser)[role](model, maxtok=self.maxtok or 1024)
+    return scripted_policy(word) if word in SCRIPTED_POLICIES else None
+
+
+@patch
+def used(self: RoleAssignment) -> list[dict]:  # role, model, asked, and the Usage
+    "What each role that a model plays has used"
+    played = [*filter(None, self.models.values()), *self.judges]
+    return [dict(role=m.role, model=m.name, asked=m.asked, usage=m.usage) for m in played]
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #e9eecf70
 def sample_tasks(
@@ -130,36 +141,29 @@ def sample_tasks(
     out = []
     for d in domains:
         ts = [t for t in tasks(d, split) if supports_solo(t) or not solo]
-        out += [
-            ts[i]
-            for i in sorted(random.Random(seed).sample(range(len(ts)), min(n or len(ts), len(ts))))
-        ]
-    if out:
-        return out
-    raise ValueError(
-        f"no task of {' '.join(domains)} can be played solo; those of mock and telecom can"
-    )
+        drawn = random.Random(seed).sample(range(len(ts)), min(n or len(ts), len(ts)))
+        out += [ts[i] for i in sorted(drawn)]
+    if not out:
+        where = " ".join(domains)
+        raise ValueError(f"no task of {where} can be played solo; those of mock and telecom can")
+    return out
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #b3df44a4
 def _benchmark(cast, domains, n, seed, jobs, o):
     "Rollouts of benchmark tasks, those that earn the reward kept"
     chosen = sample_tasks(domains, n, o.get("split", "base"), o.get("solo", False), seed)
-    sides = [
-        cast.policy(k) or scripted_policy(f"scripted:{w}")
-        for k, w in (("agent", "oracle"), ("user", "user"))
-    ]
+    agent = cast.policy("agent") or scripted_policy("scripted:oracle")
+    user = cast.policy("user") or scripted_policy("scripted:user")
     kw = {k: o[k] for k in ("solo", "trials", "max_steps") if k in o}
-    trajs = rollout(chosen, *sides, seed=seed, **kw)
+    trajs = rollout(chosen, agent, user, seed=seed, **kw)
     ended = [t for t in trajs if t.stop in ("agent_stop", "user_stop")]
     for t in trajs:
         if t not in ended:
-            t.info["rejected"] = f"ending: {t.stop}" + (
-                f", {t.info['why']}" if t.info.get("why") else ""
-            )
+            why = f", {t.info['why']}" if t.info.get("why") else ""
+            t.info["rejected"] = f"ending: {t.stop}{why}"
     lost = [t for t in trajs if "rejected" in t.info]
-    return Funnel([], lost, dict(ending=(len(trajs), len(ended)))) + filter_by_gates(
-        ended, (schema, execution, outcome), jobs
-    )
+    f = Funnel([], lost, dict(ending=(len(trajs), len(ended))))
+    return f + filter_by_gates(ended, (schema, execution, outcome), jobs)
 
 
 def _blueprints(cast, domains, n, seed, jobs, o):
@@ -170,25 +174,24 @@ def _blueprints(cast, domains, n, seed, jobs, o):
         agent=cast.policy("agent"),
         user=cast.policy("user"),
     )
-    return _apigen_mt(
-        n, tuple(domains), seed=seed, jobs=1 if any(roles.values()) else jobs, **roles, **kw
-    )
+    jobs = 1 if any(roles.values()) else jobs
+    return _apigen_mt(n, tuple(domains), seed=seed, jobs=jobs, **roles, **kw)
 
-
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #e883b85f
 def _dialogues(cast, domains, n, seed, jobs, o):
     kw = {k: o[k] for k in ("seeds", "writes", "tries") if o.get(k)}
     more = dict(maxtok=cast.maxtok) if cast.llm("teacher") and cast.maxtok else {}
     who = dict(teacher=cast.llm("teacher"), judges=cast.judges, mode=o.get("mode", "simulated"))
     return _simia(n, tuple(domains), seed=seed, **who, **kw, **more)
 
-# %% ../../nbs/lib/generate/16_pipeline.ipynb #526eb523
+
 def _questions(cast, domains, n, seed, jobs, o):
     kw = {k: o[k] for k in ("irrelevant", "multiturn", "split") if k in o}
     where = tuple(o.get("servers") or [f"tau2:{d}" for d in domains])
     roles = cast.llm("teacher"), cast.llm("agent"), cast.judges
     return _toucan(n, where, *roles, seed=seed, maxtok=cast.maxtok or 1024, **kw)
 
-
+# %% ../../nbs/lib/generate/16_pipeline.ipynb #526eb523
 GENERATOR_OPTIONS = [
     "ideas",
     "writes",
@@ -208,7 +211,7 @@ GENERATOR_OPTIONS = [
 ]
 GENERATORS = dict(benchmark=_benchmark, apigen_mt=_blueprints, simia=_dialogues, toucan=_questions)
 
-# %% ../../nbs/lib/generate/16_pipeline.ipynb #7f1a355e
+
 def run_generator(
     method: str,  # one of `GENERATORS`
     cast: RoleAssignment,  # who plays what
@@ -229,17 +232,12 @@ def run_generator(
     return GENERATORS[method](cast, domains, n, seed, jobs, o)
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #f9fdeafc
-_proposed = dict(
-    blueprints=("runs", "format of ideas"), questions=("asked",)
-)  # what is proposed -> its first stage
-_ready = (
-    "committee",
-    "leak",
-    "not in the test",
-    "usable ideas",
-    "new",
-)  # the last stage before a conversation, as far as there is
-_held = "written", "finished", "ending"  # the first stage of conversations
+# what is proposed -> its first stage
+_proposed = dict(blueprints=("runs", "format of ideas"), questions=("asked",))
+# the last stage before a conversation, as far as there is one
+_ready = ("committee", "leak", "not in the test", "usable ideas", "new")
+# the first stage of conversations
+_held = ("written", "finished", "ending")
 
 
 def _proposals(s):
@@ -258,14 +256,10 @@ def _conversations(f):
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #79490eab
 def yield_shares(
     f: Funnel,  # of any generator
-) -> list[
-    dict
-    # stage (`blueprints` or `questions`, `conversation`), n_in, n_out, and the share as value, lo,
-    # hi,
-    # n
-]:
-    """The shares of proposals and of conversations that survive, as far as a generator has such
-    stages
+) -> list[dict]:  # stage, n_in, n_out, and the share as value, lo, hi, n
+    """The shares of proposals and of conversations that survive.
+
+    Stages are `blueprints` or `questions`, and `conversation`, as far as a generator has them.
     """
     out = [*_proposals(f.stages), *_conversations(f)]
     return [dict(stage=k, n_in=a, n_out=b, **wilson(min(a, b), a).row()) for k, a, b in out]
@@ -275,11 +269,11 @@ def funnel_rows(
     f: Funnel,  # of any generator
 ) -> list[dict]:  # stage, part (`passed` or `stopped`), value, in order
     "What each stage lets through and stops; one that adds stops nothing"
-    return [
-        dict(stage=k, part=p, value=v)
-        for k, (a, b) in f.stages.items()
-        for p, v in (("passed", b), ("stopped", max(0, a - b)))
-    ]
+    out = []
+    for k, (a, b) in f.stages.items():
+        out.append(dict(stage=k, part="passed", value=b))
+        out.append(dict(stage=k, part="stopped", value=max(0, a - b)))
+    return out
 
 
 def published_yields(
@@ -332,15 +326,14 @@ def count_histogram(
 ) -> list[dict]:  # domain, the column, value (conversations)
     "How many conversations have how much of something, by domain"
     many = Counter((r["domain"], min(r[what], most)) for r in rows if r[what] is not None)
-
-    def name(k):
-        return f"{k} or more" if k == most else str(k)
-
-    order = list(dict.fromkeys(r["domain"] for r in rows))
-    return [
-        {"domain": d, what: name(k), "value": v}
-        for (d, k), v in sorted(many.items(), key=lambda x: (x[0][1], order.index(x[0][0])))
-    ]
+    domains = list(dict.fromkeys(r["domain"] for r in rows))
+    out = []
+    for k in sorted({k for _, k in many}):
+        name = f"{k} or more" if k == most else str(k)
+        for d in domains:
+            if (d, k) in many:
+                out.append({"domain": d, what: name, "value": many[d, k]})
+    return out
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #acfda7b3
 def _offered(trajs, d, by, solo):
@@ -349,11 +342,16 @@ def _offered(trajs, d, by, solo):
         return [t["function"]["name"] for t in tools(d, by, solo)]
     if by == "user":
         return []
-    return list(
-        dict.fromkeys(
-            s["function"]["name"] for t in trajs if t.task.domain == d and t.calls for s in t.tools
-        )
-    )
+    own = [t for t in trajs if t.task.domain == d and t.calls]
+    return list(dict.fromkeys(s["function"]["name"] for t in own for s in t.tools))
+
+
+def _used(names, called, d, by, kind):
+    "The share of some tools that are called, and the names of the others"
+    used = [n for n in names if (d, by, n) in called]
+    unused = " ".join(sorted(set(names) - set(used)))
+    share = dict(n=len(names), value=len(used) / len(names), unused=unused)
+    return dict(domain=d or "several", by=by, kind=kind) | share
 
 
 def tool_coverage(
@@ -362,25 +360,16 @@ def tool_coverage(
     users: bool = True,  # users have tools too, where the domain has some for them
 ) -> list[dict]:  # domain, by, kind (`all tools`, `tools that write`), n, value, unused
     "The share of tools that are called"
-    solo, out = any(t.solo for t in trajs), []
+    solo = any(t.solo for t in trajs)
+    out = []
     called = {(t.task.domain, c.by, c.name) for t in trajs for c in t.calls}
     for d in dict.fromkeys([*domains, *(t.task.domain for t in trajs)]):
         for by in ("assistant", "user")[: 1 + users]:
             names = _offered(trajs, d, by, solo)
             writes = [n for n in names if d in DOMAINS and tool_kind(d, n, by, solo) == "write"]
             for kind, own in (("all tools", names), ("tools that write", writes)):
-                used = [n for n in own if (d, by, n) in called]
                 if own:
-                    out.append(
-                        dict(
-                            domain=d or "several",
-                            by=by,
-                            kind=kind,
-                            n=len(own),
-                            value=len(used) / len(own),
-                            unused=" ".join(sorted(set(own) - set(used))),
-                        )
-                    )
+                    out.append(_used(own, called, d, by, kind))
     return out
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #821e638b
@@ -396,7 +385,9 @@ def corpus_distinct_n(
     seed: int = 0,  # of the orders
 ) -> Estimate:  # NaN when the texts have fewer words than the budget
     "Distinct n-grams over n-grams (Li et al. 2016), in samples of equally many words"
-    rng, split, out = random.Random(seed), [re.findall(r"\w+", t.lower()) for t in texts], []
+    rng = random.Random(seed)
+    split = [re.findall(r"\w+", t.lower()) for t in texts]
+    out = []
     if sum(map(len, split)) < budget:
         return Estimate(n=len(texts))
     for _ in range(draws):
@@ -406,12 +397,8 @@ def corpus_distinct_n(
         g = _grams(words[:budget], n)
         out.append(len(set(g)) / len(g))
     out.sort()
-    return Estimate(
-        sum(out) / draws,
-        out[int(0.025 * draws)],
-        out[min(draws - 1, int(0.975 * draws))],
-        len(texts),
-    )
+    lo, hi = out[int(0.025 * draws)], out[min(draws - 1, int(0.975 * draws))]
+    return Estimate(sum(out) / draws, lo, hi, len(texts))
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #060cea63
 def self_similarity(
@@ -477,50 +464,42 @@ def generation_flops(
     return None if n is None else 2 * n * (usage.inp - usage.cached + usage.out)
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #62f5680c
-def role_costs(
-    used: list[dict],  # role, model, asked, usage: as `generators.Cast.used` gives it
-    kept: int,  # conversations
-) -> list[dict]:  # role, model, calls, tokens, USD and FLOPs, in all and for each that was kept
-    """What every role took.
-
-    Nothing is divided by nothing: with nothing kept, cost per kept is unknown
-    """
+def _cost_row(r, kept):
+    "What one role took, in all and for each conversation that was kept"
+    u, model = r["usage"], r["model"]
+    money, ops = cost(u, model), generation_flops(u, model)
 
     def each(v):
         return v / kept if kept and v is not None else None
 
-    def row(r):
-        u, m = r["usage"], r["model"]
-        money, ops = cost(u, m), generation_flops(u, m)
-        return dict(
-            role=r["role"],
-            model=m,
-            calls=r["asked"],
-            tokens_in=u.inp,
-            tokens_out=u.out,
-            seconds=round(u.seconds, 1),
-            usd=money,
-            flops=ops,
-            usd_per_kept=each(money),
-            flops_per_kept=each(ops),
-            tokens_per_kept=each(u.inp + u.out),
-        )
+    return dict(
+        role=r["role"],
+        model=model,
+        calls=r["asked"],
+        tokens_in=u.inp,
+        tokens_out=u.out,
+        seconds=round(u.seconds, 1),
+        usd=money,
+        flops=ops,
+        usd_per_kept=each(money),
+        flops_per_kept=each(ops),
+        tokens_per_kept=each(u.inp + u.out),
+    )
 
-    return [row(r) for r in used] or [
-        dict(
-            role="all",
-            model="scripted",
-            calls=0,
-            tokens_in=0,
-            tokens_out=0,
-            seconds=0.0,
-            usd=0.0,
-            flops=0.0,
-            usd_per_kept=each(0.0),
-            flops_per_kept=each(0.0),
-            tokens_per_kept=each(0),
-        )
-    ]
+
+def role_costs(
+    used: list[dict],  # role, model, asked, usage: as `RoleAssignment.used` gives it
+    kept: int,  # conversations
+) -> list[dict]:  # role, model, calls, tokens, USD and FLOPs, in all and for each that was kept
+    """What every role took.
+
+    Nothing is divided by nothing: with nothing kept, cost per kept is unknown.
+    """
+    if used:
+        return [_cost_row(r, kept) for r in used]
+    row = _cost_row(dict(role="all", model="scripted", asked=0, usage=Usage()), kept)
+    free = 0.0 if kept else None
+    return [row | dict(seconds=0.0, usd=0.0, flops=0.0, usd_per_kept=free, flops_per_kept=free)]
 
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #c638cbe2
 def rejection_rows(
@@ -530,9 +509,9 @@ def rejection_rows(
     "Why things were rejected, most frequent first"
     why = f.reasons()
     rest = sum(list(why.values())[most:])
-    rows = [(k or "unknown", v) for k, v in list(why.items())[:most]] + [
-        ("other reasons", rest)
-    ] * bool(rest)
+    rows = [(k or "unknown", v) for k, v in list(why.items())[:most]]
+    if rest:
+        rows.append(("other reasons", rest))
     return [dict(reason=k, value=v, n=len(f.rejected)) for k, v in rows]
 
 
@@ -542,8 +521,8 @@ def diverse_sample(
     seed: int = 0,  # draws them
 ) -> list:  # different domains and reasons first
     "Some to read, as different as can be"
-    order, seen, first, rest = random.Random(seed).sample(items, len(items)), set(), [], []
-    for t in order:
+    seen, first, rest = set(), [], []
+    for t in random.Random(seed).sample(items, len(items)):
         key = (t.task.domain, t.info.get("rejected", "").split(":")[0], t.info.get("kind"))
         (rest if key in seen else first).append(t)
         seen.add(key)

@@ -11,6 +11,8 @@ import json
 import re
 from functools import lru_cache
 
+from fastcore.basics import patch
+
 from ..core.types import Task, ToolCall
 from synthlab.tau2.database import (
     domain_records,
@@ -34,12 +36,13 @@ def read_tools(
     domain: str,  # τ² domain name
 ) -> dict[str, tuple]:  # tool -> required parameters
     "The agent's tools that only read"
-    kit, fs = env_template(domain)[0].tools._func_tools, [t["function"] for t in tools(domain)]
-    return {
-        f["name"]: tuple(f["parameters"].get("required", ()))
-        for f in fs
-        if kit[f["name"]].__tool_type__ == "read"
-    }
+    kit = env_template(domain)[0].tools._func_tools
+    out = {}
+    for t in tools(domain):
+        f = t["function"]
+        if kit[f["name"]].__tool_type__ == "read":
+            out[f["name"]] = tuple(f["parameters"].get("required", ()))
+    return out
 
 
 @lru_cache(maxsize=None)
@@ -88,16 +91,18 @@ def record_readers(
                 out.setdefault(table, (name, req[0]))
     return out
 
-# %% ../../nbs/lib/generate/01_sampler.ipynb #9403560d
+# %% ../../nbs/lib/generate/01_sampler.ipynb #b963d3f1
 @lru_cache(maxsize=None)
 def identification_calls(
     domain: str,  # τ² domain name
     actor: str,  # id of who calls
 ) -> list[tuple[str, dict]]:  # tool and arguments
-    """Ways to find out who somebody is from what they know of themselves; by another thing than
-    their id where possible
+    """Ways to find out who somebody is from what they know of themselves.
+
+    By another thing than their id where possible.
     """
-    mine, out = record_values(domain, actor), []
+    mine = record_values(domain, actor)
+    out = []
     for name, req in read_tools(domain).items():
         args = {p: mine[p][0] for p in req if p in mine}
         if len(args) == len(req) and contains_id(lookup_output(domain, name, args), actor):
@@ -116,10 +121,13 @@ def _readable(domain, key):
 
 def _paths(domain, sources):
     "Breadth first over readable records: id -> ids to read on the way to it, itself last"
-    out, ring = {k: [k] for k in sources if _readable(domain, k)}, sources
+    out = {k: [k] for k in sources if _readable(domain, k)}
+    ring = sources
     for _ in range(3):
         new = {}
-        for k in (k for k in ring if k in out):
+        for k in ring:
+            if k not in out:
+                continue
             own = set(owner_index(domain).get(k, ()))
             for o in linked_records(domain, k):
                 if o not in out and o not in own and _readable(domain, o):
@@ -139,17 +147,14 @@ def _terms(args, row=None):
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #64c2f2e3
 def _search(domain, v, row):
-    """A look-up with several parameters that shows `v`, with arguments from the record and the row
-    that `v` stands in
-    """
-    known = {n: x for n, x in (find_record(domain, v) or {}).items() if isinstance(x, str)} | row
+    "A look-up with several parameters that shows `v`, with arguments from its record and its row"
+    own = find_record(domain, v) or {}
+    known = {n: x for n, x in own.items() if isinstance(x, str)} | row
     for name, req in read_tools(domain).items():
         args = {p: known[p] for p in req if p in known}
-        if (
-            len(args) == len(req) > 1
-            and v not in args.values()
-            and contains_id(lookup_output(domain, name, args), v)
-        ):
+        if not len(args) == len(req) > 1 or v in args.values():
+            continue
+        if contains_id(lookup_output(domain, name, args), v):
             return name, args
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #a5ac06d8
@@ -157,7 +162,11 @@ class _Reader:
     "What has been read so far, and what it showed"
 
     def __init__(self, domain, actor, said, identify):
-        self.domain, self.actor, self.said, self.done, self.shown = domain, actor, said, [], said
+        self.domain = domain
+        self.actor = actor
+        self.said = said
+        self.done = []
+        self.shown = said
         if identify:
             self.done.append(identify)
             self.shown += "\n" + lookup_output(domain, *identify)
@@ -176,42 +185,42 @@ class _Reader:
         said = (w for w in re.findall(r"#?\w+", self.said) if w in record_index(self.domain))
         return [*dict.fromkeys(said), self.actor]
 
-    def reveal(self, v):
-        "Read along the shortest way to a record that shows `v`"
-        paths = _paths(self.domain, self.sources())
-        hit = next(
-            (
-                k
-                for k in paths
-                if k != v and contains_id(lookup_output(self.domain, *_read(self.domain, k)), v)
-            ),
-            None,
-        )
-        for k in paths.get(hit, ()):
+# %% ../../nbs/lib/generate/01_sampler.ipynb #6eadb508
+@patch
+def reveal(self: _Reader, v):
+    "Read along the shortest way to a record that shows `v`"
+    paths = _paths(self.domain, self.sources())
+    for k in paths:
+        if k != v and contains_id(lookup_output(self.domain, *_read(self.domain, k)), v):
+            for o in paths[k]:
+                self.read(_read(self.domain, o))
+            return
+
+
+@patch
+def before(self: _Reader, v):
+    "The records listed before `v` by the actor, which somebody looking for it reads first"
+    index = record_index(self.domain)
+    mine = [k for k in linked_records(self.domain, self.actor) if index[k][0] == index[v][0]]
+    return mine[: mine.index(v)] if v in mine else []
+
+
+@patch
+def need(self: _Reader, v, row):
+    "Read until `v` is known; `row` is the nested record in which it stands"
+    place = record_index(self.domain).get(v)
+    if place is None and v not in sibling_keys(self.domain):
+        return
+    if row and (step := _search(self.domain, v, row)):
+        return self.read(step)
+    if not self.sees(v):
+        self.reveal(v)
+    if not place or not _readable(self.domain, v):
+        return
+    if not contains_id(self.said, v):
+        for k in self.before(v):
             self.read(_read(self.domain, k))
-
-    def before(self, v):
-        "The records listed before `v` by the actor, which somebody looking for it reads first"
-        mine = [
-            k
-            for k in linked_records(self.domain, self.actor)
-            if record_index(self.domain)[k][0] == record_index(self.domain)[v][0]
-        ]
-        return mine[: mine.index(v)] if v in mine else []
-
-    def need(self, v, row):
-        place_ = record_index(self.domain).get(v)
-        if place_ is None and v not in sibling_keys(self.domain):
-            return
-        if row and (step := _search(self.domain, v, row)):
-            return self.read(step)
-        if not self.sees(v):
-            self.reveal(v)
-        if not place_ or not _readable(self.domain, v):
-            return
-        if not contains_id(self.said, v):
-            [self.read(_read(self.domain, k)) for k in self.before(v)]
-        self.read(_read(self.domain, v))
+    self.read(_read(self.domain, v))
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #2b9c014e
 def required_lookups(
@@ -240,8 +249,9 @@ def _shapes(domain):
 
 @lru_cache(maxsize=None)
 def _whole(domain, names):
-    """Those of the names that are fields of one kind of nested dict, in the order of its fields,
-    and the dicts of that kind
+    """Those of the names that are fields of one kind of nested dict, and the dicts of that kind.
+
+    The names come in the order of the fields.
     """
     best = max(_shapes(domain), key=lambda f: len(f & names), default=frozenset()) & names
     if len(best) < 3:
@@ -252,20 +262,24 @@ def _whole(domain, names):
 
 @lru_cache(maxsize=None)
 def _dated(domain, a, b):
-    """Inner key -> (id, record), where a table's records hold a dict named after `b`: the flights
-    of a date
+    """Inner key -> (id, record), where a table's records hold a dict named after `b`.
+
+    With `date` for `b`: the flights of a date.
     """
     out = {}
     for k, (_, r) in record_index(domain).items():
-        for i in r[b + "s"] if a in r and isinstance(r.get(b + "s"), dict) else ():
+        if a not in r or not isinstance(r.get(b + "s"), dict):
+            continue
+        for i in r[b + "s"]:
             out.setdefault(i, []).append((k, r))
     return out
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #2b28fef0
 @lru_cache(maxsize=None)
 def _on(domain, a, b, names):
-    """Inner key and the values of some fields -> ids of the records that have them: the flights of
-    a route on a date
+    """Inner key and the values of some fields -> ids of the records that have them.
+
+    With origin and destination: the flights of a route on a date.
     """
     out = {}
     for day, rows in _dated(domain, a, b).items():
@@ -288,10 +302,8 @@ def _alike(domain, key, names):
 @lru_cache(maxsize=None)
 def _amounts(domain):
     "Numbers of dollars and gigabytes in the policy"
-    return [
-        int(a or b)
-        for a, b in re.findall(r"\$(\d+)|\b(\d+) ?(?:dollars|GB)\b", env_template(domain)[0].policy)
-    ] or [1]
+    found = re.findall(r"\$(\d+)|\b(\d+) ?(?:dollars|GB)\b", env_template(domain)[0].policy)
+    return [int(a or b) for a, b in found] or [1]
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #a1786884
 def _follow(s, defs):
@@ -302,11 +314,9 @@ def _follow(s, defs):
         s = {**defs.get(s["$ref"].rsplit("/")[-1], {}), **s}
     if "items" in s:
         s = s | dict(items=_follow(s["items"], defs))
-    return (
-        s | dict(properties={k: _follow(v, defs) for k, v in s["properties"].items()})
-        if "properties" in s
-        else s
-    )
+    if "properties" in s:
+        s = s | dict(properties={k: _follow(v, defs) for k, v in s["properties"].items()})
+    return s
 
 
 @lru_cache(maxsize=None)
@@ -328,12 +338,13 @@ class _Draw:
     "The arguments of one call, in the order of its parameters"
 
     def __init__(self, domain, tool, key, rng, texts, by):
-        self.domain, self.key, self.rng, self.texts = domain, key, rng, texts
-        self.params, self.args, self.base = (
-            tool_params(domain, tool, by),
-            {},
-            find_record(domain, key),
-        )
+        self.domain = domain
+        self.key = key
+        self.rng = rng
+        self.texts = texts
+        self.params = tool_params(domain, tool, by)
+        self.args = {}
+        self.base = find_record(domain, key)
 
     def run(self):
         self.args |= self.group()
@@ -344,119 +355,131 @@ class _Draw:
 
     def group(self):
         "A whole nested record for parameters that are its fields: an address"
-        names, ds = _whole(
-            self.domain, frozenset(k for k, s in self.params.items() if s.get("type") == "string")
-        )
+        texts = frozenset(k for k, s in self.params.items() if s.get("type") == "string")
+        names, ds = _whole(self.domain, texts)
         d = self.rng.choice(ds) if ds else {}
         return {k: d[k] for k in names}
 
-    def value(self, name, spec):
-        if name.startswith("new_"):
-            return self.beside(name.removeprefix("new_"))
-        if name in self.texts:
-            return self.rng.choice(self.texts[name])
-        if "enum" in spec:
-            return self.one_of(name, spec["enum"])
-        if spec.get("type") == "array":
-            return self.many(name, spec["items"])
-        if spec.get("type") == "object":
-            return self.object(spec["properties"])
-        if spec.get("type") == "boolean":
-            return self.rng.random() < 0.5
-        if spec.get("type") in ("integer", "number"):
-            return self.number(name)
-        return self.text(name, spec)
+# %% ../../nbs/lib/generate/01_sampler.ipynb #f383ee1a
+@patch
+def value(self: _Draw, name, spec):
+    if name.startswith("new_"):
+        return self.beside(name.removeprefix("new_"))
+    if name in self.texts:
+        return self.rng.choice(self.texts[name])
+    if "enum" in spec:
+        return self.one_of(name, spec["enum"])
+    if spec.get("type") == "array":
+        return self.many(name, spec["items"])
+    if spec.get("type") == "object":
+        return self.object(spec["properties"])
+    if spec.get("type") == "boolean":
+        return self.rng.random() < 0.5
+    if spec.get("type") in ("integer", "number"):
+        return self.number(name)
+    return self.text(name, spec)
 
-    def object(self, props):
-        return {k: v for k, s in props.items() if (v := self.value(k, s)) is not None}
 
-    def one_of(self, name, options):
-        "What the type allows; the record's own value as often as all others together"
-        mine = self.base.get(name)
-        return mine if mine in options and self.rng.random() < 0.5 else self.rng.choice(options)
+@patch
+def object(self: _Draw, props):
+    return {k: v for k, s in props.items() if (v := self.value(k, s)) is not None}
 
-    def beside(self, name):
-        """For each value drawn for `name`, another key of the dict that holds it: a variant of the
-        same product
-        """
-        v, near_ = self.args.get(name) or [], sibling_keys(self.domain)
-        new = [
-            self.rng.choice([k for k in near_.get(o, ()) if k != o] or [o])
-            for o in (v if isinstance(v, list) else [v])
-        ]
-        return new if isinstance(v, list) else new[0]
+# %% ../../nbs/lib/generate/01_sampler.ipynb #8f3a40f4
+@patch
+def one_of(self: _Draw, name, options):
+    "What the type allows; the record's own value as often as all others together"
+    mine = self.base.get(name)
+    return mine if mine in options and self.rng.random() < 0.5 else self.rng.choice(options)
 
-    def number(self, name):
-        """The record's own number, a little more or less, else a multiple of an amount that the
-        policy names
-        """
-        if name in self.base:
-            return max(0, self.base[name] + self.rng.choice((-1, 0, 0, 1, 1, 2, 2, 3)))
-        return self.rng.choice(_amounts(self.domain)) * self.rng.randint(1, 5)
 
-    def text(self, name, spec):
-        """Alternatives that the description quotes, the record's own value, or one from the nearest
-        records
-        """
-        said = spec.get("description", "")
-        if "either" in said:
-            return self.rng.choice(re.findall(r"'([^']+)'", said))
-        if isinstance(self.base.get(name), str):
-            return self.base[name]
-        found = nearby_values(self.domain, name, self.key)
-        return self.rng.choice(found) if found else spec.get("default")
+@patch
+def beside(self: _Draw, name):
+    "For each value drawn for `name`, another key of the dict that holds it: another variant"
+    v = self.args.get(name) or []
+    siblings = sibling_keys(self.domain)
+    new = []
+    for o in v if isinstance(v, list) else [v]:
+        others = [k for k in siblings.get(o, ()) if k != o]
+        new.append(self.rng.choice(others or [o]))
+    return new if isinstance(v, list) else new[0]
 
-    def many(self, name, item):
-        if "properties" in item:
-            return self.rows(name, item["properties"])
-        found = nearby_values(self.domain, name.removesuffix("s"), self.key, 0)
-        return self.rng.sample(found, self.rng.randint(1, min(3, len(found)))) if found else []
 
-    def rows(self, name, props):
-        """A list of records: the base's own of that name edited, else as many new ones as the base
-        has of such
-        """
+@patch
+def number(self: _Draw, name):
+    "The record's own number, a little more or less, else a multiple of an amount in the policy"
+    if name in self.base:
+        return max(0, self.base[name] + self.rng.choice((-1, 0, 0, 1, 1, 2, 2, 3)))
+    return self.rng.choice(_amounts(self.domain)) * self.rng.randint(1, 5)
 
-        def fits(v):
-            return (
-                isinstance(v, list) and v and isinstance(v[0], dict) and props.keys() <= v[0].keys()
-            )
 
-        lists = {n: v for n, v in self.base.items() if fits(v)}
-        a, b, *_ = props
-        if name in lists and _dated(self.domain, a, b):
-            return self.moved(lists[name], a, b)
-        if name in lists:
-            return self.edited([{p: d[p] for p in props} for d in lists[name]])
-        n = self.rng.randint(1, max(map(len, lists.values()), default=1))
-        return [{p: self.value(p, s) for p, s in props.items()} for _ in range(n)]
+@patch
+def text(self: _Draw, name, spec):
+    "What the description quotes, the record's own value, or one from the nearest records"
+    said = spec.get("description", "")
+    if "either" in said:
+        return self.rng.choice(re.findall(r"'([^']+)'", said))
+    if isinstance(self.base.get(name), str):
+        return self.base[name]
+    found = nearby_values(self.domain, name, self.key)
+    return self.rng.choice(found) if found else spec.get("default")
 
-    def edited(self, rows):
-        "Some rows replaced by records with these fields nearby: saved passengers, the user"
-        around, names = (self.key, *linked_records(self.domain, self.key)), tuple(rows[0])
-        spare = [d for k in around for d in _alike(self.domain, k, names) if d not in rows]
-        for i in range(len(rows)):
-            if spare and self.rng.random() < 1 / len(rows):
-                rows[i] = spare.pop(self.rng.randrange(len(spare)))
-        return rows
+# %% ../../nbs/lib/generate/01_sampler.ipynb #6e353359
+def _is_list_of(props, v):
+    "Is it a list of dicts with these properties?"
+    return isinstance(v, list) and v and isinstance(v[0], dict) and props.keys() <= v[0].keys()
 
-    def moved(self, rows, a, b):
-        """Rows moved along the inner keys, by records that agree in the fields they share: same
-        route, some days later
-        """
-        days = sorted(_dated(self.domain, a, b))
-        at = [days.index(r[b]) for r in rows]
-        move = 0 if self.rng.random() < 0.4 else self.rng.randrange(-min(at), len(days) - max(at))
-        return [
-            {a: self.like(r, a, b, days[i + move]), b: days[i + move]} for r, i in zip(rows, at)
-        ]
 
-    def like(self, row, a, b, day):
-        if day == row[b] or self.rng.random() < 0.5:
-            return row[a]
-        names = tuple(n for n in row if n != a and n in find_record(self.domain, row[a]))
-        same = _on(self.domain, a, b, names).get((day, *(row[n] for n in names)))
-        return self.rng.choice(same or [row[a]])
+@patch
+def many(self: _Draw, name, item):
+    if "properties" in item:
+        return self.rows(name, item["properties"])
+    found = nearby_values(self.domain, name.removesuffix("s"), self.key, 0)
+    return self.rng.sample(found, self.rng.randint(1, min(3, len(found)))) if found else []
+
+
+@patch
+def rows(self: _Draw, name, props):
+    "The base's own list of that name edited, else as many new records as the base has of such"
+    lists = {n: v for n, v in self.base.items() if _is_list_of(props, v)}
+    a, b, *_ = props
+    if name in lists and _dated(self.domain, a, b):
+        return self.moved(lists[name], a, b)
+    if name in lists:
+        return self.edited([{p: d[p] for p in props} for d in lists[name]])
+    n = self.rng.randint(1, max(map(len, lists.values()), default=1))
+    return [{p: self.value(p, s) for p, s in props.items()} for _ in range(n)]
+
+# %% ../../nbs/lib/generate/01_sampler.ipynb #478c7ec9
+@patch
+def edited(self: _Draw, rows):
+    "Some rows replaced by records with these fields nearby: saved passengers, the user"
+    around, names = (self.key, *linked_records(self.domain, self.key)), tuple(rows[0])
+    spare = [d for k in around for d in _alike(self.domain, k, names) if d not in rows]
+    for i in range(len(rows)):
+        if spare and self.rng.random() < 1 / len(rows):
+            rows[i] = spare.pop(self.rng.randrange(len(spare)))
+    return rows
+
+
+@patch
+def moved(self: _Draw, rows, a, b):
+    """Rows moved along the inner keys, by records that agree in the fields they share.
+
+    So flights keep their route and come some days later.
+    """
+    days = sorted(_dated(self.domain, a, b))
+    at = [days.index(r[b]) for r in rows]
+    move = 0 if self.rng.random() < 0.4 else self.rng.randrange(-min(at), len(days) - max(at))
+    return [{a: self.like(r, a, b, days[i + move]), b: days[i + move]} for r, i in zip(rows, at)]
+
+
+@patch
+def like(self: _Draw, row, a, b, day):
+    if day == row[b] or self.rng.random() < 0.5:
+        return row[a]
+    names = tuple(n for n in row if n != a and n in find_record(self.domain, row[a]))
+    same = _on(self.domain, a, b, names).get((day, *(row[n] for n in names)))
+    return self.rng.choice(same or [row[a]])
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #3a1890c7
 def draw_call(
@@ -464,13 +487,12 @@ def draw_call(
     tool: str,  # its name
     key: str,  # id of the record that the call is about
     rng,  # random.Random
-    texts: dict = {},  # parameter name -> values to choose from, before anything else
+    texts: dict | None = None,  # parameter name -> values to choose from, before anything else
     by: str = "assistant",  # who calls
 ) -> ToolCall:  # an environment may or may not accept it
     "Draw the arguments of one call"
-    return ToolCall(
-        tool, json.loads(json.dumps(_Draw(domain, tool, key, rng, texts, by).run())), by=by
-    )
+    args = _Draw(domain, tool, key, rng, texts or {}, by).run()
+    return ToolCall(tool, json.loads(json.dumps(args)), by=by)  # a copy, nothing shared
 
 
 def candidate_records(
@@ -479,20 +501,19 @@ def candidate_records(
     actor: str,  # id of who asks
     by: str = "assistant",  # who calls
 ) -> list[str]:  # ids
-    """Records that a call can be about: the actor's own that its ids name or that share many of its
-    fields, or the actor
+    """Records that a call can be about.
+
+    These are the actor's own that its ids name or that share many of its fields, or the actor.
     """
     if by == "user":
         return ["phone"]
     names = set(tool_params(domain, tool))
-    ids = {key_field(domain, next(iter(t))) for t in domain_records(domain).values()} & names - {
-        key_field(domain, actor)
-    }
-    mine = [
-        k
-        for k in linked_records(domain, actor)
-        if key_field(domain, k) in ids or len(names & find_record(domain, k).keys()) > 4
-    ]
+    keys = {key_field(domain, next(iter(t))) for t in domain_records(domain).values()}
+    ids = keys & names - {key_field(domain, actor)}
+    mine = []
+    for k in linked_records(domain, actor):
+        if key_field(domain, k) in ids or len(names & find_record(domain, k).keys()) > 4:
+            mine.append(k)
     return mine or ([] if ids else [actor])
 
 # %% ../../nbs/lib/generate/01_sampler.ipynb #168be719
@@ -506,20 +527,22 @@ def repair_amount(
     "Correct the last amount by what an error says is missing"
     if not (m := _paid.search(error)):
         return None
-    more, args = float(m[1]) - float(m[2]), json.loads(json.dumps(call.args))
+    more = float(m[1]) - float(m[2])
+    args = json.loads(json.dumps(call.args))
     last = [v[-1] for v in args.values() if isinstance(v, list) and v and isinstance(v[-1], dict)]
-    for d, k in ((d, k) for d in last for k, v in d.items() if isinstance(v, (int, float))):
-        d[k] += int(more) if more.is_integer() else more
-        return ToolCall(call.name, args, by=call.by) if d[k] > 0 else None
+    amounts = [(d, k) for d in last for k, v in d.items() if isinstance(v, (int, float))]
+    if not amounts:
+        return None
+    d, k = amounts[0]
+    d[k] += int(more) if more.is_integer() else more
+    return ToolCall(call.name, args, by=call.by) if d[k] > 0 else None
 
 
 def try_call(
     env: Env,  # left as it is
     call: ToolCall,  # to try
-) -> (
-    tuple[ToolCall, Env] | None
-):  # the call as accepted and the world after it; None when refused or without effect
-    "Run a call on a branch, repaired once if that helps"
+) -> tuple[ToolCall, Env] | None:  # the call as accepted, and the world after it
+    "Run a call on a branch, repaired once if that helps; None when refused or without effect"
     for _ in range(2):
         new = env.fork()
         m = new.step(call)

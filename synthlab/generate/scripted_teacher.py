@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
 
+from fastcore.basics import patch
+
 from ..core.types import Message, Usage, content_key
 from .blueprints import Blueprint, compose_blueprint
 from .goals import draw_goal_sequence
@@ -30,7 +32,7 @@ def sample_blueprint(
     writes: int,  # of the agent; 0: something that must be refused
     seed: int,  # the same seed gives the same case
 ) -> Blueprint:  # one write instead of a refusal where the domain gives none
-    "Somebody with a wish. Raises ValueError when nothing comes off in many draws"
+    "Somebody with a goal. Raises ValueError when nothing comes off in many draws"
     for i in range(120):
         rng = random.Random(f"{seed}/{domain}/{writes}/{i}")
         s = draw_goal_sequence(domain, writes or 1, rng, Counter(), not writes)
@@ -46,13 +48,13 @@ TEACHER_FAULTS = ("observation", "invented", "skipped", "garbled", "fenced")
 
 
 def _leaves(x, path=()):
-    if isinstance(x, (dict, list)):
-        return [
-            p
-            for k, v in (x.items() if isinstance(x, dict) else enumerate(x))
-            for p in _leaves(v, (*path, k))
-        ]
-    return [(path, x)]
+    "Paths and values in nested lists and dicts"
+    if not isinstance(x, (dict, list)):
+        return [(path, x)]
+    out = []
+    for k, v in x.items() if isinstance(x, dict) else enumerate(x):
+        out += _leaves(v, (*path, k))
+    return out
 
 
 def _other(x):
@@ -63,6 +65,7 @@ def _other(x):
 
 
 def _put(x, path, v):
+    "A copy with another value at a path"
     if not path:
         return v
     k, rest = path[0], path[1:]
@@ -94,22 +97,13 @@ def _invent(call, rng):
         return None
     old = rng.choice(own)
     new = re.sub(r"\d", lambda m: str(int(m[0]) % 3 + 1), old) + "112233"
-    return replace(
-        call, args=json.loads(json.dumps(call.args).replace(json.dumps(old), json.dumps(new)))
-    )
+    args = json.dumps(call.args).replace(json.dumps(old), json.dumps(new))
+    return replace(call, args=json.loads(args))
 
 # %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #8a449ebe
 def _spoil(call, answer, rates, rng, write):
-    """A call and its answer after what happened to them, and the name of that; None and None when
-    they are gone
-    """
-
-    def falls(fault):
-        return rng.random() < rates.get(fault, 0)
-
-    drawn = {
-        f: falls(f) for f in TEACHER_FAULTS
-    }  # always drawn, so that one rate does not shift the others
+    "A call and its answer with a fault, and its name; None and None when they are gone"
+    drawn = {f: rng.random() < rates.get(f, 0) for f in TEACHER_FAULTS}
     if drawn["skipped"] and write:
         return None, None, "skipped"
     if drawn["garbled"]:
@@ -120,7 +114,7 @@ def _spoil(call, answer, rates, rng, write):
         return call, replace(answer, content=misreport_answer(answer.content, rng)), "observation"
     return call, answer, ""
 
-# %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #9f9d0129
+
 def corrupt_conversation(
     messages: list[Message],  # a true conversation, one call a turn
     domain: str,  # τ² domain name
@@ -145,6 +139,7 @@ def corrupt_conversation(
     return out, done
 
 # %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #5174741b
+_no_domain = "no domain in the prompt: the scripted teacher reads only prompts of `generate.simia`"
 _asked = re.compile(r"^Domain: (\S+)\nState-changing calls: (\d+)$", re.M)
 
 
@@ -166,34 +161,14 @@ class ScriptedTeacher(Backend):
 
     def __init__(
         self,
-        # rates: `observation`, `invented`, `skipped`, `garbled`, `fenced`; raises ValueError on
-        # another
-        **faults,
+        **faults,  # fault -> rate, as in `TEACHER_FAULTS`; raises ValueError on another
     ):
         if alien := set(faults) - set(TEACHER_FAULTS):
             raise ValueError(f"no fault {min(alien)!r}; there are {', '.join(TEACHER_FAULTS)}")
-        self.faults, self._known = faults, {}
+        self.faults = faults
+        self._known = {}
         self.name = "scripted:faulty-teacher" if any(faults.values()) else "scripted:teacher"
         self.version = content_key(faults, 16)
-
-    def dialogue(
-        self,
-        domain: str,  # τ² domain name
-        writes: int,  # of the agent
-        seed: int,  # of the dialogue
-    ) -> tuple[list[Message], list[dict]]:  # the conversation; its faults as fault, call, write
-        "What it says when asked with this seed"
-        key = domain, writes, seed
-        if key not in self._known:
-            (t,) = rollout(
-                [sample_blueprint(*key).played()], VerbalOracleAgent(), ScriptedUser(), seed=seed
-            )
-            if len(self._known) > 4096:
-                self._known.clear()
-            self._known[key] = corrupt_conversation(
-                t.messages, domain, self.faults, random.Random(f"{seed}/faults")
-            )
-        return self._known[key]
 
     def _run(self, rows, temp, maxtok, schema):
         return [self._one(r) for r in rows]
@@ -201,24 +176,38 @@ class ScriptedTeacher(Backend):
     def _one(self, r):
         m = _asked.search(r.chat[0].content)
         if not m:
-            return Reply(
-                error="no domain in the prompt: the scripted teacher reads only prompts of "
-                "`generate.simia`"
-            )
+            return Reply(error=_no_domain)
         messages, _ = self.dialogue(m[1], int(m[2]), r.seed)
-        text = (
-            self._part(messages, r)
-            if "Stop after each call" in r.chat[0].content
-            else write_transcript(messages)
-        )
+        stops = "Stop after each call" in r.chat[0].content
+        text = self._part(messages, r) if stops else write_transcript(messages)
         if random.Random(f"{r.seed}/fence").random() < self.faults.get("fenced", 0):
             text = f"Here is a conversation:\n```\n{text}\n```"
-        return Reply(
-            text,
-            finish="stop",
-            usage=Usage(sum(len(c.content.split()) for c in r.chat), len(text.split())),
-        )
+        usage = Usage(sum(len(c.content.split()) for c in r.chat), len(text.split()))
+        return Reply(text, finish="stop", usage=usage)
 
     def _part(self, messages, r):
-        parts, k = split_at_calls(messages), sum(c.role == "assistant" for c in r.chat)
-        return write_transcript(parts[k], end=k + 1 == len(parts)) if k < len(parts) else END_MARKER
+        "What comes next, by how often it has been asked"
+        parts = split_at_calls(messages)
+        k = sum(c.role == "assistant" for c in r.chat)
+        if k >= len(parts):
+            return END_MARKER
+        return write_transcript(parts[k], end=k + 1 == len(parts))
+
+# %% ../../nbs/lib/generate/09_scripted_teacher.ipynb #332424c2
+@patch
+def dialogue(
+    self: ScriptedTeacher,
+    domain: str,  # τ² domain name
+    writes: int,  # of the agent
+    seed: int,  # of the dialogue
+) -> tuple[list[Message], list[dict]]:  # the conversation; its faults as fault, call, write
+    "What it says when asked with this seed"
+    key = domain, writes, seed
+    if key not in self._known:
+        task = sample_blueprint(*key).played()
+        (t,) = rollout([task], VerbalOracleAgent(), ScriptedUser(), seed=seed)
+        if len(self._known) > 4096:
+            self._known.clear()
+        rng = random.Random(f"{seed}/faults")
+        self._known[key] = corrupt_conversation(t.messages, domain, self.faults, rng)
+    return self._known[key]

@@ -15,7 +15,7 @@ from ..core.types import ToolCall
 from ..tau2.database import find_record, linked_records, record_values
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #11fbd5d7
-REQUEST_TEMPLATES = {
+_retail_requests = {
     "cancel_pending_order": [
         "You want to cancel {order}. {why}.",
         "{why}, so {order} should be cancelled.",
@@ -46,6 +46,10 @@ REQUEST_TEMPLATES = {
         "Your profile still has your old address. The new one is {address}.",
         "Please update your home address on file to {address}.",
     ],
+}
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #18bdcdc1
+_return_requests = {
     "return_delivered_order_items": [
         "You want to return {items} from {order}, refunded to {method}.",
         "{items_cap} from {order} did not work out, and you want to send it back. The refund "
@@ -59,6 +63,10 @@ REQUEST_TEMPLATES = {
         "Something in {order} is not right for you: you want to exchange {swaps}. Settle the "
         "difference with {method}.",
     ],
+}
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #e3725e49
+_change_requests = {
     "cancel_reservation": [
         "You want to cancel {trip}. {why}.",
         "{why}, so you need {trip} cancelled.",
@@ -78,6 +86,10 @@ REQUEST_TEMPLATES = {
         "You packed less than planned, so {trip} should have {bags} only, refunded to {method}.",
         "Please take bags off {trip} until there are {bags}, and refund {method}.",
     ],
+}
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #87f81d58
+_trip_requests = {
     "update_reservation_flights": [
         "You want to change {trip} to {flights} in {cabin}, with {method} for the difference.",
         "Your dates have changed. {trip_cap} should be on {flights} in {cabin}. Use {method} "
@@ -98,6 +110,10 @@ REQUEST_TEMPLATES = {
         "You need other names on {trip}: {changes}.",
         "On {trip}, {changes}.",
     ],
+}
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #464ec151
+_booking_requests = {
     "book_reservation": [
         "You want to book a {kind} from {origin} to {destination} in {cabin}: {flights}. It is "
         "for {people}. You need "
@@ -114,6 +130,10 @@ REQUEST_TEMPLATES = {
         "{trouble_cap}, and it spoiled {trip}. You ask for compensation.",
         "You are upset about {trip}: {trouble}. You expect some compensation for it.",
     ],
+}
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #888ac664
+_mock_requests = {
     "create_task": [
         'You want a new task for {user} called "{title}"{about}.',
         'Please add a task "{title}" for {user}{about}.',
@@ -126,6 +146,10 @@ REQUEST_TEMPLATES = {
         "The status of {task} should be {status}.",
         "{task} is now {status}, and the list should say so.",
     ],
+}
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #cb17f013
+_telecom_requests = {
     "suspend_line": [
         "You want line {line} suspended for a while. {why}.",
         "Please suspend line {line}: {why_low}.",
@@ -162,6 +186,17 @@ REQUEST_TEMPLATES = {
         "You want {gb} GB more data on line {line}.",
         "You are running out of data. Please add {gb} GB to line {line}.",
     ],
+}
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #aa2c841c
+REQUEST_TEMPLATES = {
+    **_retail_requests,
+    **_return_requests,
+    **_change_requests,
+    **_trip_requests,
+    **_booking_requests,
+    **_mock_requests,
+    **_telecom_requests,
 }
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #fb695ffb
@@ -267,6 +302,8 @@ KNOWN_INFO_TEMPLATES = {
         "Your phone number is {phone_number} and your name is {name}.",
     ],
 }
+
+# %% ../../nbs/lib/generate/02_wording.ipynb #707591fc
 MANNERS = [
     "You are polite and brief.",
     "You are in a hurry and keep your answers short.",
@@ -278,7 +315,7 @@ MANNERS = [
     "You are not used to such systems and ask when something is unclear.",
 ]
 
-# %% ../../nbs/lib/generate/02_wording.ipynb #0326324d
+
 COMPLIANCE_PHRASES = {
     "do": [
         "You say yes when you are asked to confirm what you want.",
@@ -321,6 +358,16 @@ def _list(words):
 def _cabin(c):
     return c.replace("_", " ")
 
+
+def _person(p):
+    return f"{p['first_name']} {p['last_name']}, born {p['dob']}"
+
+
+def _bags(n):
+    if not n:
+        return "no checked bags"
+    return "1 checked bag" if n == 1 else f"{n} checked bags"
+
 # %% ../../nbs/lib/generate/02_wording.ipynb #c541013d
 def _method(user, id):
     "A payment method in the user's words: by kind, and by its digits where that is not enough"
@@ -360,14 +407,6 @@ def _swap(order, old, new, domain):
 def _flight(f, style):
     return f"{f['flight_number']} on {_day(f['date'], style)}"
 
-# %% ../../nbs/lib/generate/02_wording.ipynb #33138131
-def _person(p):
-    return f"{p['first_name']} {p['last_name']}, born {p['dob']}"
-
-
-def _bags(n):
-    return "no checked bags" if not n else "1 checked bag" if n == 1 else f"{n} checked bags"
-
 # %% ../../nbs/lib/generate/02_wording.ipynb #7b2d71e8
 @dataclass
 class Goal:
@@ -377,7 +416,7 @@ class Goal:
     key: str = ""  # id of the record it is about
     why: str = ""  # reason, a key of `REASON_PHRASES`; empty when none is needed
 
-
+# %% ../../nbs/lib/generate/02_wording.ipynb #8a245e6b
 def _cap(s):
     return s[:1].upper() + s[1:]
 
@@ -388,30 +427,25 @@ def _low(s):
 
 def _order(c, r):
     "An order by its number, or by an item that no other order of the user has"
-    rest = [
-        find_record(c.domain, k) for k in linked_records(c.domain, c.actor) if k != r["order_id"]
-    ]
+    linked = linked_records(c.domain, c.actor)
+    rest = [find_record(c.domain, k) for k in linked if k != r["order_id"]]
     others = {i["name"] for o in rest for i in o.get("items", [])}
     own = [i["name"] for i in r["items"] if i["name"] not in others]
     if c.hide and own and r["user_id"] == c.actor:
         return f"your order with the {c.rng.choice(own)}"
     return c.rng.choice(["order {}", "your order {}"]).format(r["order_id"])
 
-# %% ../../nbs/lib/generate/02_wording.ipynb #8a245e6b
+
 def _trip(c, r):
     "A reservation by its id, or by a route that no other reservation of the user has"
-    ends = [
-        (o["origin"], o["destination"])
-        for k in linked_records(c.domain, c.actor)
-        if "origin" in (o := find_record(c.domain, k))
-    ]
+    linked = [find_record(c.domain, k) for k in linked_records(c.domain, c.actor)]
+    ends = [(o["origin"], o["destination"]) for o in linked if "origin" in o]
     if c.hide and ends.count((r["origin"], r["destination"])) == 1:
         return f"your trip from {r['origin']} to {r['destination']}"
-    return c.rng.choice(["reservation {}", "your reservation {}", "your booking {}"]).format(
-        r["reservation_id"]
-    )
+    form = c.rng.choice(["reservation {}", "your reservation {}", "your booking {}"])
+    return form.format(r["reservation_id"])
 
-
+# %% ../../nbs/lib/generate/02_wording.ipynb #7d6a9997
 def _of_order(c, a):
     r = find_record(c.domain, a["order_id"])
     out = dict(order=_order(c, r))
@@ -427,6 +461,10 @@ def _of_order(c, a):
         out["items"] = _list([_item(r, i)[0] for i in a["item_ids"]])
     return out | (dict(why=c.rng.choice(REASON_PHRASES[a["reason"]])) if "reason" in a else {})
 
+# %% ../../nbs/lib/generate/02_wording.ipynb #399bf3de
+def _name(p):
+    return f"{p['first_name']} {p['last_name']}"
+
 
 def _changes(old, new):
     "How passengers differ, one for one"
@@ -437,10 +475,6 @@ def _changes(old, new):
         return f"the birth date of {_name(n)} should be {n['dob']}"
 
     return _list([change(o, n) for o, n in zip(old, new) if o != n] or ["nothing"])
-
-# %% ../../nbs/lib/generate/02_wording.ipynb #eb8ac8ce
-def _name(p):
-    return f"{p['first_name']} {p['last_name']}"
 
 
 def _of_trip(c, a, key):
@@ -460,7 +494,7 @@ def _of_trip(c, a, key):
         out["changes"] = _changes(r["passengers"], a["passengers"])
     return out
 
-
+# %% ../../nbs/lib/generate/02_wording.ipynb #eb8ac8ce
 def _of_booking(c, a):
     user, several = find_record(c.domain, a["user_id"]), len(a["payment_methods"]) > 1
 
@@ -486,7 +520,7 @@ def _of_line(c, a):
 
 
 def _slots(c, w):
-    "What fills the templates of a wish"
+    "What fills the templates of a goal"
     a = w.call.args
     if "order_id" in a:
         out = _of_order(c, a)
@@ -522,30 +556,30 @@ def _template(c, w):
         return [(f["flight_number"], f["date"]) for f in fs]
 
     a = w.call.args
-    moves = w.call.name == "update_reservation_flights"
-    same = moves and on(a["flights"]) == on(find_record(c.domain, a["reservation_id"])["flights"])
-    before = (find_record(c.domain, a.get("reservation_id", "")) or {}).get("total_baggages", 0)
-    fewer = a.get("total_baggages", before) < before
-    return REQUEST_TEMPLATES["update_cabin" if same else "fewer_bags" if fewer else w.call.name]
+    trip = find_record(c.domain, a.get("reservation_id", "")) or {}
+    if w.call.name == "update_reservation_flights" and on(a["flights"]) == on(trip["flights"]):
+        return REQUEST_TEMPLATES["update_cabin"]
+    before = trip.get("total_baggages", 0)
+    if a.get("total_baggages", before) < before:
+        return REQUEST_TEMPLATES["fewer_bags"]
+    return REQUEST_TEMPLATES[w.call.name]
 
 
 def phrase_goal(
     domain: str,  # τ² domain name
-    wish: Goal,  # what is wanted
+    goal: Goal,  # what is wanted
     actor: str,  # id of who wants it
     rng,  # random.Random
     hide: bool = False,  # call things by what they are instead of by their ids, where that is clear
 ) -> str:  # second person
-    "A wish in words"
+    "A goal in words"
     c = SimpleNamespace(domain=domain, actor=actor, rng=rng, hide=hide, style=rng.randrange(3))
-    t, s = rng.choice(_template(c, wish)), _slots(c, wish)
-    s |= {
-        k + end: f(v)
-        for k, v in list(s.items())
-        if isinstance(v, str)
-        for end, f in (("_cap", _cap), ("_low", _low))
-    }
-    return _cap(t.format(**s))
+    template, slots = rng.choice(_template(c, goal)), _slots(c, goal)
+    for k, v in list(slots.items()):
+        if isinstance(v, str):
+            slots[k + "_cap"] = _cap(v)
+            slots[k + "_low"] = _low(v)
+    return _cap(template.format(**slots))
 
 # %% ../../nbs/lib/generate/02_wording.ipynb #853815f9
 def phrase_complaint(
@@ -567,25 +601,23 @@ def actor_name(
 ) -> str:  # as people write it
     "What somebody is called"
     f = record_values(domain, actor)
-    return (
-        f"{f['first_name'][0]} {f['last_name'][0]}"
-        if "first_name" in f
-        else (f.get("full_name") or f["name"])[0]
-    )
+    if "first_name" in f:
+        return f"{f['first_name'][0]} {f['last_name'][0]}"
+    return (f.get("full_name") or f["name"])[0]
 
 
 def write_instructions(
     domain: str,  # τ² domain name
-    wishes: list[str],  # what is wanted, each in words
+    goals: list[str],  # what is wanted, each in words
     actor: str,  # id of who wants it
-    # what they say about themselves: argument -> value, as an identification takes them
-    knows: dict,
+    knows: dict,  # what they say about themselves, as an identification takes it
     rng,  # random.Random
     kind: str = "do",  # `do` or `refuse`: whether they get it
     extra: str = "",  # one more thing they know
 ) -> dict:  # in the benchmark's form
     "A user's instructions"
-    said = " ".join([wishes[0], *(rng.choice(CONNECTIVES).format(_low(w)) for w in wishes[1:])])
+    more = [rng.choice(CONNECTIVES).format(_low(w)) for w in goals[1:]]
+    said = " ".join([goals[0], *more])
     knows = knows or dict(user_id=actor)
     form = KNOWN_INFO_TEMPLATES[next((k for k in KNOWN_INFO_TEMPLATES if k in knows), "user_id")]
     known = rng.choice(form).format(name=actor_name(domain, actor), **knows)

@@ -13,7 +13,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..core.types import Message, ToolCall, Usage
 
@@ -24,26 +24,26 @@ class Reply:
 
     text: str = ""  # the words, tool calls taken out
     calls: list[ToolCall] = field(default_factory=list)  # tool calls, as emitted
-    finish: str = (
-        ""  # `stop`, `length`, `tool_calls`, or what the server said; empty when the call failed
-    )
+    # `stop`, `length`, `tool_calls`, or what the server said; empty when the call failed
+    finish: str = ""
     usage: Usage = field(default_factory=Usage)  # tokens and seconds of this call
     error: str = ""  # why there is no answer; empty when there is one
     raw: str = ""  # the model's own text, where taking out the calls changed it
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         return not self.error
 
     @property
-    def message(self):
+    def message(self) -> Message:
         return Message("assistant", self.text, list(self.calls))
 
 
 class LLM(Protocol):
     "Anything that answers a batch of chats"
 
-    name: str  # the model, as trajectories and ledgers record it
+    @property
+    def name(self) -> str: ...  # the model, as trajectories and ledgers record it
 
     def __call__(
         self,
@@ -53,8 +53,7 @@ class LLM(Protocol):
         maxtok: int = 1024,  # new tokens at most
         seed: int | list[int] = 0,  # one for all chats, or one for each
         schema: dict | None = None,  # JSON schema that the text must obey
-        tools: list
-        | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
+        tools: list | None = None,  # OpenAI-style schemas: one list for all chats, or one for each
     ) -> list[list[Reply]]: ...  # n replies for each chat
 
 # %% ../../nbs/lib/models/01_chat.ipynb #f2c7d8e9
@@ -65,9 +64,8 @@ def sample_seed(
     "The seed of the k-th sample of a chat; sample 0 has the seed itself"
     if not k:
         return seed
-    return (
-        int.from_bytes(hashlib.blake2b(f"{seed}:{k}".encode(), digest_size=4).digest(), "big") >> 1
-    )
+    digest = hashlib.blake2b(f"{seed}:{k}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 @dataclass
@@ -118,7 +116,10 @@ class Backend:
     name = ""  # the model
     chunk = 64  # requests that are well answered together; a queue hands over so many at once
 
-    def _run(self, rows, temp, maxtok, schema):
+    def _run(
+        self, rows: list[Request], temp: float, maxtok: int, schema: dict | None
+    ) -> list[Reply]:
+        "One reply for each request, in their order"
         raise NotImplementedError
 
     def __call__(
@@ -129,8 +130,7 @@ class Backend:
         maxtok: int = 1024,  # new tokens at most
         seed: int | list[int] = 0,  # one for all chats, or one for each
         schema: dict | None = None,  # JSON schema that the text must obey
-        tools: list
-        | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
+        tools: list | None = None,  # OpenAI-style schemas: one list for all chats, or one for each
     ) -> list[list[Reply]]:  # n replies for each chat; a failed one says why in `error`
         "Answer each chat n times. Raises ValueError when the arguments themselves are wrong"
         if maxtok < 1:
@@ -158,7 +158,9 @@ def _finite(s):
 _json = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
-def json_or_none(s):
+def json_or_none(
+    s: str,  # any text
+) -> Any:  # None also for the JSON text `null`
     "The JSON value of a text, or None when it is none"
     try:
         return _json.decode(s)
@@ -170,8 +172,12 @@ def parse_tool_args(
     x: str | dict,  # as emitted
 ) -> dict | str:  # an object, or the text as it was
     "Arguments of a tool call: parsed when they are a JSON object, verbatim otherwise"
-    v = x if isinstance(x, dict) else json_or_none(x) if isinstance(x, str) else json.dumps(x)
-    return v if isinstance(v, dict) or not isinstance(x, str) else x
+    if isinstance(x, dict):
+        return x
+    if not isinstance(x, str):  # some servers send a list or a number
+        return json.dumps(x)
+    v = json_or_none(x)
+    return v if isinstance(v, dict) else x
 
 
 def args_text(
@@ -187,7 +193,7 @@ def to_openai(
     "A chat in OpenAI's wire format"
     out, waiting = [], []
     for i, m in enumerate(messages):
-        d = dict(role=m.role, content=m.content)
+        d: dict[str, Any] = dict(role=m.role, content=m.content)
         if m.calls:
             waiting = [c.id or f"call_{i}_{k}" for k, c in enumerate(m.calls)]
             d["tool_calls"] = [
@@ -200,12 +206,12 @@ def to_openai(
         out.append(d)
     return out
 
-
+# %% ../../nbs/lib/models/01_chat.ipynb #eae9aa83
 def _words(c):
     "Content as text: some servers send a list of parts"
     return "".join(p.get("text") or "" for p in c) if isinstance(c, list) else c or ""
 
-# %% ../../nbs/lib/models/01_chat.ipynb #b80599e9
+
 def from_openai(
     dicts: list[dict],  # messages in OpenAI's wire format
 ) -> list[Message]:  # a chat
@@ -265,7 +271,9 @@ def _tools_text(tools, style):
     return _hermes.format("\n".join(map(dump, tools)))
 
 # %% ../../nbs/lib/models/01_chat.ipynb #3cd86cb1
-def split_parallel_calls(messages):
+def split_parallel_calls(
+    messages: list[Message],  # a chat
+) -> list[Message]:  # the same chat with at most one call a turn
     "Turns with several calls as turns with one, each followed by its own result"
     out, i = [], 0
     while i < len(messages):
@@ -286,7 +294,7 @@ def split_parallel_calls(messages):
         out += results
     return out
 
-
+# %% ../../nbs/lib/models/01_chat.ipynb #a15e7186
 def _spoken(m, style):
     "An assistant's turn as the text that a model emits"
     return "\n".join(filter(None, [m.content, *(call_text(c, style) for c in m.calls)]))
@@ -297,21 +305,15 @@ def _result(m, style):
         return dict(role="ipython", content=json.dumps(m.content, ensure_ascii=False))
     return dict(role="user", content=f"<tool_response>\n{m.content}\n</tool_response>")
 
-# %% ../../nbs/lib/models/01_chat.ipynb #f5bb9188
+
 def _with_tools(out, tools, style):
     "Put the tool schemas into the system turn: after its words for Hermes, before them for Llama-3"
     head = out.pop(0)["content"] if out and out[0]["role"] == "system" else ""
-    parts = (
-        [_tools_text(tools, style), head]
-        if style == "llama3"
-        else [head, _tools_text(tools, style)]
-    )
-    return [
-        dict(
-            role="system", content=("" if style == "llama3" else "\n\n").join(filter(None, parts))
-        ),
-        *out,
-    ]
+    if style == "llama3":
+        content = _tools_text(tools, style) + head
+    else:
+        content = "\n\n".join(filter(None, [head, _tools_text(tools, style)]))
+    return [dict(role="system", content=content), *out]
 
 # %% ../../nbs/lib/models/01_chat.ipynb #f9cdef66
 TOOL_CALL_STYLES = ("hermes", "llama3", "openai")

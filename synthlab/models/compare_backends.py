@@ -13,11 +13,13 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..core.settings import SecretScrubber
-from ..core.stats import bootstrap, rate
+from ..core.stats import Estimate, bootstrap, rate
 from ..core.types import Message
 from .chat import LLM
 from .hub import model_dir
@@ -54,12 +56,12 @@ def benchmark_questions(
 ) -> list[list[Message]]:  # chats
     "Short questions with system prompts of four lengths; no two numbers give the same one"
 
-    def user(i):
-        return Message("user", f"Question {i}: tell me about {_topics[i % len(_topics)]}.")
+    def chat(i):
+        policy = (_lead * (1 + i % 4)).strip()
+        question = f"Question {i}: tell me about {_topics[i % len(_topics)]}."
+        return [Message("system", policy), Message("user", question)]
 
-    return [
-        [Message("system", (_lead * (1 + i % 4)).strip()), user(i)] for i in range(start, start + n)
-    ]
+    return [chat(i) for i in range(start, start + n)]
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #cec2314d
 FORM_SCHEMA = dict(
@@ -84,7 +86,7 @@ def _ask(llm, chats, **o):
 
 def measure_speed(
     llm: LLM,  # warm
-    batches: list[int],  # chats asked at once
+    batches: Sequence[int],  # chats asked at once
     tokens: int = 16,  # new tokens at most
     repeats: int = 3,  # times over, in turns
 ) -> list[dict]:  # batch, repeat, tokens, seconds
@@ -92,7 +94,9 @@ def measure_speed(
     out, at = [], 1000
     for r in range(repeats):
         for b in batches:
-            chats, at, start = benchmark_questions(b, at), at + b, time.perf_counter()
+            chats = benchmark_questions(b, at)
+            at += b
+            start = time.perf_counter()
             n = sum(x.usage.out for x in _ask(llm, chats, maxtok=tokens))
             out.append(dict(batch=b, repeat=r, tokens=n, seconds=time.perf_counter() - start))
     return out
@@ -111,11 +115,11 @@ def matches_schema(
         return False
     return True
 
-
+# %% ../../nbs/lib/models/10_compare_backends.ipynb #11569165
 def probe_backend(
     spec: str,  # as `make_llm` takes it
     opts: dict | None = None,  # options of the backend
-    batches: list[int] = (1, 8),  # chats asked at once
+    batches: Sequence[int] = (1, 8),  # chats asked at once
     tokens: int = 16,  # new tokens at most
     repeats: int = 3,  # of each batch size
     alike: int = 8,  # questions whose greedy words are compared
@@ -128,27 +132,27 @@ def probe_backend(
     try:
         _ask(llm, benchmark_questions(2, 10**6), maxtok=2)
         speed = measure_speed(llm, batches, tokens, repeats)
-        return dict(
-            backend=spec, model=llm.name, load=load, speed=speed, **_words(llm, alike, forms)
-        )
+        words = _words(llm, alike, forms)
+        return dict(backend=spec, model=llm.name, load=load, speed=speed, **words)
     finally:
-        if hasattr(llm, "close"):
-            llm.close()
+        if close := getattr(llm, "close", None):
+            close()
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #6d21f4cd
 def _words(llm, alike, forms):
-    two = [
-        [r.text for r in _ask(llm, benchmark_questions(1), n=2, temp=1.0, seed=7, maxtok=8)]
-        for _ in range(2)
-    ]
+    "Greedy words, whether texts obey a schema, and what two samples and a repeated seed give"
+
+    def texts(questions, **o):
+        return [r.text for r in _ask(llm, benchmark_questions(questions), **o)]
+
+    first, again = (texts(1, n=2, temp=1.0, seed=7, maxtok=8) for _ in range(2))
+    said = texts(alike, maxtok=16)
+    obeying = texts(forms, temp=1.0, maxtok=48, schema=FORM_SCHEMA)
     return dict(
-        said=[r.text for r in _ask(llm, benchmark_questions(alike), maxtok=16)],
-        forms=[
-            matches_schema(r.text)
-            for r in _ask(llm, benchmark_questions(forms), temp=1.0, maxtok=48, schema=FORM_SCHEMA)
-        ],
-        seeds=two[0] == two[1],
-        samples=two[0][0] != two[0][1],
+        said=said,
+        forms=[matches_schema(s) for s in obeying],
+        seeds=first == again,
+        samples=first[0] != first[1],
     )
 
 
@@ -194,15 +198,11 @@ def measure_backend(
     **what,  # of `probe_backend`
 ) -> dict:  # what `probe_backend` gives, or backend and error
     "Measure one backend; what it lacks or raises is the row's `error`"
-    job = dict(spec=spec, opts=opts or {}, **what)
+    job: dict[str, Any] = dict(spec=spec, opts=opts or {}, **what)
+    if lacking := _needs(spec):
+        return dict(backend=spec, error=lacking)
     try:
-        return (
-            dict(backend=spec, error=e)
-            if (e := _needs(spec))
-            else _apart(job)
-            if apart
-            else probe_backend(**job)
-        )
+        return _apart(job) if apart else probe_backend(**job)
     except Exception as e:
         return dict(backend=spec, error=SecretScrubber(opts or {})(" ".join(f"{e}".split()))[:300])
 
@@ -219,10 +219,8 @@ def _perf(found, batch):
 
 def speed_rows(
     found: list[dict],  # what `measure_backend` gave
-) -> list[
-    dict
-]:  # backend, batch, value (tokens a second), lo, hi, n; ratio, ratio_lo, ratio_hi to the first
-    "Tokens a second by backend and batch size"
+) -> list[dict]:  # backend, batch, value (tokens a second), lo, hi, n; ratio with its lo and hi
+    "Tokens a second by backend and batch size, and the ratio to the first backend"
     found = [f for f in found if "speed" in f]
 
     def row(f, b):
@@ -236,7 +234,7 @@ def speed_rows(
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #10ce1e71
 def token_splitter(
     specs: list[str],  # backends, as `make_llm` takes them
-):  # function text -> list of tokens
+) -> Callable[[str], list]:  # function text -> tokens
     "Tokens by the tokenizer file of the first local model; words and marks without one"
     for s in specs:
         if backend_kind(s) not in ("hf", "vllm"):
@@ -254,13 +252,15 @@ def token_splitter(
 def token_agreement(
     a: list[str],  # answers
     b: list[str],  # to the same questions
-    split,  # text -> tokens
-):  # Estimate of the share of positions with the same token
+    split: Callable[[str], list],  # text -> tokens
+) -> Estimate:  # of the share of positions with the same token
     "How alike two backends speak"
-    pairs = [
-        (i, x, y) for i, (s, t) in enumerate(zip(a, b)) for x, y in _positions(split(s), split(t))
-    ]
-    return rate([x == y for _, x, y in pairs], groups=[i for i, *_ in pairs])
+    same, groups = [], []
+    for i, (s, t) in enumerate(zip(a, b)):
+        for x, y in _positions(split(s), split(t)):
+            same.append(x == y)
+            groups.append(i)
+    return rate(same, groups=groups)
 
 
 def _positions(a, b):
@@ -274,13 +274,15 @@ def agreement_rows(
     "Share of greedy tokens like the first backend's, and share of texts that obey the schema"
     found = [f for f in found if "said" in f]
     split = token_splitter([f["backend"] for f in found])
-    first = next(iter(found), None)
-    like = [
-        (f, f"same tokens as {first['backend']}", token_agreement(f["said"], first["said"], split))
-        for f in found[1:]
-    ]
-    form = [(f, "obeys the schema", rate(f["forms"])) for f in found]
-    return [dict(backend=f["backend"], what=what, **e.row()) for f, what, e in like + form]
+    rows = []
+    for f in found[1:]:
+        like = token_agreement(f["said"], found[0]["said"], split)
+        what = f"same tokens as {found[0]['backend']}"
+        rows.append(dict(backend=f["backend"], what=what, **like.row()))
+    for f in found:
+        obeying = rate(f["forms"])
+        rows.append(dict(backend=f["backend"], what="obeys the schema", **obeying.row()))
+    return rows
 
 # %% ../../nbs/lib/models/10_compare_backends.ipynb #2e0945da
 def readiness_rows(

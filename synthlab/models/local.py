@@ -13,8 +13,10 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from typing import Any, Self
 from weakref import WeakSet
 
 from ..core.types import Usage
@@ -31,103 +33,16 @@ from synthlab.models.hub import (
     vllm_env,
 )
 
-# %% ../../nbs/lib/models/04_local.ipynb #1d57830d
-class LocalBackend(Backend):
-    "Token ids in, token ids out: what remains is `_generate`"
-
-    def _load(self, model, adapter, style, template):
-        "The tokenizer's side of a model; gives where its weights are"
-        from transformers import AutoConfig, AutoTokenizer
-
-        self.dir, self.adapter = model_dir(model), adapter and adapter_dir(adapter)
-        self.base = model_name(model)
-        with short_hub_errors(self.dir), quiet_transformers():
-            self.tok, self.config = (
-                AutoTokenizer.from_pretrained(self.dir),
-                AutoConfig.from_pretrained(self.dir),
-            )
-        self.prompter, self.ctx = (
-            Prompter(self.tok, style, template),
-            self.config.max_position_embeddings,
-        )
-        self.stops, self._compiler = _stops(self.dir, self.tok), None
-
-    @property
-    def name(self):
-        return f"{self.base}+{Path(self.adapter).name}" if self.adapter else self.base
-
-    def tuned(
-        self,
-        adapter: str | Path | None,  # folder of a LoRA adapter; None: the model without one
-    ):  # a view of this backend that shares its weights
-        """The same model with another LoRA adapter.
-
-        Raises FileNotFoundError when the folder holds none
-        """
-        new = copy.copy(self)
-        new.adapter = adapter and adapter_dir(adapter)
-        return new
-
-    def _generate(self, prompts, seeds, rooms, temp, schema):
-        raise NotImplementedError
-
-    def _grammar(self, schema):
-        """A JSON schema compiled for the model's vocabulary: compact JSON, since a model may fill
-        any space it is left
-        """
-        import xgrammar as xgr
-
-        if not self._compiler:
-            n = self.config.vocab_size
-            info = xgr.TokenizerInfo.from_huggingface(
-                self.tok, vocab_size=n, stop_token_ids=self.stops
-            )
-            self._compiler = xgr.GrammarCompiler(info)
-        try:
-            return self._compiler.compile_json_schema(
-                json.dumps(schema), any_whitespace=False, separators=(",", ":")
-            )
-        except RuntimeError as e:
-            raise ValueError(f"schema: {str(e).splitlines()[0].split('] ', 1)[-1]}") from None
-
-    def _prompt(self, r):
-        ids = self.prompter.ids(r.chat, r.tools)
-        if len(ids) < self.ctx:
-            return ids
-        raise ValueError(
-            f"a prompt of {len(ids):,} tokens leaves no room in a context of {self.ctx:,}"
-        )
-
-    def _reply(self, prompt, new, finish, seconds):
-        r = parse_reply(self.tok.decode(new, skip_special_tokens=True), self.prompter.style)
-        r.finish = "tool_calls" if r.calls and finish == "stop" else finish
-        r.usage = Usage(len(prompt), len(new), seconds=seconds)
-        return r
-
-    def _run(self, rows, temp, maxtok, schema):
-        out, live, seen, start = [None] * len(rows), {}, {}, time.perf_counter()
-        for i, r in enumerate(rows):
-            k = id(r.chat), id(r.tools)
-            try:
-                live[i] = seen[k] = seen.get(k) or self._prompt(r)
-            except Exception as e:
-                out[i] = Reply(error=f"{type(e).__name__}: {e}")
-        schema = schema and (schema, self._grammar(schema))
-        rooms, seeds = (
-            [min(maxtok, self.ctx - len(p)) for p in live.values()],
-            [rows[i].seed for i in live],
-        )
-        said = self._generate(list(live.values()), seeds, rooms, temp, schema) if live else []
-        share = (time.perf_counter() - start) / len(rows)
-        for i, s in zip(live, said):
-            out[i] = s if isinstance(s, Reply) else self._reply(live[i], *s, share)
-        return out
-
 # %% ../../nbs/lib/models/04_local.ipynb #443b7cee
+def _tokenizer_and_config(where):
+    from transformers import AutoConfig, AutoTokenizer
+
+    with short_hub_errors(where), quiet_transformers():
+        return AutoTokenizer.from_pretrained(where), AutoConfig.from_pretrained(where)
+
+
 def _stops(where, tok):
-    """Every token that ends a reply: the tokenizer's and those of the model's own generation
-    settings
-    """
+    "Every token that ends a reply"
     from transformers import GenerationConfig
 
     try:
@@ -136,11 +51,110 @@ def _stops(where, tok):
         eos = None
     return sorted({tok.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None})
 
+
+def _grammar(backend, schema):
+    "A compiled JSON schema. Raises ValueError when it cannot be compiled"
+    import xgrammar as xgr
+
+    if not backend._compiler:
+        n = backend.config.vocab_size
+        info = xgr.TokenizerInfo.from_huggingface(
+            backend.tok, vocab_size=n, stop_token_ids=backend.stops
+        )
+        backend._compiler = xgr.GrammarCompiler(info)
+    try:
+        return backend._compiler.compile_json_schema(
+            json.dumps(schema), any_whitespace=False, separators=(",", ":")
+        )
+    except RuntimeError as e:
+        raise ValueError(f"schema: {str(e).splitlines()[0].split('] ', 1)[-1]}") from None
+
+# %% ../../nbs/lib/models/04_local.ipynb #17fee2fe
+def _read_tokens(backend, prompt, new, finish, seconds):
+    r = parse_reply(backend.tok.decode(new, skip_special_tokens=True), backend.prompter.style)
+    r.finish = "tool_calls" if r.calls and finish == "stop" else finish
+    r.usage = Usage(len(prompt), len(new), seconds=seconds)
+    return r
+
+
+def _prompt(backend, r):
+    ids = backend.prompter.ids(r.chat, r.tools)
+    if len(ids) < backend.ctx:
+        return ids
+    raise ValueError(
+        f"a prompt of {len(ids):,} tokens leaves no room in a context of {backend.ctx:,}"
+    )
+
+# %% ../../nbs/lib/models/04_local.ipynb #7949c015
+def _answer_rows(backend, rows, temp, maxtok, schema):
+    "A reply for each request: prompts made, what fits generated in one go, tool calls read"
+    start = time.perf_counter()
+    out: list[Any] = [None] * len(rows)
+    live = {}  # place -> prompt
+    seen = {}  # samples of one chat share a prompt
+    for i, r in enumerate(rows):
+        k = id(r.chat), id(r.tools)
+        try:
+            live[i] = seen[k] = seen.get(k) or _prompt(backend, r)
+        except Exception as e:
+            out[i] = Reply(error=f"{type(e).__name__}: {e}")
+    compiled = schema and (schema, _grammar(backend, schema))
+    rooms = [min(maxtok, backend.ctx - len(p)) for p in live.values()]
+    seeds = [rows[i].seed for i in live]
+    prompts = list(live.values())
+    said = backend._generate(prompts, seeds, rooms, temp, compiled) if live else []
+    share = (time.perf_counter() - start) / len(rows)
+    for i, s in zip(live, said):
+        out[i] = s if isinstance(s, Reply) else backend._reply(live[i], *s, share)
+    return out
+
+# %% ../../nbs/lib/models/04_local.ipynb #1d57830d
+class LocalBackend(Backend):
+    "Token ids in, token ids out: what remains is `_generate`"
+
+    adapter: str | None = None  # folder of the LoRA adapter that is on
+    _compiler: Any = None  # of grammars, made when the first schema comes
+
+    def _load(self, model, adapter, style, template):
+        "The tokenizer's side of a model"
+        self.dir = model_dir(model)
+        self.adapter = adapter_dir(adapter) if adapter else None
+        self.base = model_name(model)
+        self.tok, self.config = _tokenizer_and_config(self.dir)
+        self.prompter = Prompter(self.tok, style, template)
+        self.ctx: int = self.config.max_position_embeddings
+        self.stops = _stops(self.dir, self.tok)
+
+    @property
+    def name(self) -> str:
+        return f"{self.base}+{Path(self.adapter).name}" if self.adapter else self.base
+
+    def tuned(
+        self,
+        adapter: str | Path | None,  # folder of a LoRA adapter; None: the model without one
+    ) -> Self:  # a view of this backend that shares its weights
+        "The same model with another adapter. Raises FileNotFoundError when the folder holds none"
+        new = copy.copy(self)
+        new.adapter = adapter_dir(adapter) if adapter else None
+        return new
+
+    def _generate(self, prompts, seeds, rooms, temp, schema) -> list:
+        "For each prompt its new tokens and why they end, or a failed Reply"
+        raise NotImplementedError
+
+    def _reply(self, prompt, new, finish, seconds):
+        return _read_tokens(self, prompt, new, finish, seconds)
+
+    def _run(self, rows, temp, maxtok, schema):
+        return _answer_rows(self, rows, temp, maxtok, schema)
+
 # %% ../../nbs/lib/models/04_local.ipynb #1fad55fc
-def gumbel_max_processor(seeds, temp, device):
-    """A logits processor after which the largest score is a sample, drawn for each row from its own
-    seed
-    """
+def gumbel_max_processor(
+    seeds: Iterable[int],  # one for each row of a batch
+    temp: float,  # temperature, above 0
+    device: str,  # of the scores
+) -> Callable:  # (ids, scores) -> scores, as transformers calls a logits processor
+    "A logits processor after which the largest score is a sample, for each row from its own seed"
     import torch
 
     gens = [torch.Generator(device).manual_seed(s % 2**63) for s in seeds]
@@ -153,6 +167,92 @@ def gumbel_max_processor(seeds, temp, device):
 
     return process
 
+# %% ../../nbs/lib/models/04_local.ipynb #a5071643
+def _attach_adapter(shared, adapter):
+    from peft import PeftModel
+
+    name = f"a{len(shared['names'])}"
+    if shared["names"]:
+        shared["net"].load_adapter(adapter, name)
+    else:
+        shared["net"] = PeftModel.from_pretrained(shared["net"], adapter, adapter_name=name)
+    shared["net"].eval()
+    shared["names"][adapter] = name
+
+
+@contextmanager
+def _with_adapter(shared, adapter):
+    "The shared model with one adapter on, or with none"
+    if adapter and adapter not in shared["names"]:
+        _attach_adapter(shared, adapter)
+    if not shared["names"]:
+        yield shared["net"]
+        return
+    if adapter:
+        shared["net"].set_adapter(shared["names"][adapter])
+        yield shared["net"]
+        return
+    with shared["net"].disable_adapter():
+        yield shared["net"]
+
+# %% ../../nbs/lib/models/04_local.ipynb #f10b0b6d
+def _in_batches(hf, prompts, seeds, rooms, temp, schema):
+    out: list[Any] = [None] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    with hf._net() as net:
+        todo = [order[i : i + hf.chunk] for i in range(0, len(order), hf.chunk)][::-1]
+        while todo:
+            b = todo.pop()
+            own = [[x[i] for i in b] for x in (prompts, seeds, rooms)]
+            try:
+                said = hf._batch(net, *own, temp, schema)
+            except Exception as e:
+                if len(b) > 1:
+                    todo += [b[len(b) // 2 :], b[: len(b) // 2]]
+                    continue
+                said = [Reply(error=f"{type(e).__name__}: {e}")]
+            for i, s in zip(b, said):
+                out[i] = s
+    return out
+
+# %% ../../nbs/lib/models/04_local.ipynb #3473b253
+def _generate_batch(hf, net, prompts, seeds, rooms, temp, schema):
+    import torch
+
+    width = max(map(len, prompts))
+
+    def left(fill, f):
+        return torch.tensor([[fill] * (width - len(p)) + f(p) for p in prompts], device=hf.device)
+
+    procs = []
+    if schema:
+        from xgrammar.contrib.hf import LogitsProcessor
+
+        procs.append(LogitsProcessor(schema[1]))
+    if temp:
+        procs.append(gumbel_max_processor(seeds, temp, hf.device))
+    with torch.inference_mode():
+        ids = net.generate(
+            input_ids=left(hf.pad, list),
+            attention_mask=left(0, lambda p: [1] * len(p)),
+            max_new_tokens=max(rooms),
+            do_sample=False,
+            logits_processor=procs,
+        )
+    return [hf._cut(row[width:].tolist(), room) for row, room in zip(ids, rooms)]
+
+
+def _load_net(hf, dtype):
+    "The weights on their device; their generation settings hold the tokens to stop at, no more"
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    kind = getattr(torch, dtype or ("float32" if hf.device == "cpu" else "bfloat16"))
+    with short_hub_errors(hf.dir), quiet_transformers():
+        net: Any = AutoModelForCausalLM.from_pretrained(hf.dir, dtype=kind)
+    net.generation_config = GenerationConfig(eos_token_id=hf.stops, pad_token_id=hf.pad)
+    return net.to(hf.device).eval()
+
 # %% ../../nbs/lib/models/04_local.ipynb #03fae3f7
 class HF(LocalBackend):
     "A transformers model in this process"
@@ -161,8 +261,7 @@ class HF(LocalBackend):
         self,
         model: str = "smollm2",  # `smollm2`, a folder, or a hub id
         adapter: str | Path | None = None,  # folder of a LoRA adapter
-        # such as `float32` or `bfloat16`; '': bfloat16 on a GPU, float32 elsewhere
-        dtype: str = "",
+        dtype: str = "",  # such as `float32`; '': bfloat16 on a GPU, float32 elsewhere
         device: str = "",  # such as `cuda:1`; '': a GPU when there is one
         batch: int = 32,  # rows generated together; a batch that does not fit is halved
         style: str = "",  # write tools as text in this style; '': as the chat template has it
@@ -170,89 +269,22 @@ class HF(LocalBackend):
     ):
         limit_openmp_spin()
         import torch
-        from transformers import AutoModelForCausalLM, GenerationConfig
 
         self._load(model, adapter, style, template)
-        self.chunk, self.device = batch, device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = getattr(torch, dtype or ("float32" if self.device == "cpu" else "bfloat16"))
-        with short_hub_errors(self.dir), quiet_transformers():
-            net = AutoModelForCausalLM.from_pretrained(self.dir, dtype=dtype)
+        self.chunk = batch
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.pad = self.tok.pad_token_id if self.tok.pad_token_id is not None else self.stops[0]
-        net.generation_config = GenerationConfig(eos_token_id=self.stops, pad_token_id=self.pad)
-        self._shared = dict(net=net.to(self.device).eval(), names={})
+        self._shared: dict[str, Any] = dict(net=_load_net(self, dtype), names={})
 
-    @contextmanager
     def _net(self):
         "The model with this view's adapter switched on"
-        s = self._shared
-        if self.adapter and self.adapter not in s["names"]:
-            self._attach(s)
-        if not s["names"]:
-            yield s["net"]
-            return
-        if self.adapter:
-            s["net"].set_adapter(s["names"][self.adapter])
-            yield s["net"]
-            return
-        with s["net"].disable_adapter():
-            yield s["net"]
-
-    def _attach(self, s):
-        from peft import PeftModel
-
-        name = f"a{len(s['names'])}"
-        if s["names"]:
-            s["net"].load_adapter(self.adapter, name)
-        else:
-            s["net"] = PeftModel.from_pretrained(s["net"], self.adapter, adapter_name=name)
-        s["net"].eval()
-        s["names"][self.adapter] = name
+        return _with_adapter(self._shared, self.adapter)
 
     def _generate(self, prompts, seeds, rooms, temp, schema):
-        out = [None] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-        with self._net() as net:
-            todo = [order[i : i + self.chunk] for i in range(0, len(order), self.chunk)][::-1]
-            while todo:
-                b = todo.pop()
-                own = [[x[i] for i in b] for x in (prompts, seeds, rooms)]
-                try:
-                    said = self._batch(net, *own, temp, schema)
-                except Exception as e:
-                    if len(b) > 1:
-                        todo += [b[len(b) // 2 :], b[: len(b) // 2]]
-                        continue
-                    said = [Reply(error=f"{type(e).__name__}: {e}")]
-                for i, s in zip(b, said):
-                    out[i] = s
-        return out
+        return _in_batches(self, prompts, seeds, rooms, temp, schema)
 
     def _batch(self, net, prompts, seeds, rooms, temp, schema):
-        import torch
-
-        width = max(map(len, prompts))
-
-        def left(fill, f):
-            return torch.tensor(
-                [[fill] * (width - len(p)) + f(p) for p in prompts], device=self.device
-            )
-
-        procs = []
-        if schema:
-            from xgrammar.contrib.hf import LogitsProcessor
-
-            procs.append(LogitsProcessor(schema[1]))
-        if temp:
-            procs.append(gumbel_max_processor(seeds, temp, self.device))
-        with torch.inference_mode():
-            ids = net.generate(
-                input_ids=left(self.pad, list),
-                attention_mask=left(0, lambda p: [1] * len(p)),
-                max_new_tokens=max(rooms),
-                do_sample=False,
-                logits_processor=procs,
-            )
-        return [self._cut(row[width:].tolist(), room) for row, room in zip(ids, rooms)]
+        return _generate_batch(self, net, prompts, seeds, rooms, temp, schema)
 
     def _cut(self, new, room):
         "The reply's tokens and why they end"
@@ -296,7 +328,80 @@ def _no_engine_noise():
         logging.disable(level)
 
 
-_engines, _ended = WeakSet(), []
+_engines, _ended = WeakSet(), []  # open ones, and closed ones that still hold shared state
+
+# %% ../../nbs/lib/models/04_local.ipynb #da34072e
+def _engine_options(rank):
+    "What an engine is started with, unless the caller says otherwise"
+    import torch
+
+    opts: dict[str, Any] = dict(_plain)
+    if rank:
+        opts |= dict(enable_lora=True, max_lora_rank=rank)
+    if not torch.cuda.is_available():
+        # vLLM rewinds a seed where it cuts a prompt, which no generator of a CPU can
+        opts |= dict(enforce_eager=True, kv_cache_memory_bytes=2**31, enable_chunked_prefill=False)
+    return opts
+
+
+def _sampling(stops, seed, room, temp, schema):
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    return SamplingParams(
+        temperature=temp,
+        max_tokens=room,
+        seed=seed if temp else None,
+        stop_token_ids=stops,
+        structured_outputs=StructuredOutputsParams(json=schema[0]) if schema else None,
+    )
+
+
+def _abort(engine):
+    "Take out what an interrupted batch has left"
+    e = engine.llm_engine
+    if left := list(e.output_processor.request_states):
+        e.abort_request(left, internal=True)
+
+# %% ../../nbs/lib/models/04_local.ipynb #0d7831ac
+def _ask_engine(backend, prompts, seeds, rooms, temp, schema):
+    params = [_sampling(backend.stops, s, r, temp, schema) for s, r in zip(seeds, rooms)]
+    try:
+        outs = backend.engine.generate(
+            [dict(prompt_token_ids=p) for p in prompts],
+            params,
+            use_tqdm=False,
+            lora_request=backend._lora() if backend.adapter else None,
+        )
+    except Exception as e:
+        outs = [Reply(error=f"{type(e).__name__}: {e}")] * len(prompts)
+    finally:
+        _abort(backend.engine)
+
+    def said(o):
+        ids = list(o.token_ids)
+        ended = ids and ids[-1] in backend.stops
+        return (ids[:-1] if ended else ids), o.finish_reason or "stop"
+
+    return [o if isinstance(o, Reply) else said(o.outputs[0]) for o in outs]
+
+
+def _end_engine(backend):
+    import gc
+
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    _engines.discard(backend.engine)
+    _ended.append(backend.engine)
+    backend.engine = None
+    if _engines:
+        return
+    for e in _ended:
+        e.llm_engine.engine_core.shutdown()
+    _ended.clear()
+    e = None  # the last reference: the collection that follows gives the memory back
+    gc.collect()
+    cleanup_dist_env_and_memory()
 
 # %% ../../nbs/lib/models/04_local.ipynb #6d39eb43
 class VLLM(LocalBackend):
@@ -308,93 +413,31 @@ class VLLM(LocalBackend):
         self,
         model: str = "smollm2",  # `smollm2`, a folder, or a hub id
         adapter: str | Path | None = None,  # folder of a LoRA adapter
-        # allow adapters up to this rank, for `tuned`; 0: the rank of `adapter`, or none
-        lora: int = 0,
+        lora: int = 0,  # allow adapters up to this rank, for `tuned`; 0: that of `adapter`
         style: str = "",  # write tools as text in this style; '': as the chat template has it
         template: dict | None = None,  # further arguments of the chat template
-        # for `vllm.LLM`, such as `dtype`, `max_model_len`, `tensor_parallel_size`,
-        # `gpu_memory_utilization`
-        **engine,
+        **engine,  # for `vllm.LLM`, such as `dtype`, `max_model_len`, `tensor_parallel_size`
     ):
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         vllm_env()
-        import torch
-
         self._load(model, adapter, style, template)
-        rank = lora or (lora_rank([adapter]) if adapter else 0)
-        more = dict(enable_lora=True, max_lora_rank=rank) if rank else {}
-        if not torch.cuda.is_available():
-            more |= dict(
-                enforce_eager=True, kv_cache_memory_bytes=2**31, enable_chunked_prefill=False
-            )  # vLLM rewinds a seed where it cuts a prompt, which no generator of a CPU can
+        opts = _engine_options(lora or (lora_rank([adapter]) if adapter else 0))
         with short_hub_errors(self.dir), quiet_transformers(), _no_engine_noise(), _random_state():
             import vllm
 
-            self.engine = vllm.LLM(self.dir, **{**_plain, **more, **engine})
+            self.engine: Any = vllm.LLM(self.dir, **{**opts, **engine})
         _engines.add(self.engine)
         self.ctx, self._lora_ids = self.engine.llm_engine.model_config.max_model_len, {}
-
-    def _sampling(self, seed, room, temp, schema):
-        from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
-
-        return SamplingParams(
-            temperature=temp,
-            max_tokens=room,
-            seed=seed if temp else None,
-            stop_token_ids=self.stops,
-            structured_outputs=StructuredOutputsParams(json=schema[0]) if schema else None,
-        )
 
     def _lora(self):
         from vllm.lora.request import LoRARequest
 
         k = self._lora_ids.setdefault(self.adapter, len(self._lora_ids) + 1)
-        return LoRARequest(f"a{k}", k, self.adapter)
+        return LoRARequest(f"a{k}", k, self.adapter or "")
 
     def _generate(self, prompts, seeds, rooms, temp, schema):
-        params = [self._sampling(s, r, temp, schema) for s, r in zip(seeds, rooms)]
-        try:
-            outs = self.engine.generate(
-                [dict(prompt_token_ids=p) for p in prompts],
-                params,
-                use_tqdm=False,
-                lora_request=self._lora() if self.adapter else None,
-            )
-        except Exception as e:
-            outs = [Reply(error=f"{type(e).__name__}: {e}")] * len(prompts)
-        finally:
-            self._abort()
-        return [o if isinstance(o, Reply) else self._said(o.outputs[0]) for o in outs]
-
-    def _abort(self):
-        """Take out what an interrupted batch has left in the engine: the next batch would be given
-        its answers
-        """
-        e = self.engine.llm_engine
-        if left := list(e.output_processor.request_states):
-            e.abort_request(left, internal=True)
-
-    def _said(self, o):
-        ids = list(o.token_ids)
-        return (ids[:-1] if ids and ids[-1] in self.stops else ids), o.finish_reason or "stop"
+        return _ask_engine(self, prompts, seeds, rooms, temp, schema)
 
     def close(self):
-        """End the engine and give its memory back; while others are open, with the last of them:
-        vLLM's share their state
-        """
-        import gc
-
-        from vllm.distributed import cleanup_dist_env_and_memory
-
-        _engines.discard(self.engine)
-        _ended.append(self.engine)
-        self.engine = None
-        if _engines:
-            return
-        for e in _ended:
-            e.llm_engine.engine_core.shutdown()
-        _ended.clear()
-        e = None
-        gc.collect()
-        cleanup_dist_env_and_memory()
+        "End the engine and give its memory back; while others are open, with the last of them"
+        _end_engine(self)

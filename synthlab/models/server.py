@@ -18,7 +18,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..core.settings import SecretScrubber
 from .hub import lora_rank, model_dir, model_name, tool_style, vllm_env
@@ -51,10 +54,8 @@ def _below(pid):
 
 def _kill(pids, sig):
     for p in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(p, sig)
-        except ProcessLookupError:
-            pass
 
 # %% ../../nbs/lib/models/05_server.ipynb #8b7199cd
 def _reap():
@@ -71,10 +72,8 @@ def _end_all(child, polite):
     "End every descendant: a signal that lets them clean up, then one that does not"
     for sig, secs in ((signal.SIGTERM, polite), (signal.SIGKILL, 5)):
         _kill({child, *_below(os.getpid())}, sig)
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(child, sig)
-        except (ProcessLookupError, PermissionError):
-            pass
         until = time.monotonic() + secs
         while (left := _reap()) and time.monotonic() < until:
             time.sleep(0.05)
@@ -83,9 +82,7 @@ def _end_all(child, polite):
 
 # %% ../../nbs/lib/models/05_server.ipynb #0681e5fd
 def _guard(parent, polite, scratch, *cmd):
-    """Run a command until it ends, or the process that asked for it does; then nobody needs its
-    scratch folder
-    """
+    "Run a command until it ends, or the process that asked for it does"
     import select
 
     for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -100,7 +97,7 @@ def _guard(parent, polite, scratch, *cmd):
             gone = os.getppid() != int(parent) or bool(select.select([0], [], [], 0.1)[0])
     finally:
         _end_all(p.pid, float(polite))
-        if gone:
+        if gone:  # nobody needs its scratch folder any more
             _remove(scratch)
     sys.exit(p.returncode or 0)
 
@@ -111,41 +108,52 @@ def _remove(scratch):
         shutil.rmtree(scratch, ignore_errors=True)
 
 # %% ../../nbs/lib/models/05_server.ipynb #d50e0097
+def _start_guard(cmd, log, env, polite, scratch):
+    "A guard process that runs the command and holds the reading end of our pipe"
+    code = "import sys; from synthlab.models.server import _guard; _guard(*sys.argv[1:])"
+    args = [sys.executable, "-c", code, str(os.getpid()), str(polite), scratch, *map(str, cmd)]
+    with open(log, "ab") as f:
+        return subprocess.Popen(
+            args,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=f,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _let_go(guard):
+    "Close the pipe: the guard ends the command"
+    if guard.stdin:
+        guard.stdin.close()
+
+
+def _wait_for_end(guard, seconds):
+    try:
+        guard.wait(seconds)
+    except subprocess.TimeoutExpired:
+        guard.kill()
+        guard.wait()
+
+# %% ../../nbs/lib/models/05_server.ipynb #8639db3f
 class GuardedProcess:
     "A command that cannot outlive this process"
 
     def __init__(
         self,
-        cmd: list[str],  # to run
+        cmd: Sequence[str | Path],  # to run
         log: str | Path = "",  # file for what it says; '': a temporary one, removed at the end
         env: dict | None = None,  # None: this process's environment
         polite: float = 10.0,  # seconds between asking it to end and ending it
     ):
-        code = "import sys; from synthlab.models.server import _guard; _guard(*sys.argv[1:])"
         self._scratch = "" if log else tempfile.mkdtemp(prefix="synthlab-")
         self.log = Path(log or f"{self._scratch}/log")
-        with open(self.log, "ab") as f:
-            args = [
-                sys.executable,
-                "-c",
-                code,
-                str(os.getpid()),
-                str(polite),
-                self._scratch,
-                *map(str, cmd),
-            ]
-            self._p = subprocess.Popen(
-                args,
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=f,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._p = _start_guard(cmd, self.log, env, polite, self._scratch)
         self.patience = polite + 10
 
     @property
-    def running(self):
+    def running(self) -> bool:
         return self._p.poll() is None
 
     def keep_log(self):
@@ -155,12 +163,8 @@ class GuardedProcess:
 
     def close(self):
         "End the command and wait until it has ended"
-        self._p.stdin.close()
-        try:
-            self._p.wait(self.patience)
-        except subprocess.TimeoutExpired:
-            self._p.kill()
-            self._p.wait()
+        _let_go(self._p)
+        _wait_for_end(self._p, self.patience)
         _remove(self._scratch)
 
     def __enter__(self):
@@ -171,7 +175,7 @@ class GuardedProcess:
 
     def __del__(self):
         if hasattr(self, "_p"):
-            self._p.stdin.close()
+            _let_go(self._p)
 
 # %% ../../nbs/lib/models/05_server.ipynb #91620fa9
 class ServerError(RuntimeError):
@@ -206,12 +210,28 @@ def tail_log(
         return SecretScrubber()("\n".join(f.read().decode("utf8", "replace").splitlines()[-n:]))
 
 # %% ../../nbs/lib/models/05_server.ipynb #3879399b
+def _start_failed(server, why):
+    server.keep_log()
+    raise ServerError(f"{why}. Its last lines, from {server.log}:\n{tail_log(server.log)}")
+
+
+def _await_health(server, health, wait):
+    "Return when the server is healthy. Raises ServerError when it will not be"
+    until = time.monotonic() + wait
+    while not _healthy(health):
+        if not server.running:
+            _start_failed(server, "the server ended while starting")
+        if time.monotonic() > until:
+            _start_failed(server, f"no health after {wait:g} s")
+        time.sleep(0.2)
+    if not server.running:
+        _start_failed(server, f"another server answers at {server.url}; ours ended")
+
+
 def _healthy(url):
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        return (
-            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).status
-            == 200
-        )
+        return direct.open(url, timeout=5).status == 200
     except OSError:
         return False
 
@@ -224,27 +244,22 @@ def _template(where):
     if not (path / "tokenizer_config.json").exists():
         return ""
     t = json.loads((path / "tokenizer_config.json").read_text()).get("chat_template") or ""
-    return (
-        t
-        if isinstance(t, str)
-        else next((x["template"] for x in t if x["name"] == "tool_use"), t[0]["template"])
-    )
+    if isinstance(t, str):
+        return t
+    return next((x["template"] for x in t if x["name"] == "tool_use"), t[0]["template"])
 
 
 def _flags(o):
-    """Keyword arguments as command line flags: `max_model_len=4096` is `--max-model-len 4096`,
-    False is `--no-…`
-    """
+    "Keyword arguments as flags: `max_model_len=4096` is `--max-model-len 4096`, False is `--no-…`"
     out = []
     for k, v in o.items():
         name = k.replace("_", "-")
-        out += (
-            [f"--no-{name}"]
-            if v is False
-            else [f"--{name}"]
-            if v is True
-            else [f"--{name}", str(v)]
-        )
+        if v is True:
+            out += [f"--{name}"]
+        elif v is False:
+            out += [f"--no-{name}"]
+        else:
+            out += [f"--{name}", str(v)]
     return out
 
 # %% ../../nbs/lib/models/05_server.ipynb #fa1b1bf1
@@ -253,39 +268,23 @@ class VLLMServer(GuardedProcess):
 
     def __init__(
         self,
-        cmd: list[str],  # that starts it
+        cmd: Sequence[str | Path],  # that starts it
         port: int,  # that it listens on
         names: list[str],  # of the model and of each adapter, as requests name them
         style: str = "openai",  # how backends should write tool calls for it
         wait: float = 900.0,  # seconds until it has to be healthy
         log: str
-        # file for what it says; '': a temporary one, which stays only when the start fails
-        | Path = "",
+        | Path = "",  # file for what it says; '': temporary, kept only when the start fails
         env: dict | None = None,  # None: this process's environment
     ):
         _check_port(port)
         self.url, self.names, self.style = f"http://127.0.0.1:{port}/v1", names, style
         super().__init__(cmd, log, env)
         try:
-            self._wait(f"http://127.0.0.1:{port}/health", wait)
+            _await_health(self, f"http://127.0.0.1:{port}/health", wait)
         except BaseException:
             self.close()
             raise
-
-    def _wait(self, health, wait):
-        until = time.monotonic() + wait
-        while not _healthy(health):
-            if not self.running:
-                self._fail("the server ended while starting")
-            if time.monotonic() > until:
-                self._fail(f"no health after {wait:g} s")
-            time.sleep(0.2)
-        if not self.running:
-            self._fail(f"another server answers at {self.url}; ours ended")
-
-    def _fail(self, why):
-        self.keep_log()
-        raise ServerError(f"{why}. Its last lines, from {self.log}:\n{tail_log(self.log)}")
 
     def spec(
         self,
@@ -299,29 +298,12 @@ class VLLMServer(GuardedProcess):
     def __repr__(self):
         return f"Server({self.url!r}, {self.names}, {'running' if self.running else 'ended'})"
 
-# %% ../../nbs/lib/models/05_server.ipynb #87e6abc9
-def serve(
-    model: str = "smollm2",  # `smollm2`, a folder, or a hub id
-    adapters: dict | None = None,  # name -> folder of a LoRA adapter
-    port: int = 0,  # on loopback; 0: a free one
-    wait: float = 900.0,  # seconds until it has to be healthy
-    log: str
-    # file for what the server says; '': a temporary one, which stays only when the start fails
-    | Path = "",
-    # of vLLM's server, such as `max_model_len=8192`, `enforce_eager=True`, `tensor_parallel_size=2`
-    **flags,
-) -> VLLMServer:  # healthy; use it in a `with` statement
-    """Start a vLLM server.
-
-    Raises ServerError when it does not come up, FileNotFoundError when there is no such model
-    """
+# %% ../../nbs/lib/models/05_server.ipynb #fd3961a2
+def _server_flags(where, name, port, native, style, rank):
+    "What our servers are started with, unless the caller says otherwise"
     import torch
 
-    where, name, port = model_dir(model), model_name(model), port or free_port()
-    _check_port(port)
-    rank = lora_rank(adapters.values()) if adapters else 0
-    style, native = tool_style(_template(where))
-    more = dict(
+    flags: dict[str, Any] = dict(
         model=where,
         served_model_name=name,
         host="127.0.0.1",
@@ -329,25 +311,39 @@ def serve(
         generation_config="vllm",
         structured_outputs_config='{"backend": "xgrammar", "disable_any_whitespace": true}',
     )
-    parser = dict(llama3="llama3_json").get(style, style)
     if native:
-        more |= dict(enable_auto_tool_choice=True, tool_call_parser=parser)
-    lora = ["--lora-modules", *(f"{k}={v}" for k, v in adapters.items())] if adapters else []
+        parser = dict(llama3="llama3_json").get(style, style)
+        flags |= dict(enable_auto_tool_choice=True, tool_call_parser=parser)
     if rank:
-        more |= dict(enable_lora=True, max_lora_rank=rank)
+        flags |= dict(enable_lora=True, max_lora_rank=rank)
     if not torch.cuda.is_available():
-        more |= dict(enable_chunked_prefill=False)  # as in `VLLM`
+        flags |= dict(enable_chunked_prefill=False)  # as in `VLLM`
+    return flags
+
+# %% ../../nbs/lib/models/05_server.ipynb #87e6abc9
+def serve(
+    model: str = "smollm2",  # `smollm2`, a folder, or a hub id
+    adapters: dict[str, str | Path] | None = None,  # name -> folder of a LoRA adapter
+    port: int = 0,  # on loopback; 0: a free one
+    wait: float = 900.0,  # seconds until it has to be healthy
+    log: str | Path = "",  # file for what it says; '': temporary, kept only when the start fails
+    **flags,  # of vLLM's server, such as `max_model_len=8192`, `enforce_eager=True`
+) -> VLLMServer:  # healthy; use it in a `with` statement
+    """Start a vLLM server.
+
+    Raises ServerError when it does not come up, FileNotFoundError when there is no such model
+    """
+    where, name, port = model_dir(model), model_name(model), port or free_port()
+    adapters = adapters or {}
+    _check_port(port)
+    rank = lora_rank(adapters.values()) if adapters else 0
+    style, native = tool_style(_template(where))
+    own = _server_flags(where, name, port, native, style, rank)
+    lora = ["--lora-modules", *(f"{k}={v}" for k, v in adapters.items())] if adapters else []
     vllm_env()
-    cmd = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_flags(more | flags), *lora]
-    env = (
-        None if "kv_cache_memory_bytes" in flags else dict(VLLM_CPU_KVCACHE_SPACE="2") | os.environ
-    )  # GB, on a CPU
-    return VLLMServer(
-        cmd,
-        port,
-        [name, *(adapters or {})],
-        "openai" if native else style or "openai",
-        wait,
-        log,
-        env,
-    )
+    cmd = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_flags(own | flags), *lora]
+    env = None
+    if "kv_cache_memory_bytes" not in flags:
+        env = dict(VLLM_CPU_KVCACHE_SPACE="2") | os.environ  # GB, on a CPU
+    spoken = "openai" if native else style or "openai"
+    return VLLMServer(cmd, port, [name, *adapters], spoken, wait, log, env)

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -61,24 +62,19 @@ def package_versions(
     return {n: v for n in names if (v := have(n))}
 
 # %% ../../nbs/lib/runs/02_report.ipynb #c410b2c9
-def list_gpus() -> list[
-    str
-]:  # such as `NVIDIA H200, 143771 MiB`; empty without a driver that answers
+def list_gpus() -> list[str]:  # such as `NVIDIA H200, 143771 MiB`; empty without a driver
     "The NVIDIA GPUs that the driver lists"
     if not shutil.which("nvidia-smi"):
         return []
-    return (
-        _out("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader") or ""
-    ).splitlines()
+    said = _out("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
+    return (said or "").splitlines()
 
 
 def describe_device() -> str:  # one line
     "What the run had to compute with"
     cpu = f"{os.cpu_count()} × {platform.machine()} CPU"
-    try:
+    with suppress(ValueError, OSError, AttributeError):
         cpu += f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
-    except (ValueError, OSError, AttributeError):
-        pass
     return "; ".join([*list_gpus(), cpu])
 
 
@@ -124,24 +120,32 @@ def write_json(
 
 # %% ../../nbs/lib/runs/02_report.ipynb #4fcba8ab
 _css = """body{margin:0;background:#fff;color:#1c1c1c;font:16px/1.55 system-ui,sans-serif}
-main{max-width:54rem;margin:auto;padding:1rem}h1{line-height:1.2}h2{margin-top:2rem}img,svg{max-width:100%;height:auto}
-pre{overflow-x:auto;font-size:13px;line-height:1.4;margin:.4rem 0}a{color:#2a78d6}blockquote{margin:0;color:#555}
+main{max-width:54rem;margin:auto;padding:1rem}h1{line-height:1.2}h2{margin-top:2rem}
+img,svg{max-width:100%;height:auto}
+pre{overflow-x:auto;font-size:13px;line-height:1.4;margin:.4rem 0}a{color:#2a78d6}
+blockquote{margin:0;color:#555}
 table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}
-table,td,th{border:0}td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
+table,td,th{border:0}
+td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
 details.code{margin:.3rem 0;color:#777;font-size:13px}
 details.code summary{cursor:pointer;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-details.code pre{background:#f6f6f6;padding:.6rem;border-radius:4px;color:#222}.anchor-link{display:none}
-.output_stderr{background:#fff3f0}.output_error pre{background:#fff0f0;border-left:4px solid #e34948;padding:.6rem}
+details.code pre{background:#f6f6f6;padding:.6rem;border-radius:4px;color:#222}
+.anchor-link{display:none}
+.output_stderr{background:#fff3f0}
+.output_error pre{background:#fff0f0;border-left:4px solid #e34948;padding:.6rem}
 @media(prefers-color-scheme:dark){.output_png,.output_png img{background:#fff}}"""
 
 _head = """<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width,initial-scale=1"><meta http-equiv="Content-Security-Policy"
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
 content="default-src 'none';img-src data: 'self' file:;style-src 'unsafe-inline'">"""
 
 _template = """{%- extends 'basic/index.html.j2' -%}
-{% block in_prompt %}{% endblock %}{% block empty_in_prompt %}{% endblock %}{% block output_area_prompt %}{% endblock %}
+{% block in_prompt %}{% endblock %}{% block empty_in_prompt %}{% endblock -%}
+{% block output_area_prompt %}{% endblock %}
 {% block input_group %}<details class="code"{% if cell.metadata.get('tags') %} open{% endif %}>
-<summary>{{ (cell.source.strip().splitlines() or [''])[0] | e }}</summary>{{ super() }}</details>{% endblock %}"""
+<summary>{{ (cell.source.strip().splitlines() or [''])[0] | e }}</summary>
+{{- super() }}</details>{% endblock %}"""
 
 
 def standalone_page(
@@ -265,7 +269,8 @@ def _num(x):
 _cards = """.runs{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr))}
 .run{border:1px solid #ddd;border-radius:6px;padding:.8rem}.run h3{margin:0 0 .3rem}
 .run p{margin:.2rem 0;font-size:14px;color:#555;overflow-wrap:anywhere}.run .bad{color:#b3261e}
-.run .figs{display:flex;gap:.4rem;flex-wrap:wrap;margin-top:.5rem}.run .figs img{height:5.5rem;border:1px solid #eee}"""
+.run .figs{display:flex;gap:.4rem;flex-wrap:wrap;margin-top:.5rem}
+.run .figs img{height:5.5rem;border:1px solid #eee}"""
 
 
 def format_metric(

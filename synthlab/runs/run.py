@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from ..core.display import table
 from synthlab.core.settings import (
     MIN_SECRET_LENGTH,
@@ -224,7 +226,7 @@ def _write_csv(path, rows):
         w.writeheader()
         w.writerows(rows)
 
-# %% ../../nbs/lib/runs/03_run.ipynb #6df56c35
+# %% ../../nbs/lib/runs/03_run.ipynb #1fd4ba01
 class Run:
     "The run that a study notebook is in: its folder, and what goes into the manifest"
 
@@ -257,71 +259,83 @@ class Run:
         self.inputs[relative_path(p)] = key
         return p
 
-    def use(
-        self,
-        role: str,  # `agent`, `user`, `judge`, `teacher`…
-        usage: Usage,  # tokens and seconds, added to the role's
-        model: str = "",  # that did it, as in the price table
-    ):
-        "Count what a role used"
-        old, _ = self.used.get(role, (Usage(), ""))
-        self.used[role] = old + usage, model
+# %% ../../nbs/lib/runs/03_run.ipynb #7f061064
+@patch
+def use(
+    self: Run,
+    role: str,  # `agent`, `user`, `judge`, `teacher`…
+    usage: Usage,  # tokens and seconds, added to the role's
+    model: str = "",  # that did it, as in the price table
+):
+    "Count what a role used"
+    old, _ = self.used.get(role, (Usage(), ""))
+    self.used[role] = old + usage, model
 
-    def save_rows(
-        self,
-        name: str,  # file name, such as `kept.jsonl`; `.csv` writes a table
-        rows,  # records or dicts
-    ) -> int:  # rows written
-        "Write rows to the run's folder"
-        rows = list(rows)
-        if not name.endswith(".csv"):
-            return write_jsonl(rows, self.path / name)
-        _write_csv(self.path / name, rows)
-        return len(rows)
 
-    def save_fig(
-        self,
-        fig,  # matplotlib Axes or Figure
-        name: str,  # file name without ending
-        rows=(),  # what it shows, written beside it as CSV
-    ):
-        "Keep a figure, and the rows behind it"
-        getattr(fig, "figure", fig).savefig(self.path / f"{name}.png", dpi=150, bbox_inches="tight")
-        if rows:
-            _write_csv(self.path / f"{name}.csv", [to_dict(r) for r in rows])
+@patch
+def save_rows(
+    self: Run,
+    name: str,  # file name, such as `kept.jsonl`; `.csv` writes a table
+    rows,  # records or dicts
+) -> int:  # rows written
+    "Write rows to the run's folder"
+    rows = list(rows)
+    if not name.endswith(".csv"):
+        return write_jsonl(rows, self.path / name)
+    _write_csv(self.path / name, rows)
+    return len(rows)
 
-    def finish(
-        self,
-        metrics: dict,  # name -> estimate or number; the first is the headline
-    ) -> dict:  # name -> metric in words
-        "Hand over the headline metrics: the last line of a study"
-        used = {r: dict(vars(u), model=m, usd=cost(u, m)) for r, (u, m) in self.used.items()}
-        done = dict(
-            metrics=_metric(metrics),
-            inputs=self.inputs,
-            usage=used,
-            seconds=round(time.time() - self.start, 3),
-        )
-        if self.path.name.startswith("papermill-"):
-            self._close(done)
-        else:
-            write_json(self.path / "result.json", done)
-        self.metrics = done["metrics"]
-        return {k: format_metric(v) for k, v in self.metrics.items()}
 
-    def _close(self, done):
-        "The manifest, which `run_study` would have written"
-        m = _manifest(self.path, self.params, done, self.start, library_key(), settings())
-        write_json(self.path / "manifest.json", m)
-        write_index()
+@patch
+def save_fig(
+    self: Run,
+    fig,  # matplotlib Axes or Figure
+    name: str,  # file name without ending
+    rows=(),  # what it shows, written beside it as CSV
+):
+    "Keep a figure, and the rows behind it"
+    getattr(fig, "figure", fig).savefig(self.path / f"{name}.png", dpi=150, bbox_inches="tight")
+    if rows:
+        _write_csv(self.path / f"{name}.csv", [to_dict(r) for r in rows])
 
-    def _repr_html_(self):
-        rows = [dict(parameter=k, value=repr(v)) for k, v in redact(self.params).items()]
-        rows += [dict(metric=k, value=format_metric(v)) for k, v in self.metrics.items()]
-        return (
-            f"<b>{escape(self.study)}</b> · "
-            f"<code>{escape(relative_path(self.path))}</code>{table(rows).data}"
-        )
+# %% ../../nbs/lib/runs/03_run.ipynb #c88d8df0
+@patch
+def finish(
+    self: Run,
+    metrics: dict,  # name -> estimate or number; the first is the headline
+) -> dict:  # name -> metric in words
+    "Hand over the headline metrics: the last line of a study"
+    used = {r: dict(vars(u), model=m, usd=cost(u, m)) for r, (u, m) in self.used.items()}
+    done = dict(
+        metrics=_metric(metrics),
+        inputs=self.inputs,
+        usage=used,
+        seconds=round(time.time() - self.start, 3),
+    )
+    if self.path.name.startswith("papermill-"):
+        self._close(done)
+    else:
+        write_json(self.path / "result.json", done)
+    self.metrics = done["metrics"]
+    return {k: format_metric(v) for k, v in self.metrics.items()}
+
+
+@patch
+def _close(self: Run, done):
+    "The manifest, which `run_study` would have written"
+    m = _manifest(self.path, self.params, done, self.start, library_key(), settings())
+    write_json(self.path / "manifest.json", m)
+    write_index()
+
+
+@patch
+def _repr_html_(self: Run):
+    rows = [dict(parameter=k, value=repr(v)) for k, v in redact(self.params).items()]
+    rows += [dict(metric=k, value=format_metric(v)) for k, v in self.metrics.items()]
+    return (
+        f"<b>{escape(self.study)}</b> · "
+        f"<code>{escape(relative_path(self.path))}</code>{table(rows).data}"
+    )
 
 # %% ../../nbs/lib/runs/03_run.ipynb #2734d14a
 def profile_params(

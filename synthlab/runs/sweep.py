@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from fastcore.basics import patch
+
 from ..core.display import table
 from ..core.parallel import pmap
 from ..core.settings import is_secret, redact, relative_path, settings
@@ -73,7 +75,7 @@ def _plain(v):
     "A value as a figure and a table show it"
     return v if isinstance(v, (int, float, str)) else str(v)
 
-# %% ../../nbs/lib/runs/04_sweep.ipynb #eacc110e
+# %% ../../nbs/lib/runs/04_sweep.ipynb #24d675d1
 @dataclass
 class Sweep:
     "The points of a sweep, in order, and the folder that holds what they say together"
@@ -96,26 +98,26 @@ class Sweep:
             if (d := _number(v))
         ]
 
-    def told(self) -> list[dict]:  # the varied parameters, status, headline, run
-        "A row for each point"
+# %% ../../nbs/lib/runs/04_sweep.ipynb #82658d8d
+@patch
+def told(self: Sweep) -> list[dict]:  # the varied parameters, status, headline, run
+    "A row for each point"
 
-        def said(p):
-            return p["error"] or next(
-                (f"{k} {format_metric(v)}" for k, v in p["metrics"].items()), ""
-            )
+    def said(p):
+        return p["error"] or next((f"{k} {format_metric(v)}" for k, v in p["metrics"].items()), "")
 
-        def asked(p):
-            return {k: _plain(p["params"][k]) for k in self.varied}
+    def asked(p):
+        return {k: _plain(p["params"][k]) for k in self.varied}
 
-        return [
-            dict(asked(p), status=p["status"], headline=said(p), run=p["run"]) for p in self.points
-        ]
+    return [dict(asked(p), status=p["status"], headline=said(p), run=p["run"]) for p in self.points]
 
-    def _repr_html_(self):
-        return (
-            f"<b>{escape(self.study)}</b> · "
-            f"<code>{escape(relative_path(self.path))}</code>{table(self.told()).data}"
-        )
+
+@patch
+def _repr_html_(self: Sweep):
+    return (
+        f"<b>{escape(self.study)}</b> · "
+        f"<code>{escape(relative_path(self.path))}</code>{table(self.told()).data}"
+    )
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #c26a4e04
 def _axis(varied):
@@ -301,7 +303,7 @@ def _facts(m):
         device=m.get("device"),
     )
 
-# %% ../../nbs/lib/runs/04_sweep.ipynb #be6c6fe9
+# %% ../../nbs/lib/runs/04_sweep.ipynb #a01211b7
 @dataclass(repr=False)
 class Comparison:
     "Runs side by side; the first is what the others are compared with"
@@ -325,32 +327,34 @@ class Comparison:
             dict(what=k, **dict(zip(self.names, map(str, vs)))) for k, vs in rows if _differ(vs)
         ]
 
-    def gave(self) -> list[dict]:  # metric, a column for each run, difference with its ends
-        "Every metric of any run; the difference is that of the last run to the first"
-        keys = dict.fromkeys(k for m in self.runs for k in m["metrics"])
+# %% ../../nbs/lib/runs/04_sweep.ipynb #bf8a9a85
+@patch
+def gave(self: Comparison) -> list[dict]:  # metric, a column for each run, difference with its ends
+    "Every metric of any run; the difference is that of the last run to the first"
+    keys = dict.fromkeys(k for m in self.runs for k in m["metrics"])
 
-        def row(k):
-            vs = [m["metrics"].get(k) for m in self.runs]
-            d, lo, hi = newcombe_difference(vs[0], vs[-1])
-            said = {
-                n: "(none)" if k not in m["metrics"] else format_metric(v)
-                for n, m, v in zip(self.names, self.runs, vs)
-            }
-            return dict(metric=k, **said, difference=d, lo=lo, hi=hi)
+    def row(k):
+        vs = [m["metrics"].get(k) for m in self.runs]
+        d, lo, hi = newcombe_difference(vs[0], vs[-1])
+        said = {
+            n: "(none)" if k not in m["metrics"] else format_metric(v)
+            for n, m, v in zip(self.names, self.runs, vs)
+        }
+        return dict(metric=k, **said, difference=d, lo=lo, hi=hi)
 
-        return [row(k) for k in keys]
+    return [row(k) for k in keys]
 
-    def rows(self) -> list[dict]:  # metric, run, value, lo, hi, n
-        "A row for each number, as the figure shows it"
-        found = [(k, n, v) for n, m in zip(self.names, self.runs) for k, v in m["metrics"].items()]
-        parts = [
-            (k, n, _parts(v), v.get("n") if isinstance(v, dict) else None) for k, n, v in found
-        ]
-        return [
-            dict(metric=k, run=n, value=p[0], lo=p[1], hi=p[2], n=c)
-            for k, n, p, c in parts
-            if not math.isnan(p[0])
-        ]
+
+@patch
+def rows(self: Comparison) -> list[dict]:  # metric, run, value, lo, hi, n
+    "A row for each number, as the figure shows it"
+    found = [(k, n, v) for n, m in zip(self.names, self.runs) for k, v in m["metrics"].items()]
+    parts = [(k, n, _parts(v), v.get("n") if isinstance(v, dict) else None) for k, n, v in found]
+    return [
+        dict(metric=k, run=n, value=p[0], lo=p[1], hi=p[2], n=c)
+        for k, n, p, c in parts
+        if not math.isnan(p[0])
+    ]
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #7881f834
 def _figure(

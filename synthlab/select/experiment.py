@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['COMPOSITE_SELECTORS', 'COMPARED_METHODS', 'SEEDED_METHODS', 'ROW_TYPE_COLORS', 'truncated_model', 'rank_pool',
-           'train_at_budgets', 'summarize_points', 'ComputeLaw', 'fit_compute_law', 'fit_compute_laws', 'pareto_front',
-           'plot_compute_pareto', 'published_pareto', 'composition_rows', 'precision_rows', 'selector_pairs',
-           'score_histograms', 'example_rows']
+           'rank_by_all', 'train_at_budgets', 'summarize_points', 'result_rows', 'ComputeLaw', 'fit_compute_law',
+           'fit_compute_laws', 'pareto_front', 'plot_compute_pareto', 'published_pareto', 'composition_rows',
+           'precision_rows', 'junk_rejection', 'selector_pairs', 'score_histograms', 'example_rows']
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #3e73a1b5
 import math
 import random
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ..core.plot import MUTED_COLOR, PALETTE, REST_COLOR, TEXT_COLOR, plot_style
-from ..core.stats import Estimate, bootstrap, paired_difference, rate
+from ..core.stats import Estimate, bootstrap, paired_difference, rate, wilson
 from synthlab.select.base import (
     Budget,
     Selection,
@@ -28,6 +30,7 @@ from synthlab.select.evaluation import (
     FineTuneRun,
     LabelledPool,
     dedup_items,
+    junk_counts,
     run_fine_tunes,
     with_seed,
 )
@@ -61,9 +64,8 @@ def truncated_model(
 # %% ../../nbs/lib/select/09_experiment.ipynb #5232a3c1
 def _verified(pool, given, seed, **kw):
     left = [i for i, x in enumerate(pool.items) if x.info["what"] == "verified"]
-    return _mapped(
-        random_rows([pool.items[i] for i in left], len(left), seed), left, len(pool.items)
-    )
+    s = random_rows([pool.items[i] for i in left], len(left), seed)
+    return _mapped(s, left, len(pool.items))
 
 
 def _mapped(s, left, n):
@@ -76,18 +78,13 @@ def _mapped(s, left, n):
 
 def _deduped_rds(pool, given, seed, **kw):
     left = dedup_items(pool.items)
-    return _mapped(
-        select("rds+", [pool.items[i] for i in left], len(left), given), left, len(pool.items)
-    )
+    s = select("rds+", [pool.items[i] for i in left], len(left), given)
+    return _mapped(s, left, len(pool.items))
 
 
 def _small_ifd(pool, given, seed, **kw):
-    return select(
-        "ifd",
-        pool.items,
-        len(pool.items),
-        SelectorInputs(given.queries, truncated_model(given), batch=given.batch),
-    )
+    small = SelectorInputs(given.queries, truncated_model(given), batch=given.batch)
+    return select("ifd", pool.items, len(pool.items), small)
 
 
 COMPOSITE_SELECTORS = {
@@ -98,9 +95,8 @@ COMPOSITE_SELECTORS = {
 COMPARED_METHODS = (*SELECTORS, *COMPOSITE_SELECTORS)  # all that are compared
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #63db01fc
-SEEDED_METHODS = {"verified only", *(m for m, s in SELECTORS.items() if s.seeded)} - {
-    "less"
-}  # those that a study draws anew for each seed
+# those that a study draws anew for each seed
+SEEDED_METHODS = {"verified only", *(m for m, s in SELECTORS.items() if s.seeded)} - {"less"}
 
 
 def rank_pool(
@@ -116,15 +112,45 @@ def rank_pool(
     if method in COMPOSITE_SELECTORS:
         out = COMPOSITE_SELECTORS[method](pool, given, seed)
     else:
-        out = select(
-            method, pool.items, len(pool.items), given, seed, **(more or {}).get(method, {})
-        )
+        own = (more or {}).get(method, {})
+        out = select(method, pool.items, len(pool.items), given, seed, **own)
     return replace(out, name=method)
 
+
+def rank_by_all(
+    methods: list[str],  # some of `COMPARED_METHODS`
+    pool: LabelledPool,  # rows and queries
+    given: SelectorInputs,  # model and vectors
+    seeds: int = 1,  # orders of a method that draws by chance: one for each of 0, 1, …
+    more: dict | None = None,  # method -> further arguments
+) -> dict:  # (method, seed) -> `rank_pool`; other methods have seed 0 only
+    "The orders of several selectors"
+    out = {}
+    for m in methods:
+        for s in range(seeds) if m in SEEDED_METHODS else [0]:
+            out[m, s] = rank_pool(m, pool, given, s, more)
+    return out
+
 # %% ../../nbs/lib/select/09_experiment.ipynb #d30201b9
+def _planned_points(orders, pool, ks, tokens, seeds):
+    "Every training: what it is trained on, and what choosing it cost"
+    zero = dict(method="zero-shot", unit="rows", k=0, seed=0, idx=[], select=0.0)
+    whole, n = list(range(len(pool.items))), len(pool.items)
+    out = [zero]
+    for s in range(seeds):
+        out.append(dict(method="all", unit="rows", k=n, seed=s, idx=whole, select=0.0))
+    budgets = [*(("rows", k) for k in ks), *(("tokens", k) for k in tokens)]
+    for m in dict.fromkeys(m for m, _ in orders):
+        for u, k in budgets:
+            for s in range(seeds):
+                o = orders.get((m, s)) or orders[m, 0]
+                idx = take_until_budget(o.idx, Budget(pool.items, k, u))
+                out.append(dict(method=m, unit=u, k=k, seed=s, idx=idx, select=o.flops))
+    return out
+
+# %% ../../nbs/lib/select/09_experiment.ipynb #9bdc94e0
 def train_at_budgets(
-    # (method, seed) -> `rank_pool`; a method whose order has no chance in it has seed 0 only
-    orders: dict,
+    orders: dict,  # (method, seed) -> `rank_pool`; seed 0 only, where nothing is drawn
     pool: LabelledPool,  # rows and tests
     ks: list[int],  # budgets in rows
     tokens: list[int],  # budgets in tokens
@@ -133,46 +159,16 @@ def train_at_budgets(
     folder: str = "",  # where trials are kept
     jobs: int = 1,  # processes
 ) -> list[dict]:  # method, unit, k, seed, rows, tokens, select, train (FLOPs), decisions
-    """Train on each selector's share at each budget, and examine; zero-shot and all rows are always
-    among them
-    """
-    todo = [dict(method="zero-shot", unit="rows", k=0, seed=0, idx=[], select=0.0)]
-    todo += [
-        dict(
-            method="all",
-            unit="rows",
-            k=len(pool.items),
-            seed=s,
-            idx=list(range(len(pool.items))),
-            select=0.0,
-        )
-        for s in range(seeds)
-    ]
-    for m in dict.fromkeys(m for m, _ in orders):
-        for u, k in [*(("rows", k) for k in ks), *(("tokens", k) for k in tokens)]:
-            for s in range(seeds):
-                o = orders.get((m, s)) or orders[m, 0]
-                todo.append(
-                    dict(
-                        method=m,
-                        unit=u,
-                        k=k,
-                        seed=s,
-                        idx=take_until_budget(o.idx, Budget(pool.items, k, u)),
-                        select=o.flops,
-                    )
-                )
-    trials = [
-        FineTuneRun(
-            [pool.items[i] for i in t["idx"]], pool.tests, with_seed(recipe, t["seed"]), folder
-        )
-        for t in todo
-    ]
-    done = run_fine_tunes(trials, jobs)
-    return [
-        dict(t, rows=d["rows"], tokens=d["tokens"], train=d["flops"], decisions=d["decisions"])
-        for t, d in zip(todo, done)
-    ]
+    "Train on each selector's share at each budget, on none and on all rows, and examine"
+    todo, trials = _planned_points(orders, pool, ks, tokens, seeds), []
+    for t in todo:
+        rows = [pool.items[i] for i in t["idx"]]
+        trials.append(FineTuneRun(rows, pool.tests, with_seed(recipe, t["seed"]), folder))
+    out = []
+    for t, d in zip(todo, run_fine_tunes(trials, jobs)):
+        found = dict(rows=d["rows"], tokens=d["tokens"], train=d["flops"])
+        out.append(t | found | dict(decisions=d["decisions"]))
+    return out
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #4bcb6b22
 def _answers(points, key):
@@ -180,14 +176,30 @@ def _answers(points, key):
     ds = [(d[key], d["row"]) for p in points for d in p["decisions"] if d[key] is not None]
     return [v for v, _ in ds], [r for _, r in ds]
 
+
+def _exact_calls(points):
+    "Row of the examination, decision and seed -> was the call exact?"
+    out = {}
+    for p in points:
+        for i, d in enumerate(p["decisions"]):
+            if d["whole"] is not None:
+                out[d["row"], i, p["seed"]] = d["whole"]
+    return out
+
+
+def _gain(ps, base):
+    "Exact calls more than random rows of the same budget, by row of the examination and seed"
+    if not base or ps is base:
+        return Estimate()
+    mine, theirs = _exact_calls(ps), _exact_calls(base)
+    both = sorted(mine.keys() & theirs.keys())
+    a, b = [mine[k] for k in both], [theirs[k] for k in both]
+    return paired_difference(a, b, groups=[k[0] for k in both])
+
 # %% ../../nbs/lib/select/09_experiment.ipynb #810d2e30
 def summarize_points(
     points: list[dict],  # of `train_at_budgets`
-) -> list[
-    dict
-    # a line a method and budget: name, whole (Estimate), loss, total FLOPs, gain over random
-    # (Estimate), seeds
-]:
+) -> list[dict]:  # a line a method and budget: name, whole, loss, gain (Estimates), costs, seeds
     "Means over seeds; intervals treat the rows of the examination as clusters, whatever the seed"
     groups = {}
     for p in points:
@@ -195,64 +207,47 @@ def summarize_points(
     out = []
     for (m, u, k), ps in groups.items():
         base = groups.get(("random", u, k))
-        name, whole = (rate(*_answers(ps, key)) for key in ("name", "whole"))
-
-        def mean(f):
-            return sum(map(f, ps)) / len(ps)
-
-        out.append(
-            dict(
-                method=m,
-                unit=u,
-                k=k,
-                name=name,
-                whole=whole,
-                loss=bootstrap(_answers(ps, "loss")[0], groups=_answers(ps, "loss")[1]),
-                rows=mean(lambda p: p["rows"]),
-                tokens=mean(lambda p: p["tokens"]),
-                select=mean(lambda p: p["select"]),
-                total=mean(lambda p: p["select"] + p["train"]),
-                gain=_gain(ps, base),
-                seeds=len(ps),
-            )
-        )
+        loss, whose = _answers(ps, "loss")
+        row = dict(method=m, unit=u, k=k)
+        row["name"] = rate(*_answers(ps, "name"))
+        row["whole"] = rate(*_answers(ps, "whole"))
+        row["loss"] = bootstrap(loss, groups=whose)
+        for key in ("rows", "tokens", "select"):
+            row[key] = sum(p[key] for p in ps) / len(ps)
+        row["total"] = sum(p["select"] + p["train"] for p in ps) / len(ps)
+        row["gain"] = _gain(ps, base)
+        row["seeds"] = len(ps)
+        out.append(row)
     return out
 
-# %% ../../nbs/lib/select/09_experiment.ipynb #7ff2e341
-def _gain(ps, base):
-    "Exact calls more than random rows of the same budget, by row of the examination and seed"
-    if not base or ps is base:
-        return Estimate()
-    mine, theirs = (
-        {
-            (d["row"], i, p["seed"]): d["whole"]
-            for p in q
-            for i, d in enumerate(p["decisions"])
-            if d["whole"] is not None
-        }
-        for q in (ps, base)
-    )
-    both = sorted(mine.keys() & theirs.keys())
-    return paired_difference(
-        [mine[b] for b in both], [theirs[b] for b in both], groups=[b[0] for b in both]
-    )
+
+def result_rows(
+    found: list[dict],  # of `summarize_points`
+) -> list[dict]:  # the same in plain numbers, for a table
+    "A line a method and budget: accuracy, loss, gain over random rows, and compute"
+    out = []
+    for r in found:
+        row = {k: r[k] for k in ("method", "unit", "k", "rows", "tokens")}
+        row |= dict(name=r["name"].value, exact=r["whole"].value, lo=r["whole"].lo)
+        row |= dict(hi=r["whole"].hi, loss=r["loss"].value, gain=r["gain"].value)
+        row |= dict(gain_lo=r["gain"].lo, gain_hi=r["gain"].hi, FLOPs=f"{r['total']:.2e}")
+        out.append(row | dict(seeds=r["seeds"], n=r["whole"].n))
+    return out
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #455e8b05
 @dataclass
 class ComputeLaw:
     "A fitted law of compute, or the reason why there is none"
 
-    rate: Estimate = field(
-        default_factory=Estimate
-    )  # lambda: how fast performance rises with compute
+    rate: Estimate = field(default_factory=Estimate)  # lambda: how fast it rises with compute
     start: Estimate = field(default_factory=Estimate)  # P0: performance without training
     top: float = math.nan  # what it rises to
     why: str = ""  # why it could not be fitted; empty: it was
 
     def __call__(self, share):
-        return (self.top - self.start.value) * (
-            1 - math.exp(-self.rate.value * share)
-        ) + self.start.value
+        "Performance at a share of the whole pool's compute"
+        risen = 1 - math.exp(-self.rate.value * share)
+        return (self.top - self.start.value) * risen + self.start.value
 
 
 def _fit(cost, value, top):
@@ -261,9 +256,8 @@ def _fit(cost, value, top):
     def law(c, p0, lam):
         return (top - p0) * (1 - np.exp(-lam * c)) + p0
 
-    return curve_fit(
-        law, cost, value, p0=[min(value), 1.0], bounds=([0, 0], [1, 1e4]), maxfev=4000
-    )[0]
+    first, bounds = [min(value), 1.0], ([0, 0], [1, 1e4])
+    return curve_fit(law, cost, value, p0=first, bounds=bounds, maxfev=4000)[0]
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #04673b75
 def fit_compute_law(
@@ -273,11 +267,11 @@ def fit_compute_law(
     seed: int = 0,  # of the resampling
 ) -> ComputeLaw:  # with 95 % percentile intervals
     "Fit P0 and lambda to one method's points; whole seeds are resampled"
-    ks, ids = {r["k"] for r in rows}, sorted({r["seed"] for r in rows})
+    ks = {r["k"] for r in rows}
+    ids = sorted({r["seed"] for r in rows})
     if len(ks) < 3:
-        return ComputeLaw(
-            top=top, why=f"{len(ks)} budgets: a law of two numbers needs three at least"
-        )
+        why = f"{len(ks)} budgets: a law of two numbers needs three at least"
+        return ComputeLaw(top=top, why=why)
     if len(ids) < 2:
         return ComputeLaw(top=top, why="one seed: no interval")
     rng, got = random.Random(seed), []
@@ -302,7 +296,8 @@ def fit_compute_laws(
     "The law of each method, over budgets in rows; all begin at the same zero-shot model"
 
     def mean(p):
-        return sum(v) / len(v) if (v := _answers([p], key)[0]) else math.nan
+        v = _answers([p], key)[0]
+        return sum(v) / len(v) if v else math.nan
 
     whole = next(p for p in points if p["method"] == "all")["train"]
     zero = mean(next(p for p in points if p["method"] == "zero-shot"))
@@ -310,10 +305,10 @@ def fit_compute_laws(
     out = []
     for m in dict.fromkeys(p["method"] for p in points if p["method"] not in ("zero-shot", "all")):
         own = [p for p in points if p["method"] == m and p["unit"] == "rows"]
-        rows = [
-            dict(k=p["k"], seed=p["seed"], cost=(p["select"] + p["train"]) / whole, value=mean(p))
-            for p in own
-        ]
+        rows = []
+        for p in own:
+            cost = (p["select"] + p["train"]) / whole
+            rows.append(dict(k=p["k"], seed=p["seed"], cost=cost, value=mean(p)))
         rows += [dict(k=0, seed=s, cost=0.0, value=zero) for s in sorted({p["seed"] for p in own})]
         law = fit_compute_law(rows, top)
         out.append(dict(method=m, rate=law.rate, start=law.start, why=law.why))
@@ -338,8 +333,9 @@ def plot_compute_pareto(
     ylabel: str = "",  # of the heights
     ax=None,  # Axes to draw on
 ):  # Axes
-    """Accuracy against total compute: whiskers are 95 % intervals, the line is the front, baselines
-    are marked
+    """Accuracy against total compute.
+
+    Whiskers are 95 % intervals, the line is the front, baselines have a colour of their own.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -354,14 +350,8 @@ def plot_compute_pareto(
             if not math.isnan(r.get("lo", math.nan)):
                 ax.vlines(r["total"], r["lo"], r["hi"], color=color, lw=1, alpha=0.6)
             ax.plot(r["total"], r["value"], "o", ms=5, color=color, mec="white", mew=0.6, zorder=3)
-        ax.step(
-            [r["total"] for r in best],
-            [r["value"] for r in best],
-            where="post",
-            color=TEXT_COLOR,
-            lw=1,
-            zorder=2,
-        )
+        xs, ys = [r["total"] for r in best], [r["value"] for r in best]
+        ax.step(xs, ys, where="post", color=TEXT_COLOR, lw=1, zorder=2)
         ax.set_xscale("log")
         ax.set_title(title)
         ax.set_xlabel("FLOPs of selecting and training")
@@ -384,22 +374,13 @@ _sides = [
 
 
 def _names(ax, rows):
-    """Names beside points, the first rows first; a name that would touch another on every side is
-    left out
-    """
+    "Names beside points, the first rows first"
     taken, draw = [], ax.figure.canvas.get_renderer()
+    look = dict(textcoords="offset points", fontsize=7.5, color=MUTED_COLOR)
     for r in rows:
         text = r["method"] + (f" {r['k']}" if r.get("k") else "")
         for at, side in _sides:
-            t = ax.annotate(
-                text,
-                (r["total"], r["value"]),
-                at,
-                textcoords="offset points",
-                ha=side,
-                fontsize=7.5,
-                color=MUTED_COLOR,
-            )
+            t = ax.annotate(text, (r["total"], r["value"]), at, ha=side, **look)
             box = t.get_window_extent(draw)
             if not any(box.overlaps(b) for b in taken):
                 taken.append(box)
@@ -432,23 +413,27 @@ _spent = {
 
 
 def published_pareto() -> list[dict]:  # method, pool, total, value
-    """Means of 7 tasks and FLOPs as published in 2503.01807: 10,000 rows of pools of 200,000 and
-    5.8 million, Llama-2 7B
+    """Means of 7 tasks and FLOPs as published in 2503.01807.
+
+    Llama-2 7B on 10,000 rows of pools of 200,000 and of 5.8 million.
     """
-    return [
-        dict(method=m, pool=p, total=_spent[m][i], value=v[i], lo=math.nan, hi=math.nan)
-        for i, p in enumerate(("pool of 200 thousand", "pool of 5.8 million"))
-        for m, v in _table.items()
-        if v[i] is not None
-    ]
+    out = []
+    for i, pool in enumerate(("pool of 200 thousand", "pool of 5.8 million")):
+        for m, v in _table.items():
+            if v[i] is not None:
+                row = dict(method=m, pool=pool, total=_spent[m][i], value=v[i])
+                out.append(row | dict(lo=math.nan, hi=math.nan))
+    return out
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #844e5eb0
-ROW_TYPE_COLORS = dict(
-    zip(
-        ("verified", "near copy", "exact copy", "real seed", "rejected", "off-domain"),
-        (PALETTE[2], PALETTE[5], PALETTE[0], PALETTE[6], PALETTE[1], PALETTE[3]),
-    )
-)
+ROW_TYPE_COLORS = {
+    "verified": PALETTE[2],
+    "near copy": PALETTE[5],
+    "exact copy": PALETTE[0],
+    "real seed": PALETTE[6],
+    "rejected": PALETTE[1],
+    "off-domain": PALETTE[3],
+}
 
 
 def composition_rows(
@@ -457,15 +442,11 @@ def composition_rows(
     k: int,  # of them
 ) -> list[dict]:  # selector, group, kept, share
     "What each selector's first rows really are"
-    rows = [
-        dict(r, selector=m)
-        for m, s in orders.items()
-        for r in kept_by_group(_first(s, pool, k), pool.items, lambda x: x.info["what"])
-    ]
-    return sorted(
-        rows,
-        key=lambda r: (list(orders).index(r["selector"]), list(ROW_TYPE_COLORS).index(r["group"])),
-    )
+    sorts, out = list(ROW_TYPE_COLORS), []
+    for m, s in orders.items():
+        rows = kept_by_group(_first(s, pool, k), pool.items, lambda x: x.info["what"])
+        out += [dict(r, selector=m) for r in sorted(rows, key=lambda r: sorts.index(r["group"]))]
+    return out
 
 
 def _first(s, pool, k):
@@ -476,30 +457,32 @@ def precision_rows(
     orders: dict,  # method -> `Selection`
     pool: LabelledPool,  # rows
     k: int,  # of them
-) -> list[
-    dict
-]:  # method, right (verified, each once), copies, off_domain, rejected: shares of what was kept; n
+) -> list[dict]:  # method, n, and shares: right (each once), copies, off_domain, rejected, real
     "Verified-only precision: how much of what is kept is verified, wanted, and not there already"
+    named = {"off-domain": "off_domain", "rejected": "rejected", "real seed": "real"}
     out = []
     for m, s in orders.items():
-        idx, seen, n = (
-            take_until_budget(s.idx, Budget(pool.items, k)),
-            set(),
-            dict(right=0, copies=0, off_domain=0, rejected=0, real=0),
-        )
+        idx = take_until_budget(s.idx, Budget(pool.items, k))
+        seen, n = set(), dict(right=0, copies=0, off_domain=0, rejected=0, real=0)
         for x in (pool.items[i] for i in idx):
-            what, group = x.info["what"], x.info.get("of", x.id)
-            kind = {"off-domain": "off_domain", "rejected": "rejected", "real seed": "real"}.get(
-                what, "copies" if group in seen else "right"
-            )
-            n[kind] += 1
+            group = x.info.get("of", x.id)
+            n[named.get(x.info["what"], "copies" if group in seen else "right")] += 1
             seen.add(group)
-        out.append(
-            dict(method=m, **{key: v / max(1, len(idx)) for key, v in n.items()}, n=len(idx))
-        )
+        shares = {key: v / max(1, len(idx)) for key, v in n.items()}
+        out.append(dict(method=m, **shares, n=len(idx)))
     return out
 
 
+def junk_rejection(
+    s: Selection,  # of the pool
+    pool: LabelledPool,  # rows
+    k: int,  # of them
+) -> Estimate:  # Wilson 95 % interval over the pool's copies and off-domain rows
+    "The share of copies and off-domain rows that are not among a selector's first"
+    left = junk_counts(take_until_budget(s.idx, Budget(pool.items, k)), pool.items)
+    return wilson(sum(b - a for a, b in left.values()), sum(b for _, b in left.values()))
+
+# %% ../../nbs/lib/select/09_experiment.ipynb #eefdee4f
 def selector_pairs(
     orders: dict,  # method -> `Selection`
     pool: LabelledPool,  # rows
@@ -522,27 +505,22 @@ def score_histograms(
 
     scored = {m: s for m, s in orders.items() if any(math.isfinite(v) for v in s.score)}
     kinds = [w for w in ROW_TYPE_COLORS if any(x.info["what"] == w for x in pool.items)]
+    colors = [ROW_TYPE_COLORS[w] for w in kinds]
     with plot_style():
         down = math.ceil(len(scored) / 3) or 1
         fig, axs = plt.subplots(down, 3, figsize=(8.4, 1.9 * down + 0.4), squeeze=False)
         for ax in axs.flat[len(scored) :]:
             ax.set_visible(False)
         for ax, (m, s) in zip(axs.flat, scored.items()):
-            parts = [
-                [v for v, x in zip(s.score, pool.items) if x.info["what"] == w and math.isfinite(v)]
-                for w in kinds
-            ]
-            ax.hist(
-                parts, bins, stacked=True, color=[ROW_TYPE_COLORS[w] for w in kinds], label=kinds
-            )
+            parts = {w: [] for w in kinds}
+            for v, x in zip(s.score, pool.items):
+                if math.isfinite(v):
+                    parts[x.info["what"]].append(v)
+            ax.hist(list(parts.values()), bins, stacked=True, color=colors, label=kinds)
             ax.set_title(m, fontsize=9)
             ax.tick_params(labelsize=7)
-        fig.legend(
-            *axs.flat[0].get_legend_handles_labels(),
-            loc="outside lower center",
-            ncols=6,
-            fontsize=8,
-        )
+        shown = axs.flat[0].get_legend_handles_labels()
+        fig.legend(*shown, loc="outside lower center", ncols=6, fontsize=8)
     return fig
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #e65150b5
@@ -554,22 +532,13 @@ def example_rows(
 ) -> list[dict]:  # selector, place, what, row
     "Rows at the top and at the bottom; the words of real conversations are not shown"
 
-    def line(m, place, x):
-        text = (
-            "(a real conversation, not shown)"
-            if x.info["what"] == "real seed"
-            else x.text.replace("\n", " / ")
-        )
-        return dict(
-            selector=m,
-            place=place,
-            what=x.info["what"],
-            row=text if len(text) <= room else text[:room] + "…",
-        )
-
-    return [
-        line(m, place, pool.items[i])
-        for m, s in orders.items()
-        for place, some in (("top", s.idx[:each]), ("bottom", s.idx[-each:]))
-        for i in some
-    ]
+    out = []
+    for m, s in orders.items():
+        for place, some in (("top", s.idx[:each]), ("bottom", s.idx[-each:])):
+            for x in (pool.items[i] for i in some):
+                text = x.text.replace("\n", " / ")
+                text = text if len(text) <= room else text[:room] + "…"
+                if x.info["what"] == "real seed":
+                    text = "(a real conversation, not shown)"
+                out.append(dict(selector=m, place=place, what=x.info["what"], row=text))
+    return out

@@ -32,15 +32,15 @@ def add_lora(
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        reader.net = get_peft_model(
-            reader.net, LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets))
-        )
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets))
+        reader.net = get_peft_model(reader.net, config)
     reader.net.to(reader.device).eval()
     reader.kept.clear()
     return reader
 
 
 def _adapters(net):
+    "Name and module of each matrix of the adapter"
     return [(n, m) for n, m in net.named_modules() if ".lora_" in n and hasattr(m, "weight")]
 
 # %% ../../nbs/lib/select/06_less.ipynb #f9495568
@@ -49,16 +49,12 @@ def _row_losses(reader, items):
     import torch
 
     h, _ = reader.hidden([x.input_ids for x in items])
-    where = [
-        (b, t - 1, x.labels[t])
-        for b, x in enumerate(items)
-        for t in range(1, x.tokens)
-        if x.labels[t] != -100
-    ]
+    where = []
+    for b, x in enumerate(items):
+        where += [(b, t - 1, x.labels[t]) for t in range(1, x.tokens) if x.labels[t] != -100]
     b, t, y = (torch.tensor(v, device=h.device) for v in zip(*where))
-    nll = torch.nn.functional.cross_entropy(
-        reader.net.get_output_embeddings()(h[b, t]).float(), y, reduction="none"
-    )
+    logits = reader.net.get_output_embeddings()(h[b, t]).float()
+    nll = torch.nn.functional.cross_entropy(logits, y, reduction="none")
     n = torch.zeros(len(items), device=h.device).index_add_(0, b, torch.ones_like(nll))
     return torch.zeros(len(items), device=h.device).index_add_(0, b, nll) / n.clamp(min=1)
 
@@ -86,13 +82,9 @@ def row_gradients(
         for h in handles:
             h.remove()
         reader.net.zero_grad(set_to_none=True)
-    return torch.cat(
-        [
-            torch.einsum("bto,bti->boi", back[n], seen[n]).flatten(1)
-            for n, _ in _adapters(reader.net)
-        ],
-        1,
-    ).float()
+    names = [n for n, _ in _adapters(reader.net)]
+    parts = [torch.einsum("bto,bti->boi", back[n], seen[n]).flatten(1) for n in names]
+    return torch.cat(parts, 1).float()
 
 # %% ../../nbs/lib/select/06_less.ipynb #16dba7cb
 @dataclass
@@ -106,6 +98,12 @@ class WarmupCheckpoint:
     flops: float = 0.0  # spent up to here
     key: str = ""  # of model, rows and settings
 
+
+def _training_cost(reader, items):
+    "FLOPs of an epoch over rows with an adapter, logits at targets only"
+    tokens = [x.tokens for x in items]
+    return training_flops(reader.arch, tokens, adapter=True, logits=sum(x.targets for x in items))
+
 # %% ../../nbs/lib/select/06_less.ipynb #b43adc4f
 def warm_up(
     reader: Reader,  # with an adapter; it is trained in place
@@ -115,30 +113,18 @@ def warm_up(
     batch: int = 8,  # rows a step
     seed: int = 0,  # of the order
 ) -> list[WarmupCheckpoint]:  # one an epoch
-    """Train the adapter on a few rows and keep weights and Adam's moments at the end of each epoch
-    (LESS, section 4)
-    """
+    "Train the adapter on a few rows, with a checkpoint after each epoch (LESS, section 4)"
     import torch
 
     ws = [m.weight for _, m in _adapters(reader.net)]
     opt = torch.optim.Adam(ws, lr=rate, betas=(0.9, 0.999), eps=1e-8)
-    out, gen, total = (
-        [],
-        torch.Generator().manual_seed(seed),
-        epochs * math.ceil(len(items) / batch),
-    )
+    gen = torch.Generator().manual_seed(seed)
+    total = epochs * math.ceil(len(items) / batch)
     sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: max(0.0, 1 - s / total))
-    once = training_flops(
-        reader.arch, [x.tokens for x in items], adapter=True, logits=sum(x.targets for x in items)
-    )
-    what = [
-        reader.name,
-        rate,
-        batch,
-        seed,
-        [[x.input_ids, x.labels] for x in items],
-        [list(w.shape) for w in ws],
-    ]
+    once = _training_cost(reader, items)
+    rows, shapes = [[x.input_ids, x.labels] for x in items], [list(w.shape) for w in ws]
+    what = [reader.name, rate, batch, seed, rows, shapes]
+    out = []
     for e in progress(range(epochs), "warm-up"):
         used = 0.0
         for at in torch.randperm(len(items), generator=gen).split(batch):
@@ -147,15 +133,10 @@ def warm_up(
             opt.step()
             opt.zero_grad()
             sched.step()
-        m, v = (
-            torch.cat([opt.state[w][k].flatten() for w in ws]).clone()
-            for k in ("exp_avg", "exp_avg_sq")
-        )
-        out.append(
-            WarmupCheckpoint(
-                [w.detach().clone() for w in ws], m, v, used, once * (e + 1), content_key([what, e])
-            )
-        )
+        m = torch.cat([opt.state[w]["exp_avg"].flatten() for w in ws]).clone()
+        v = torch.cat([opt.state[w]["exp_avg_sq"].flatten() for w in ws]).clone()
+        weights, key = [w.detach().clone() for w in ws], content_key([what, e])
+        out.append(WarmupCheckpoint(weights, m, v, used, once * (e + 1), key))
     return out
 
 # %% ../../nbs/lib/select/06_less.ipynb #9f7a7daf
@@ -176,11 +157,14 @@ class RademacherProjection:
         size: int,  # of what is projected
         dims: int = 1024,  # of the result
         seed: int = 0,  # of the signs
-        # bytes of signs held in memory; beyond that they are drawn anew each time
-        keep: int = 600_000_000,
+        keep: int = 600_000_000,  # bytes of signs held in memory; beyond, they are drawn each time
     ):
-        self.size, self.dims, self.seed, self.step = size, dims, seed, max(1, 32_000_000 // dims)
-        self.keep, self.held = size * dims <= keep, {}
+        self.size = size
+        self.dims = dims
+        self.seed = seed
+        self.step = max(1, 32_000_000 // dims)
+        self.keep = size * dims <= keep
+        self.held = {}
 
     def _chunk(self, a, n):
         import torch
@@ -226,13 +210,12 @@ def _stored(folder):
 
 
 def _store(folder, keys, rows):
+    "Write features in one step"
     import numpy as np
 
     Path(folder).mkdir(parents=True, exist_ok=True)
-    name, tmp = (
-        Path(folder) / f"{content_key(keys, 16)}.npz",
-        Path(folder) / f".{content_key(keys, 16)}.{os.getpid()}.part.npz",
-    )
+    key = content_key(keys, 16)
+    name, tmp = Path(folder) / f"{key}.npz", Path(folder) / f".{key}.{os.getpid()}.part.npz"
     np.savez(tmp, keys=np.array(keys), rows=rows)
     os.replace(tmp, name)
 
@@ -254,7 +237,8 @@ def gradient_features(
     for (_, m), w in zip(_adapters(reader.net), c.weights):
         m.weight.data.copy_(w)
     folder = cache and Path(cache) / content_key([c.key, bool(adam), dims, seed], 16)
-    have, keys = _stored(folder), [_row_key(x) for x in items]
+    have = _stored(folder)
+    keys = [_row_key(x) for x in items]
     lost = {k for k, x in zip(keys, items) if not any(y != -100 for y in x.labels[1:])}
     todo = {k: x for k, x in zip(keys, items) if k not in have and k not in lost}
     names, rows = list(todo), list(todo.values())
@@ -270,13 +254,26 @@ def gradient_features(
         have |= dict(zip(done, new))
         if folder:
             _store(folder, done, new)
-    return (
-        np.stack([have.get(k, np.zeros(dims, np.float32)) for k in keys])
-        if keys
-        else np.zeros((0, dims), np.float32)
-    )
+    if not keys:
+        return np.zeros((0, dims), np.float32)
+    return np.stack([have.get(k, np.zeros(dims, np.float32)) for k in keys])
 
 # %% ../../nbs/lib/select/06_less.ipynb #936e6bef
+def _influence(reader, items, wanted, warm, tasks, dims, seed, cache):
+    "Influence of each row on each task, array of shape (rows, tasks)"
+    import numpy as np
+
+    total = np.zeros((len(items), len(tasks)))
+    rates = sum(c.rate for c in warm) or 1.0
+    for c in warm:
+        z = gradient_features(reader, items, c, True, dims, seed, cache)
+        w = gradient_features(reader, wanted, c, False, dims, seed, cache)
+        mean = np.stack([w[[x.source == t for x in wanted]].mean(0) for t in tasks])
+        mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+        total += c.rate / rates * (z @ mean.T)
+    return total
+
+# %% ../../nbs/lib/select/06_less.ipynb #37694122
 def less(
     items: list[Item],  # the pool
     k: int,  # budget, in `unit`
@@ -291,38 +288,22 @@ def less(
     cache: str | Path | None = None,  # folder for features
     **kw,  # which, unit, cap
 ) -> Selection:  # `info['by_task']`: each row's influence on each task
-    """LESS (2402.04333): sum over checkpoints of rate × cosine with a task's mean gradient; a row's
-    best task counts
+    """LESS (2402.04333): sum over checkpoints of rate × cosine with a task's mean gradient.
+
+    A row's best task counts.
     """
     import random
-
-    import numpy as np
 
     if not wanted:
         raise ValueError("LESS needs rows of the wanted tasks")
     draw = random.Random(seed).sample(range(len(items)), max(1, round(share * len(items))))
-    warm = warm or warm_up(
-        reader, [items[i] for i in draw if items[i].targets > 1], epochs, rate, seed=seed
-    )
+    if not warm:
+        first = [items[i] for i in draw if items[i].targets > 1]
+        warm = warm_up(reader, first, epochs, rate, seed=seed)
     tasks = list(dict.fromkeys(x.source for x in wanted))
-    total, rates = np.zeros((len(items), len(tasks))), sum(c.rate for c in warm) or 1.0
-    for c in warm:
-        z = gradient_features(reader, items, c, True, dims, seed, cache)
-        w = gradient_features(reader, wanted, c, False, dims, seed, cache)
-        mean = np.stack([w[[x.source == t for x in wanted]].mean(0) for t in tasks])
-        mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
-        total += c.rate / rates * (z @ mean.T)
+    total = _influence(reader, items, wanted, warm, tasks, dims, seed, cache)
     both = [*items, *wanted]
-    once = training_flops(
-        reader.arch, [x.tokens for x in both], adapter=True, logits=sum(x.targets for x in both)
-    )
-    flops = warm[-1].flops + len(warm) * (once + 2.0 * len(both) * len(warm[0].m) * dims)
-    return by_score(
-        items,
-        total.max(1),
-        k,
-        "LESS",
-        flops=flops,
-        info=dict(tasks=tasks, by_task=total.tolist()),
-        **kw,
-    )
+    project = 2.0 * len(both) * len(warm[0].m) * dims
+    flops = warm[-1].flops + len(warm) * (_training_cost(reader, both) + project)
+    info = dict(tasks=tasks, by_task=total.tolist())
+    return by_score(items, total.max(1), k, "LESS", flops=flops, info=info, **kw)

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 
 from ..core.parallel import progress
 from ..core.text import normalize_rows
@@ -39,16 +40,16 @@ def arch_from_config(
 ) -> Arch:
     "Counts from a configuration. Raises ValueError when it is not of Llama's form"
     try:
-        d, f, n, v = (
-            config[k]
-            for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
-        )
+        d = config["hidden_size"]
+        f = config["intermediate_size"]
+        n = config["num_hidden_layers"]
+        v = config["vocab_size"]
     except KeyError as e:
-        raise ValueError(
-            f"{name or 'the config'} has no {e}: compute is known for Llama-like models"
-        ) from None
+        who = name or "the config"
+        raise ValueError(f"{who} has no {e}: compute is known for Llama-like models") from None
     h = config["num_attention_heads"]
-    kv, one = config.get("num_key_value_heads") or h, config.get("head_dim") or d // h
+    kv = config.get("num_key_value_heads") or h
+    one = config.get("head_dim") or d // h
     block = d * one * (2 * h + 2 * kv) + 3 * d * f
     return Arch(n * block + d * v, n, h * one, name, d * v)
 
@@ -57,12 +58,12 @@ def arch_of_model(
     model: str,  # as in `model_dir`: `smollm2`, a folder, a hub id
 ) -> Arch:  # read from its config.json
     "The counts of a model at hand"
-    return arch_from_config(json.loads((Path(model_dir(model)) / "config.json").read_text()), model)
+    config = json.loads((Path(model_dir(model)) / "config.json").read_text())
+    return arch_from_config(config, model)
 
-# %% ../../nbs/lib/select/03_reader.ipynb #09b4e5d2
-LLAMA3_8B = Arch(
-    7_504_658_432, 32, 4096, "Llama-3-8B", 525_336_576
-)  # its published shape; the embedding table is not tied
+
+# its published shape; the embedding table is not tied
+LLAMA3_8B = Arch(7_504_658_432, 32, 4096, "Llama-3-8B", 525_336_576)
 
 # %% ../../nbs/lib/select/03_reader.ipynb #9dbfac6d
 def forward_flops(
@@ -72,10 +73,8 @@ def forward_flops(
 ) -> float:  # FLOPs
     "A forward pass over rows, each attending to itself only"
     told = sum(lengths) if logits is None else logits
-    return float(
-        2 * a.head * told
-        + sum(2 * (a.weights - a.head) * t + 4 * a.layers * a.queries * t * t for t in lengths)
-    )
+    body, attention = 2 * (a.weights - a.head), 4 * a.layers * a.queries
+    return float(2 * a.head * told + sum(body * t + attention * t * t for t in lengths))
 
 
 def training_flops(
@@ -83,12 +82,9 @@ def training_flops(
     lengths: list[int],  # tokens of each row
     epochs: float = 1.0,  # passes over them
     adapter: bool = False,  # only an adapter learns: no gradients of the frozen weights
-    logits: int
-    | None = None,  # target tokens of an epoch, where only their logits are made; None: all tokens
+    logits: int | None = None,  # target tokens of an epoch, if only their logits are made
 ) -> float:  # FLOPs, the adapter's own left out (below a percent at rank 16)
-    """Forward and backward passes: 6NT for all weights (Kaplan et al., 2001.08361), 4NT for an
-    adapter
-    """
+    "Forward and backward: 6NT for all weights (Kaplan et al., 2001.08361), 4NT for an adapter"
     return forward_flops(a, lengths, logits) * (2 if adapter else 3) * epochs
 
 # %% ../../nbs/lib/select/03_reader.ipynb #973082d6
@@ -99,10 +95,12 @@ def published_cost(
     n: float = 8e9,  # parameters
     tokens: int = 2048,  # of a row
 ) -> float:  # FLOPs, selecting and training
-    """The cost model of RDS+ (2503.01807, appendix): 6NL a training row and epoch, two epochs, 2NL
-    a row read
+    """The cost model of RDS+ (2503.01807, appendix).
+
+    6NL a training row and epoch, two epochs, 2NL a row read. Raises ValueError on another method.
     """
-    train, read = 6 * n * tokens * chosen * 2, 2 * n * tokens
+    train = 6 * n * tokens * chosen * 2
+    read = 2 * n * tokens
     extra = dict(
         random=0,
         embed=2 * 110e6 * tokens * pool,
@@ -140,52 +138,22 @@ class Reader:
         limit_openmp_spin()
         import torch
 
-        self.batch, self.device = batch, device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.batch = batch
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.kept = {}  # what was read: key of row and kind -> array
         if isinstance(model, (str, Path)):
             from transformers import AutoModelForCausalLM
 
             with quiet_transformers(), short_hub_errors(str(model)):
-                net = AutoModelForCausalLM.from_pretrained(
-                    model_dir(model), dtype=getattr(torch, dtype)
-                )
-            self.name, self.arch = str(model), arch_of_model(model)
+                kind = getattr(torch, dtype)
+                net = AutoModelForCausalLM.from_pretrained(model_dir(model), dtype=kind)
+            self.name = str(model)
+            self.arch = arch_of_model(model)
         else:
-            net, self.name = model, model.config.name_or_path or type(model).__name__
+            net = model
+            self.name = model.config.name_or_path or type(model).__name__
             self.arch = arch_from_config(model.config.to_dict(), self.name)
         self.net = net.to(self.device).eval()
-
-    def batches(
-        self,
-        rows: list[list[int]],  # token ids
-    ):  # lists of positions, shortest rows first
-        "Rows of like length together, at most `batch` padded tokens each time"
-        now = []
-        for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
-            if now and len(rows[i]) * (len(now) + 1) > self.batch:
-                yield now
-                now = []
-            now.append(i)
-        if now:
-            yield now
-
-    def hidden(
-        self,
-        rows: list[list[int]],  # token ids, of one batch
-        **kw,  # of the network
-    ):  # (last hidden states of shape (rows, tokens, width), mask of the same rows and tokens)
-        "Last hidden states of right-padded rows"
-        import torch
-
-        width = max(map(len, rows))
-        ids = torch.tensor([r + [0] * (width - len(r)) for r in rows], device=self.device)
-        mask = torch.tensor(
-            [[1] * len(r) + [0] * (width - len(r)) for r in rows], device=self.device
-        )
-        base = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
-        return base.model(
-            input_ids=ids, attention_mask=mask, use_cache=False, **kw
-        ).last_hidden_state, mask
 
     def flops(
         self,
@@ -195,52 +163,87 @@ class Reader:
         "What reading them costs"
         return forward_flops(self.arch, [len(r) for r in rows], logits)
 
-    def once(
-        self,
-        kind: str,  # of reading
-        rows: list,  # tuples of lists of integers
-        read,  # positions -> one array each
-    ) -> list:  # an array a row
-        "Read what was not read before"
-        keys = [
-            blake2b(
-                b"|".join(np.asarray(v, np.int32).tobytes() for v in r),
-                digest_size=16,
-                key=kind.encode(),
-            ).digest()
-            for r in rows
-        ]
-        first = {k: i for i, k in reversed(list(enumerate(keys))) if k not in self.kept}
-        todo = sorted(first.values())
-        if todo:
-            self.kept |= dict(zip([keys[i] for i in todo], read(todo)))
-        return [self.kept[k] for k in keys]
+# %% ../../nbs/lib/select/03_reader.ipynb #86a986cb
+@patch
+def batches(
+    self: Reader,
+    rows: list[list[int]],  # token ids
+):  # lists of positions, shortest rows first
+    "Rows of like length together, at most `batch` padded tokens each time"
+    now = []
+    for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
+        if now and len(rows[i]) * (len(now) + 1) > self.batch:
+            yield now
+            now = []
+        now.append(i)
+    if now:
+        yield now
+
+
+@patch
+def hidden(
+    self: Reader,
+    rows: list[list[int]],  # token ids, of one batch
+    **kw,  # of the network
+):  # (last hidden states of shape (rows, tokens, width), mask of the same rows and tokens)
+    "Last hidden states of right-padded rows"
+    import torch
+
+    width = max(map(len, rows))
+    ids = torch.tensor([r + [0] * (width - len(r)) for r in rows], device=self.device)
+    here = [[1] * len(r) + [0] * (width - len(r)) for r in rows]
+    mask = torch.tensor(here, device=self.device)
+    base = self.net.get_base_model() if hasattr(self.net, "get_base_model") else self.net
+    out = base.model(input_ids=ids, attention_mask=mask, use_cache=False, **kw)
+    return out.last_hidden_state, mask
+
+# %% ../../nbs/lib/select/03_reader.ipynb #976677ed
+def _reading_key(kind, row):
+    "A key for a kind of reading and what is read, a tuple of lists of integers"
+    content = b"|".join(np.asarray(v, np.int32).tobytes() for v in row)
+    return blake2b(content, digest_size=16, key=kind.encode()).digest()
+
+
+@patch
+def once(
+    self: Reader,
+    kind: str,  # of reading
+    rows: list,  # tuples of lists of integers
+    read,  # positions -> one array each
+) -> list:  # an array a row
+    "Read what was not read before"
+    keys = [_reading_key(kind, r) for r in rows]
+    first = {k: i for i, k in reversed(list(enumerate(keys))) if k not in self.kept}
+    todo = sorted(first.values())
+    if todo:
+        self.kept |= dict(zip([keys[i] for i in todo], read(todo)))
+    return [self.kept[k] for k in keys]
 
 # %% ../../nbs/lib/select/03_reader.ipynb #b1ac6837
+def _targets(rows, labels):
+    "Row, position before and token of each target, in order"
+    out = []
+    for b, (ids, y) in enumerate(zip(rows, labels)):
+        out += [(b, t - 1, ids[t]) for t in range(1, len(ids)) if y[t] != -100]
+    return out
+
+
 def _nll(reader, rows, labels):
     "Negative log-probabilities of target tokens, an array a row"
     import torch
 
-    out, head = [np.zeros(0, np.float32)] * len(rows), reader.net.get_output_embeddings()
+    out = [np.zeros(0, np.float32)] * len(rows)
+    head = reader.net.get_output_embeddings()
     for at in progress(list(reader.batches(rows)), "reading"):
         h, _ = reader.hidden([rows[i] for i in at])
-        where = [
-            (b, t - 1, rows[i][t])
-            for b, i in enumerate(at)
-            for t in range(1, len(rows[i]))
-            if labels[i][t] != -100
-        ]
+        where = _targets([rows[i] for i in at], [labels[i] for i in at])
         if not where:
             continue
         b, t, y = (torch.tensor(x, device=h.device) for x in zip(*where))
-        nll = (
-            torch.nn.functional.cross_entropy(head(h[b, t]).float(), y, reduction="none")
-            .cpu()
-            .numpy()
-        )
-        for i, v in zip(
-            at, np.split(nll, np.cumsum(np.bincount(b.cpu().numpy(), minlength=len(at)))[:-1])
-        ):
+        logits = head(h[b, t]).float()
+        nll = torch.nn.functional.cross_entropy(logits, y, reduction="none").cpu().numpy()
+        ends = np.cumsum(np.bincount(b.cpu().numpy(), minlength=len(at)))[:-1]
+        for i, v in zip(at, np.split(nll, ends)):
             out[i] = v
     return out
 
@@ -249,8 +252,11 @@ def token_nll(
     reader: Reader,  # the model
     rows: list[list[int]],  # token ids
     labels: list[list[int]],  # -100 where nothing is asked
-) -> list:  # natural log, an array a row: one value a target token; the first token of a row is never a target
-    "Negative log-probabilities of target tokens given all before them"
+) -> list:  # an array a row: one value a target token, natural log
+    """Negative log-probabilities of target tokens given all before them.
+
+    The first token of a row is never a target.
+    """
     import torch
 
     asked = [[int(t != -100) for t in v] for v in labels]
@@ -282,15 +288,14 @@ def unconditional_perplexity(
     items: list[Item],  # rows
     reader: Reader,  # the model
 ) -> list[float]:  # NaN for a row with fewer than two targets
-    """Perplexity of the target tokens without their context, the first left out, as it has nothing
-    before it
-    """
+    "Perplexity of the target tokens without their context; the first has nothing before it"
     bare = [[t for t, y in zip(x.input_ids, x.labels) if y != -100] for x in items]
     nll = token_nll(reader, [b or [0] for b in bare], [b or [-100] for b in bare])
     return [math.exp(mean_or_nan(v)) for v in nll]
 
 # %% ../../nbs/lib/select/03_reader.ipynb #3ef734e7
 def _states(reader, rows):
+    "Weighted means of the hidden states, unit rows"
     import torch
 
     out = np.zeros((len(rows), reader.net.config.hidden_size), np.float32)
@@ -309,7 +314,9 @@ def embed_rows(
     import torch
 
     with torch.inference_mode():
-        new = reader.once(
-            "state", [(r,) for r in rows], lambda at: _states(reader, [rows[i] for i in at])
-        )
+
+        def read(at):
+            return _states(reader, [rows[i] for i in at])
+
+        new = reader.once("state", [(r,) for r in rows], read)
     return np.stack(new) if rows else np.zeros((0, reader.net.config.hidden_size), np.float32)

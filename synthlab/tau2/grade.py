@@ -11,11 +11,13 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..core.stats import pass_curve
-from ..core.types import Message, Score, ToolCall, Trajectory
+from ..core.types import Message, Score, Task, ToolCall, Trajectory
 from .env import Env, call_arguments, message_from_tau2, tasks
 from synthlab.tau2.results import (
     assertion_json,
@@ -35,10 +37,8 @@ def _gold_world(task):
         name, by = a["name"], a.get("requestor", "assistant")
         if env._reads(name, by):
             continue
-        try:
+        with suppress(Exception):
             env._run(name, a["arguments"], by)
-        except Exception:
-            pass
     return env
 
 
@@ -60,21 +60,13 @@ def _env_part(traj, world=None):
     """
     task, wanted = traj.task, (traj.task.checks or {}).get("env_assertions")
     if task.gold is None and wanted is None:
-        return (
-            {},
-            dict(db_match=True, db_reward=1.0),
-            None,
-            dict(note="No expected actions or env assertions"),
-        )
+        note = dict(note="No expected actions or env assertions")
+        return {}, dict(db_match=True, db_reward=1.0), None, note
     env = world or _end_of(traj)
     same = all(env.same_state(_gold_world(task)))
     met = [_met(env, a) for a in wanted or []]
-    return (
-        dict(DB=float(same), ENV_ASSERTION=_all_met(met)),
-        dict(db_match=same, db_reward=float(same)),
-        met,
-        None,
-    )
+    scores = dict(DB=float(same), ENV_ASSERTION=_all_met(met))
+    return scores, dict(db_match=same, db_reward=float(same)), met, None
 
 
 def _all_met(rows):
@@ -86,17 +78,19 @@ def _matches(gold, call):
         return False
     args = call_arguments(call)
     keys = args.keys() if gold.get("compare_args") is None else gold["compare_args"]
-    return {k: v for k, v in args.items() if k in keys} == {
-        k: v for k, v in gold["arguments"].items() if k in keys
-    }
+
+    def compared(arguments):
+        return {k: v for k, v in arguments.items() if k in keys}
+
+    return compared(args) == compared(gold["arguments"])
 
 
 def _action_checks(task, calls):
-    hits = [(g, any(_matches(g, c) for c in calls)) for g in task.gold or []]
-    return [
-        dict(action=gold_action_json(g), action_match=hit, action_reward=float(hit))
-        for g, hit in hits
-    ]
+    def check(gold):
+        hit = any(_matches(gold, c) for c in calls)
+        return dict(action=gold_action_json(gold), action_match=hit, action_reward=float(hit))
+
+    return [check(g) for g in task.gold or []]
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #d2427c72
 def _communicate_checks(task, messages):
@@ -122,7 +116,7 @@ def _nl_part(traj, judge):
     rows = judge(traj, wanted)
     return _all_met(rows), rows, None
 
-
+# %% ../../nbs/lib/tau2/04_grade.ipynb #14125b92
 _fields = (
     "db_check",
     "env_assertions",
@@ -134,27 +128,13 @@ _fields = (
 )
 
 
-def _info(reward, **kw):
+def _info(reward, **kw) -> dict[str, Any]:
     return dict(reward=reward, **dict.fromkeys(_fields)) | kw
 
-# %% ../../nbs/lib/tau2/04_grade.ipynb #611575c2
-def reward_info(
-    traj: Trajectory,  # with its task
-    judge: Callable | None = None,  # verdicts on sentences about it, for NL_ASSERTION
-    world: Env | None = None,  # the one it leads to, when it has been replayed already
-) -> dict:  # τ²'s RewardInfo as JSON; `reward` is NaN when it needs a judge and there is none
-    """Grade a trajectory as τ²'s evaluator does.
 
-    Raises ValueError when replaying it gives other outputs than recorded
-    """
+def _evaluated(traj, judge, world):
+    "RewardInfo of a conversation that came to its end"
     task = traj.task
-    if traj.stop not in ("agent_stop", "user_stop"):
-        return _info(
-            0.0,
-            info=dict(note=f"Simulation terminated prematurely. Termination reason: {traj.stop}"),
-        )
-    if task.checks is None and task.gold is None:
-        return _info(1.0, info=dict(note="No evaluation criteria"))
     basis = (task.checks or {}).get("reward_basis")
     basis = ["DB", "COMMUNICATE"] if basis is None else list(basis)
     scores, db, met, env_note = _env_part(traj, world)
@@ -162,12 +142,8 @@ def reward_info(
     nl, verdicts, nl_note = _nl_part(traj, judge)
     scores |= dict(ACTION=_all_met(acts), NL_ASSERTION=nl, COMMUNICATE=_all_met(said))
     parts = {k: v for k, v in scores.items() if k in basis}
-    notes = dict(
-        env=env_note,
-        nl=nl_note,
-        communicate=None if said else dict(note="No communicate_info to evaluate"),
-        action=None if acts else dict(note="No actions to evaluate"),
-    )
+    no_words = None if said else dict(note="No communicate_info to evaluate")
+    no_actions = None if acts else dict(note="No actions to evaluate")
     return _info(
         math.prod(parts.values(), start=1.0),
         db_check=db,
@@ -177,8 +153,25 @@ def reward_info(
         communicate_checks=said or None,
         reward_basis=basis,
         reward_breakdown=parts,
-        info=notes,
+        info=dict(env=env_note, nl=nl_note, communicate=no_words, action=no_actions),
     )
+
+# %% ../../nbs/lib/tau2/04_grade.ipynb #611575c2
+def reward_info(
+    traj: Trajectory,  # with its task
+    judge: Callable | None = None,  # verdicts on sentences about it, for NL_ASSERTION
+    world: Env | None = None,  # the one it leads to, when it has been replayed already
+) -> dict[str, Any]:  # τ²'s RewardInfo as JSON; `reward` is NaN when it needs a judge without one
+    """Grade a trajectory as τ²'s evaluator does.
+
+    Raises ValueError when replaying it gives other outputs than recorded
+    """
+    if traj.stop not in ("agent_stop", "user_stop"):
+        why = f"Simulation terminated prematurely. Termination reason: {traj.stop}"
+        return _info(0.0, info=dict(note=why))
+    if traj.task.checks is None and traj.task.gold is None:
+        return _info(1.0, info=dict(note="No evaluation criteria"))
+    return _evaluated(traj, judge, world)
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #c89036d8
 def grade(
@@ -186,9 +179,7 @@ def grade(
     judge: Callable | None = None,  # verdicts on sentences about it, for NL_ASSERTION
     world: Env | None = None,  # the one it leads to, when it has been replayed already
 ) -> Trajectory:  # the same object
-    """Set `scores['reward']` and one score for each part of the reward basis; NaN with the reason
-    where replay fails
-    """
+    "Set `scores['reward']` and a score for each part of its basis; NaN where replay fails"
     try:
         r = reward_info(traj, judge, world)
     except ValueError as e:
@@ -196,29 +187,29 @@ def grade(
         return traj
     parts = r["reward_breakdown"] or {}
     failed = [k + (" (needs a judge)" if math.isnan(v) else "") for k, v in parts.items() if v != 1]
-    why = r["info"].get("note") or (
-        "not met: " + ", ".join(failed) if failed else "met: " + ", ".join(parts)
-    )
+    met = "not met: " + ", ".join(failed) if failed else "met: " + ", ".join(parts)
+    why = r["info"].get("note") or met
     traj.scores |= {k: Score(v, by="grade") for k, v in dict(reward=r["reward"], **parts).items()}
     traj.scores["reward"].why = why
     return traj
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #7e88bdd0
-def action_turn(env, action):
-    "Messages of one gold action: the call and its answer"
-    call = ToolCall(
-        action["name"],
-        action["arguments"],
-        action["action_id"],
-        action.get("requestor", "assistant"),
-    )
+def action_turn(
+    env: Env,  # where it is played
+    action: dict,  # as in `Task.gold`
+) -> list[Message]:  # the call and its answer
+    "Messages of one gold action"
+    by = action.get("requestor", "assistant")
+    call = ToolCall(action["name"], action["arguments"], action["action_id"], by)
     return [Message(call.by, calls=[call]), env.step(call)]
 
 
-def gold_trajectory(task, actions, said):
-    """A trajectory that plays `actions` and says `said` without a model, after the history that the
-    task begins with
-    """
+def gold_trajectory(
+    task: Task,  # sets the initial state and the history
+    actions: list[dict],  # as in `Task.gold`
+    said: list[str],  # what the agent says at the end
+) -> Trajectory:  # without a model
+    "A trajectory that plays actions and says sentences, after the history of its task"
     env = Env(task)
     turns = [m for a in actions for m in action_turn(env, a)]
     words = [Message("assistant", s) for s in said] + [Message("user", "###STOP###")]
@@ -226,8 +217,12 @@ def gold_trajectory(task, actions, said):
     return Trajectory(task, [*past, *turns, *words], source="audit", stop="user_stop")
 
 
-def oracle_trajectory(task):
-    return gold_trajectory(task, task.gold or [], (task.checks or {}).get("communicate_info") or [])
+def oracle_trajectory(
+    task: Task,  # with gold actions
+) -> Trajectory:  # without a model
+    "A trajectory that plays a task's gold actions and says what must be communicated"
+    said = (task.checks or {}).get("communicate_info") or []
+    return gold_trajectory(task, task.gold or [], said)
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #f51171a9
 def _with_reward(traj):
@@ -237,9 +232,8 @@ def _with_reward(traj):
         r = reward_info(traj)
     except ValueError:
         r = None
-    return replace(
-        traj, info=traj.info | dict(stored=None if r is None or math.isnan(r["reward"]) else r)
-    )
+    stored = None if r is None or math.isnan(r["reward"]) else r
+    return replace(traj, info=traj.info | dict(stored=stored))
 
 
 def write_graded_results(
@@ -256,21 +250,23 @@ def write_graded_results(
 # %% ../../nbs/lib/tau2/04_grade.ipynb #b860341f
 def _comparable(r):
     "A RewardInfo without what depends on the version that wrote it"
-    acts = r.get("action_checks") and [
-        {k: v for k, v in c.items() if k != "tool_type"} for c in r["action_checks"]
-    ]
+    acts = r.get("action_checks")
+    if acts:
+        acts = [{k: v for k, v in c.items() if k != "tool_type"} for c in acts]
     early = "note" in (r.get("info") or {})
     basis = None if early else r.get("reward_basis")
     return json.dumps(r | dict(action_checks=acts, reward_basis=basis), sort_keys=True)
 
 
-def stored_judge(traj):
+def stored_judge(
+    traj: Trajectory,  # as `load_results` gave it
+) -> Callable | None:  # a judge for `reward_info`; None when the file holds no verdicts
     "The verdicts that a file states, when it was graded with a judge"
     rows = (traj.info.get("stored") or {}).get("nl_assertions")
     return None if rows is None else lambda traj, wanted: rows
 
 
-def _regraded(traj):
+def _regraded(traj) -> tuple[dict | None, str, str]:
     "A simulation's reward info, how it compares with what is stored, and why"
     stored = traj.info.get("stored")
     try:
@@ -283,12 +279,12 @@ def _regraded(traj):
         return r, "same", ""
     return r, "different", f"reward {r['reward']:g}, stored {stored.get('reward')}"
 
-
+# %% ../../nbs/lib/tau2/04_grade.ipynb #a0e202b0
 def _mean(xs):
     xs = [x for x in xs if not math.isnan(x)]
     return sum(xs) / len(xs) if xs else math.nan
 
-# %% ../../nbs/lib/tau2/04_grade.ipynb #eea3d685
+
 def _by_component(infos):
     got = defaultdict(list)
     for r in infos:
@@ -311,11 +307,11 @@ def regrade(
             t.task = run.tasks[r["proposed"]]
     rows = [(t, *_regraded(t)) for t in run.trajectories]
     count, infos = Counter(how for _, _, how, _ in rows), [r for _, r, _, _ in rows if r]
-    problems = [
-        dict(id=t.info.get("id"), task=t.task.id, how=how, why=why)
-        for t, _, how, why in rows
-        if why
-    ]
+
+    def problem(t, how, why):
+        return dict(id=t.info.get("id"), task=t.task.id, how=how, why=why)
+
+    problems = [problem(t, how, why) for t, _, how, why in rows if why]
     return dict(
         file=str(path),
         n=len(rows),
@@ -339,10 +335,8 @@ def _outcomes(path):
     d = read_results_json(path)
     if is_tau1_results(d):
         return [(r["task_id"], r["reward"], "") for r in d]
-    return [
-        (t.task.id, (t.info["stored"] or {}).get("reward"), t.stop)
-        for t in load_results(path).trajectories
-    ]
+    trajs = load_results(path).trajectories
+    return [(t.task.id, (t.info["stored"] or {}).get("reward"), t.stop) for t in trajs]
 
 
 def pass_k_of_file(
@@ -353,9 +347,8 @@ def pass_k_of_file(
     trials = defaultdict(list)
     for i, reward, stop in _outcomes(path):
         trials[str(i)].append(_outcome(reward, stop))
-    return {
-        k: dict(value=e.value, lo=e.lo, hi=e.hi) for k, e in pass_curve(trials, convention).items()
-    }
+    curve = pass_curve(trials, convention)
+    return {k: dict(value=e.value, lo=e.lo, hi=e.hi) for k, e in curve.items()}
 
 # %% ../../nbs/lib/tau2/04_grade.ipynb #a6e8b979
 def _gold_failure(task):
@@ -370,12 +363,9 @@ def audit_tasks(
     domain: str,  # τ² domain name
     split: str = "base",  # see `splits`
 ) -> dict:  # `n`, `gold_ok`, `gold_failed` with reasons, `null_agent_passes`
-    """On which tasks gold actions fail to earn the reward, and where an agent that does nothing
-    earns it
-    """
+    "Where gold actions fail to earn the reward, and where an agent that does nothing earns it"
     rows = tasks(domain, split)
     failed = [dict(task=t.id, why=why) for t in rows if (why := _gold_failure(t))]
     idle = [t.id for t in rows if reward_info(gold_trajectory(t, [], []))["reward"] == 1]
-    return dict(
-        n=len(rows), gold_ok=len(rows) - len(failed), gold_failed=failed, null_agent_passes=idle
-    )
+    ok = len(rows) - len(failed)
+    return dict(n=len(rows), gold_ok=ok, gold_failed=failed, null_agent_passes=idle)

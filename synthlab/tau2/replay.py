@@ -22,9 +22,7 @@ from .env import Env, iter_call_results, loads_or_text, tools
 # %% ../../nbs/lib/tau2/06_replay.ipynb #655e3308
 def match_call_results(
     messages: list[Message],  # of a trajectory
-) -> tuple[
-    list, list
-]:  # (turn, call, its tool message or None), and the turns of tool messages that answer nothing
+) -> tuple[list, list]:  # (turn, call, tool message or None); turns of messages that answer nothing
     "Each call with the answer that the transcript gives"
     out, loose, waiting = [], [], {}
     for i, m in enumerate(messages):
@@ -43,6 +41,9 @@ def match_call_results(
     return out, loose
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #31a76eb4
+_anything = dict(additionalProperties=True, type="object")
+
+
 def strict_schema(
     schema: dict,  # `parameters` of an OpenAI tool schema
 ) -> dict:  # without references, escapes and unknown arguments
@@ -56,9 +57,7 @@ def strict_schema(
             return x
         if "$ref" in x:
             return put(defs[x["$ref"].rsplit("/", 1)[-1]])
-        some = [
-            o for o in x.get("anyOf", []) if o != dict(additionalProperties=True, type="object")
-        ]
+        some = [o for o in x.get("anyOf", []) if o != _anything]
         if some and len(some) < len(x["anyOf"]):
             x = dict(some[0]) if len(some) == 1 else x | dict(anyOf=some)
         if "$ref" in x:
@@ -72,10 +71,8 @@ def strict_schema(
 def _compiled(schemas):
     from jsonschema import Draft202012Validator
 
-    return {
-        f["name"]: Draft202012Validator(strict_schema(f["parameters"]))
-        for f in (t["function"] for t in schemas)
-    }
+    known = [t["function"] for t in schemas]
+    return {f["name"]: Draft202012Validator(strict_schema(f["parameters"])) for f in known}
 
 
 @lru_cache(maxsize=None)
@@ -106,11 +103,10 @@ def schema_error(
     if not isinstance(call.args, dict):
         return f"arguments of {call.name} are no JSON object: {call.args!r:.80}"
     e = next(iter(known[call.name].iter_errors(call.args)), None)
-    return (
-        ""
-        if e is None
-        else f"{call.name}: {'/'.join(map(str, e.absolute_path)) or 'arguments'}: {e.message:.160}"
-    )
+    if e is None:
+        return ""
+    where = "/".join(map(str, e.absolute_path)) or "arguments"
+    return f"{call.name}: {where}: {e.message:.160}"
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #87e68366
 @dataclass
@@ -126,15 +122,15 @@ class Step:
     match: bool = False  # the transcript says what the environment says
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         return self.got is not None and not self.got.error
 
     @property
-    def changed(self):
+    def changed(self) -> bool:
         return self.kind == "write" and self.ok
 
     @property
-    def alike(self):
+    def alike(self) -> bool:
         return self.match or not self.ok and self.said is not None and is_tool_error(self.said)
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #e1e48557
@@ -149,20 +145,17 @@ class Replay:
     found: list[dict] = field(default_factory=list)  # what `watch` found
     why: str = ""  # why there is no environment
     schemas: bool = False  # the schemas of its tools are known
-    inferred: list[dict] = field(
-        default_factory=list
-    )  # calls of the user that the transcript leaves out: turn, call
+    # calls of the user that the transcript leaves out: turn, call
+    inferred: list[dict] = field(default_factory=list)
     names: dict = field(default_factory=dict)  # ids of draft bills: in the transcript -> here
 
     @property
-    def writes(self):
+    def writes(self) -> list[Step]:
         return [s for s in self.steps if s.changed]
 
     @property
-    def exact(self):
-        """It went as the benchmark's evaluator would go through it, so `env` stands where the
-        evaluator's would
-        """
+    def exact(self) -> bool:
+        "It went as in the benchmark's evaluator, so `env` stands where the evaluator's would"
         free = not (self.loose or self.inferred or self.names) and all(s.match for s in self.steps)
         return free and self.env is not None and _orderly(self.traj)
 
@@ -184,16 +177,15 @@ def is_tool_error(
     "Does a tool message report an error? Sources other than τ² set no mark"
     return m.error or m.content.startswith("Error")
 
-# %% ../../nbs/lib/tau2/06_replay.ipynb #b01b63fe
+
 @lru_cache(maxsize=None)
 def _kinds(domain):
     env = env_template(domain)[0]
-    return {
-        (n, by): f.__tool_type__.value
-        for by, kit in (("assistant", env.tools), ("user", env.user_tools))
-        if kit
-        for n, f in kit._func_tools.items()
-    }
+    out = {}
+    for by, kit in (("assistant", env.tools), ("user", env.user_tools)):
+        if kit:
+            out.update({(n, by): f.__tool_type__.value for n, f in kit._func_tools.items()})
+    return out
 
 
 def tool_kind(
@@ -204,9 +196,9 @@ def tool_kind(
 ) -> str:  # `read`, `write`, `generic`; empty when there is no such tool
     "What the benchmark says a tool does"
     kinds = _kinds(domain)
-    return kinds.get((name, by)) or (
-        kinds.get((name, "user"), "") if solo and by == "assistant" else ""
-    )
+    if kind := kinds.get((name, by)):
+        return kind
+    return kinds.get((name, "user"), "") if solo and by == "assistant" else ""
 
 # %% ../../nbs/lib/tau2/06_replay.ipynb #60fc22ce
 _draft = re.compile(r"B[0-9a-f]{8}\b")
@@ -299,23 +291,19 @@ def _known(traj, by):
 # %% ../../nbs/lib/tau2/06_replay.ipynb #afe673f6
 def replay(
     traj: Trajectory,  # anything that looks like one
-    watch: Callable
-    # asked before each call with the replay and the step; gives a list of what it found
-    | None = None,
+    watch: Callable | None = None,  # asked before each call: (replay, step) -> list of findings
 ) -> Replay:  # with a step for each call
     "Run every call of a trajectory in its environment; nothing in a transcript makes this raise"
     pairs, loose = match_call_results(traj.messages)
     env, why = _start(traj)
-    known = {
-        by: _known(traj, by) for by in ("assistant", "user") if any(c.by == by for _, c, _ in pairs)
-    }
+    callers = {c.by for _, c, _ in pairs}
+    known = {by: _known(traj, by) for by in ("assistant", "user") if by in callers}
     r = Replay(traj, env, loose=loose, why=why, schemas=None not in known.values())
     for turn, call, said in pairs:
-        rules, kind = (
-            known.get(call.by),
-            tool_kind(traj.task.domain, call.name, call.by, traj.solo) if env else "",
-        )
-        s = Step(turn, call, said, kind, schema_error(call, rules) if rules is not None else "")
+        kind = tool_kind(traj.task.domain, call.name, call.by, traj.solo) if env else ""
+        rules = known.get(call.by)
+        fault = schema_error(call, rules) if rules is not None else ""
+        s = Step(turn, call, said, kind, fault)
         if env and watch:
             r.found += watch(r, s)
         if env:
@@ -347,8 +335,8 @@ _keys = dict(
 def current_record(
     r: Replay,  # at some moment
     table: str,  # like `reservations`
-    key,  # id of the record, anything a model may have written
-):  # None when there is none
+    key: Any,  # id of the record, anything a model may have written
+) -> Any:  # None when there is none
     "A record of the agent's database as it stands"
     rows = getattr(r.env._env.tools.db, table)
     if isinstance(rows, list):
@@ -362,7 +350,7 @@ def initial_record(
     r: Replay,  # at any moment
     table: str,  # like `reservations`
     key: str,  # id of the record
-):  # None when there was none
+) -> Any:  # None when there was none
     "A record as the domain's database has it, before anything happened"
     rows = getattr(r.env._env.tools.db, table)
     if not isinstance(rows, CopyOnWriteTable):
@@ -372,6 +360,6 @@ def initial_record(
 
 def user_database(
     r: Replay,  # in telecom
-):  # the user's phone and what surrounds it
+) -> Any:  # the user's phone and what surrounds it
     "The user's database as it stands"
     return r.env._env.user_tools.db

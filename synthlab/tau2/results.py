@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from ..core.types import Task, Trajectory, Usage
 from .database import DOMAINS
@@ -37,7 +38,7 @@ class Results:
         return f"Results({name}: {self.domain}, {len(self.tasks)} tasks, {n} trajectories)"
 
 
-def _no_secrets(x):
+def _no_secrets(x) -> Any:
     "Without what was passed to language models: API keys have been published there"
     if isinstance(x, list):
         return [_no_secrets(v) for v in x]
@@ -63,7 +64,9 @@ def _json(path):
         raise ValueError(f"{path}: not whole JSON ({e}); copy the file again") from None
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #56cef8ec
-def read_results_json(path):
+def read_results_json(
+    path: str | Path,  # a file, or a folder as newer versions write it
+) -> Any:  # as it stands there
     "The JSON of a run: a file, or results.json and simulations/*.json of a folder"
     path = Path(path)
     if not path.is_dir():
@@ -74,7 +77,9 @@ def read_results_json(path):
     return d
 
 
-def is_tau1_results(d):
+def is_tau1_results(
+    d: Any,  # parsed JSON
+) -> bool:
     "Whether this is a file of τ-bench v1: a list of {task_id, reward, traj}"
 
     def is_row(r):
@@ -83,16 +88,16 @@ def is_tau1_results(d):
     return isinstance(d, list) and bool(d) and all(map(is_row, d))
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #455be8eb
-_action = dict(action_id=str, name=str, arguments=dict)
+_action: dict[str, Any] = dict(action_id=str, name=str, arguments=dict)
 _function = dict(env_type=str, func_name=str, arguments=dict)
-_turn = dict(role=str) | {
+_turn: dict[str, Any] = dict(role=str) | {
     "content?": str,
     "id?": str,
     "requestor?": str,
     "usage?": dict,
     "tool_calls?": [{"name": str, "id?": str, "requestor?": str}],
 }
-_reward = dict(reward=(int, float)) | {
+_reward: dict[str, Any] = dict(reward=(int, float)) | {
     "info?": dict,
     "reward_basis?": [str],
     "reward_breakdown?": dict,
@@ -140,18 +145,19 @@ _info = {
 
 
 def _fit(x, shape, at=""):
-    """Raise ValueError where JSON has another shape than is read; a key with `?` may be absent or
-    null
-    """
+    "Raise ValueError where JSON has another shape; a key with `?` may be absent or null"
     kind = type(shape) if isinstance(shape, (dict, list)) else shape
     if not isinstance(x, kind) or isinstance(x, bool) != (kind is bool):
         raise ValueError(f"{at or 'it'} is {json.dumps(x)[:60]}")
-    for i, v in enumerate(x) if isinstance(shape, list) else ():
-        _fit(v, shape[0], f"{at} {i}")
-    for k, s in shape.items() if isinstance(shape, dict) else ():
-        v, name = x.get(k.rstrip("?")), f"{at} {k.rstrip('?')}".strip()
-        if v is not None or not k.endswith("?"):
-            _fit(v, s, name)
+    if isinstance(shape, list):
+        for i, v in enumerate(x):
+            _fit(v, shape[0], f"{at} {i}")
+    elif isinstance(shape, dict):
+        for k, s in shape.items():
+            key = k.rstrip("?")
+            v = x.get(key)
+            if v is not None or key == k:
+                _fit(v, s, f"{at} {key}".strip())
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #b4345c5f
 def _checked(d, path):
@@ -178,7 +184,7 @@ def _checked(d, path):
     return d
 
 
-_kept = (
+_kept = [
     "id",
     "trial",
     "timestamp",
@@ -187,7 +193,7 @@ _kept = (
     "duration",
     "agent_cost",
     "user_cost",
-)
+]
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #36891eeb
 def _usage(sim):
@@ -204,6 +210,7 @@ def _trajectory(sim, known, info, source):
         raise ValueError(
             f"task {sim['task_id']!r} is not in this file, which has {', '.join(list(known)[:5])}…"
         )
+    kept = {k: sim[k] for k in _kept if sim.get(k) is not None}
     return Trajectory(
         task,
         [message_from_tau2(m) for m in sim["messages"]],
@@ -213,8 +220,7 @@ def _trajectory(sim, known, info, source):
         seed=sim.get("seed"),
         stop=sim["termination_reason"],
         solo="solo" in (agent.get("implementation") or ""),
-        info={k: sim[k] for k in _kept if sim.get(k) is not None}
-        | dict(stored=sim.get("reward_info")),
+        info=dict(kept, stored=sim.get("reward_info")),
     )
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #ac84a3a0
@@ -249,13 +255,8 @@ def load_results(
     def trajectory(s):
         return _trajectory(s, known, info, Path(path).name)
 
-    return Results(
-        str(path),
-        domain,
-        info,
-        known,
-        list(_each(d["simulations"], trajectory, "simulation", path)),
-    )
+    trajs = list(_each(d["simulations"], trajectory, "simulation", path))
+    return Results(str(path), domain, info, known, trajs)
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #2f670e21
 def _said(i, m):
@@ -264,18 +265,20 @@ def _said(i, m):
         return dict(
             role="tool", id=m.call_id, content=m.content, requestor=m.by, error=m.error, turn_idx=i
         )
-    calls = [
-        dict(id=c.id, name=c.name, arguments=call_arguments(c), requestor=c.by) for c in m.calls
-    ]
-    return dict(
-        role=m.role,
-        content=m.content or (None if calls else ""),
-        tool_calls=calls or None,
-        turn_idx=i,
-    )
+
+    def call(c):
+        return dict(id=c.id, name=c.name, arguments=call_arguments(c), requestor=c.by)
+
+    calls = [call(c) for c in m.calls] or None
+    content = m.content or (None if calls else "")
+    return dict(role=m.role, content=content, tool_calls=calls, turn_idx=i)
 
 
-def simulation_json(i, t, trial):
+def simulation_json(
+    i: int,  # place in the file
+    t: Trajectory,  # what is written
+    trial: int,  # which repetition of its task, from 0
+) -> dict:  # JSON values
     "A trajectory as a simulation. Raises ValueError when it does not say how it ended"
     if not t.stop:
         raise ValueError(
@@ -294,13 +297,12 @@ def simulation_json(i, t, trial):
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #443baac5
 def _run_info(trajs, info):
-    """The benchmark's info block for trajectories of one domain and mode, `info` having the last
-    word on each part
-    """
+    "The benchmark's info block for a run, `info` having the last word on each part"
     t, most = trajs[0], max(Counter(t.task.id for t in trajs).values())
+    policy = domain_policy(t.task.domain, t.solo)
     agents = sorted({t.model for t in trajs if t.model})
     user, agent = ("dummy_user", "llm_agent_solo") if t.solo else ("user_simulator", "llm_agent")
-    base = dict(
+    base: dict[str, Any] = dict(
         git_commit="",
         num_trials=most,
         max_steps=200,
@@ -308,14 +310,11 @@ def _run_info(trajs, info):
         seed=t.seed,
         user_info=dict(implementation=user),
         agent_info=dict(implementation=agent, llm=" + ".join(agents) or None),
-        environment_info=dict(
-            domain_name=t.task.domain, policy=domain_policy(t.task.domain, t.solo)
-        ),
+        environment_info=dict(domain_name=t.task.domain, policy=policy),
     )
-    given = _no_secrets(info or {})
-    return base | {
-        k: base[k] | v if isinstance(v, dict) and k in base else v for k, v in given.items()
-    }
+    for k, v in _no_secrets(info or {}).items():
+        base[k] = base[k] | v if isinstance(v, dict) and k in base else v
+    return base
 
 
 def _kinds(trajs):
@@ -327,9 +326,7 @@ def _kinds(trajs):
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #aca91679
 def write_results(
-    trajs: list[
-        Trajectory
-    ],  # of one domain, all with or all without a user; rewards from their `info['stored']`
+    trajs: list[Trajectory],  # of one domain and mode; rewards from their `info['stored']`
     path: str | Path,  # .json or .json.gz
     info: dict | None = None,  # what to say in the info block beyond what the trajectories tell
 ) -> Path:  # what was written
@@ -354,7 +351,9 @@ def write_results(
     return path
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #dcf69908
-def assertion_json(a):
+def assertion_json(
+    a: dict,  # as a task states it
+) -> dict:  # JSON values
     "An assertion as the benchmark writes it, defaults filled in"
     return dict(
         env_type=a["env_type"],
@@ -365,7 +364,9 @@ def assertion_json(a):
     )
 
 
-def gold_action_json(a):
+def gold_action_json(
+    a: dict,  # as a task states it
+) -> dict:  # JSON values
     "A gold action as the benchmark writes it, defaults filled in"
     return dict(
         action_id=a["action_id"],
@@ -378,12 +379,9 @@ def gold_action_json(a):
 
 
 def _checks_key(actions, said, assertions):
-    checks = (
-        [gold_action_json(a) for a in actions or []],
-        said or [],
-        [assertion_json(a) for a in assertions or []],
-    )
-    return json.dumps(checks, sort_keys=True)
+    gold = [gold_action_json(a) for a in actions or []]
+    held = [assertion_json(a) for a in assertions or []]
+    return json.dumps((gold, said or [], held), sort_keys=True)
 
 
 def _expected(task):
@@ -397,20 +395,16 @@ _told = ("db_check", "action_checks", "communicate_checks", "env_assertions", "n
 def _stated(stored):
     "What the stored checks say of their task; None when they say nothing"
     r = stored or {}
-    if (
-        not isinstance(r.get("info"), dict)
-        or "note" in r["info"]
-        or all(r.get(k) is None for k in _told)
-    ):
+    if not isinstance(r.get("info"), dict) or "note" in r["info"]:
         return None
-    acts, said, held = (
-        r.get(k) or [] for k in ("action_checks", "communicate_checks", "env_assertions")
-    )
-    return _checks_key(
-        [c["action"] for c in acts], [c["info"] for c in said], [c["env_assertion"] for c in held]
-    )
+    if all(r.get(k) is None for k in _told):
+        return None
+    acts = [c["action"] for c in r.get("action_checks") or []]
+    said = [c["info"] for c in r.get("communicate_checks") or []]
+    held = [c["env_assertion"] for c in r.get("env_assertions") or []]
+    return _checks_key(acts, said, held)
 
-# %% ../../nbs/lib/tau2/03_results.ipynb #671dd00d
+# %% ../../nbs/lib/tau2/03_results.ipynb #58633dc9
 def _idents(text):
     return set(re.findall(r"[\w#@.-]*(?:\d[A-Za-z_]|[A-Za-z_]\d)[\w@-]*", text))
 
@@ -418,9 +412,8 @@ def _idents(text):
 def _clues(traj, tasks):
     "How many judged sentences, and how many identifiers in the conversation, point to each task"
     judged = {r["nl_assertion"] for r in (traj.info.get("stored") or {}).get("nl_assertions") or []}
-    spoken = [m.content for m in traj.messages if m.role == "user"] + [
-        json.dumps(call_arguments(c)) for c in traj.calls
-    ]
+    spoken = [m.content for m in traj.messages if m.role == "user"]
+    spoken += [json.dumps(call_arguments(c)) for c in traj.calls]
     heard = _idents(" ".join(spoken))
 
     def clue(t):
@@ -431,13 +424,11 @@ def _clues(traj, tasks):
 
 
 def _outdone(task, clues):
-    """Whether another task fits the conversation and the named one, which has identifiers to be
-    heard, does not
-    """
+    "Whether another task fits the conversation, and the named one, which could be heard, does not"
     (judged, heard), (most, top) = clues[task.id], max(clues.values())
-    return most > judged or (
-        not judged and not heard and top > 0 and bool(_idents(json.dumps(task.goal)))
-    )
+    if most > judged:
+        return True
+    return not judged and not heard and top > 0 and bool(_idents(json.dumps(task.goal)))
 
 
 def _link(traj, by_checks):
@@ -452,9 +443,7 @@ def _link(traj, by_checks):
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #28bfee32
 def _settle(rows, trials):
-    """Propose the one task that fits, else the one that the other simulations leave, until nothing
-    more is settled
-    """
+    "Propose the one task that fits, or that the other simulations leave, until all is settled"
     taken = Counter(r["task"] for r in rows if r["ok"])
     todo = [r for r in rows if not r["ok"]]
     while todo:
@@ -470,9 +459,7 @@ def _settle(rows, trials):
 def check_task_ids(
     results: Results,  # a run with stored rewards
 ) -> dict:  # `ok`, `wrong`, `repaired` counts, and `rows`: {id, task, ok, proposed} a simulation
-    """Whether each simulation's stored checks fit the task it names, and the one task that does
-    when they do not
-    """
+    "Whether each simulation's stored checks fit its task, and which one task does when they do not"
     by_checks = defaultdict(list)
     for t in results.tasks.values():
         by_checks[_expected(t)].append(t)
@@ -483,9 +470,5 @@ def check_task_ids(
     _settle(rows, results.info.get("num_trials") or 1)
     rows = [{k: r[k] for k in ("id", "task", "ok", "proposed")} for r in rows]
     n = Counter("ok" if r["ok"] else "wrong" for r in rows)
-    return dict(
-        ok=n["ok"],
-        wrong=n["wrong"],
-        repaired=sum(r["proposed"] is not None for r in rows),
-        rows=rows,
-    )
+    repaired = sum(r["proposed"] is not None for r in rows)
+    return dict(ok=n["ok"], wrong=n["wrong"], repaired=repaired, rows=rows)

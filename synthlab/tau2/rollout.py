@@ -62,7 +62,7 @@ def _ended(text):
 
 
 def _open(ep):
-    "Set the stage: the environment, the messages there are, and whose turn it is"
+    "Prepare the environment, the messages there are, and whose turn it is"
     ep.env = Env(ep.task, solo=ep.solo)
     ep.messages = [message_from_tau2(d) for d in (ep.task.init or {}).get("message_history") or []]
     if not ep.messages and not ep.solo:
@@ -75,6 +75,10 @@ def _open(ep):
     return ep
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #bbd1c0bc
+def _well_formed(c):
+    return isinstance(c, ToolCall) and isinstance(c.name, str) and isinstance(c.args, dict | str)
+
+
 def _fault(ep, m):
     "Why `m` cannot be the next turn; empty when it can"
     if isinstance(m, Exception):
@@ -88,12 +92,7 @@ def _fault(ep, m):
     if not isinstance(m.calls, list | None):
         return f"calls must be a list, got {type(m.calls).__name__}"
 
-    def good(c):
-        return (
-            isinstance(c, ToolCall) and isinstance(c.name, str) and isinstance(c.args, dict | str)
-        )
-
-    bad = [c for c in m.calls or [] if not good(c)]
+    bad = [c for c in m.calls or [] if not _well_formed(c)]
     if bad:
         return f"expected a ToolCall with a name and arguments as dict or text, got {bad[0]!r:.80}"
     if not m.calls and not (m.content or "").strip():
@@ -102,17 +101,17 @@ def _fault(ep, m):
         return "stop token and tool calls in one message"
     return ""
 
-
-def normalize_turn(ep, m):
-    """The episode's own copy of a turn: calls say by whom and have ids; `done` in solo mode becomes
-    the stop token
-    """
+# %% ../../nbs/lib/tau2/05_rollout.ipynb #736a9b1b
+def normalize_turn(
+    ep: Episode,  # in progress
+    m: Message,  # what a policy gave
+) -> Message:  # with callers and ids; `done` in solo mode is the stop token
+    "The episode's own copy of a turn"
     if ep.solo and any(c.name == "done" for c in m.calls or []):
         return Message("assistant", STOP)
     ids = (c.id or f"call_{len(ep.messages) + i}" for i, c in enumerate(m.calls or []))
-    calls = [
-        ToolCall(c.name, copy.deepcopy(c.args), i, ep.turn) for c, i in zip(m.calls or [], ids)
-    ]
+    given = zip(m.calls or [], ids)
+    calls = [ToolCall(c.name, copy.deepcopy(c.args), i, ep.turn) for c, i in given]
     return Message(ep.turn, m.content or "", calls)
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #8c31406d
@@ -229,10 +228,8 @@ def _trajectory(ep, agent, user):
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #b9f80af7
 def supports_solo(
     task: Task,  # to be asked about
-) -> bool:  # False: the benchmark would refuse it in solo mode
-    """Can a task be played without a user? The rule of τ²'s LLMSoloAgent, given a domain that has a
-    solo mode
-    """
+) -> bool:  # False: the benchmark would refuse it in solo mode, where its domain has one
+    "Can a task be played without a user? The rule of τ²'s LLMSoloAgent"
     if task.init is not None:
         said = [d for d in task.init.get("message_history") or [] if d["role"] != "tool"]
         return all(d["role"] == "assistant" and d.get("tool_calls") is not None for d in said)
@@ -249,8 +246,7 @@ def _check(tasks, user, solo, **least1):
     if bad:
         raise ValueError(
             f"{len(bad)} of {len(tasks)} tasks cannot be played solo (no ticket or no gold "
-            "actions), "
-            f"the first is {bad[0]!r}: keep those for which solo_ready(task) holds"
+            f"actions), the first is {bad[0]!r}: keep those for which supports_solo(task) holds"
         )
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #bbc8194c
@@ -269,9 +265,8 @@ def iter_rollouts(
 
     Raises ValueError when tasks or limits make no sense
     """
-    _check(
-        tasks, user, solo, trials=trials, max_steps=max_steps, max_errors=max_errors, slots=slots
-    )
+    counts = dict(trials=trials, max_steps=max_steps, max_errors=max_errors, slots=slots)
+    _check(tasks, user, solo, **counts)
 
     def new(t, k):
         return Episode(t, solo, episode_seed(seed, t, k), k, max_steps, max_errors)
@@ -294,10 +289,11 @@ def rollout(
 ) -> list[Trajectory]:  # by trial, then in the order of `tasks`
     "Roll out all tasks. Raises ValueError when tasks or limits make no sense"
     place = {(t.domain, t.id): i for i, t in enumerate(tasks)}
-    return sorted(
-        iter_rollouts(tasks, agent, user, **kw),
-        key=lambda t: (t.info["trial"], place[t.task.domain, t.task.id]),
-    )
+
+    def order(t):
+        return t.info["trial"], place[t.task.domain, t.task.id]
+
+    return sorted(iter_rollouts(tasks, agent, user, **kw), key=order)
 
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #09d620ae
 def env_after(

@@ -10,6 +10,7 @@ __all__ = ['LAYOUTS', 'pack', 'dataset_rows', 'collate', 'gather_target_logits',
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from ..models.hub import limit_openmp_spin, model_dir, quiet_transformers, short_hub_errors
 
@@ -105,15 +106,14 @@ def collate(
     "A batch. Flat and packed rows become one long row in which position ids start anew"
     import torch
 
-    out = _padded(rows, pad) if layout == "padded" else _flat(rows)
+    out: dict[str, Any] = _padded(rows, pad) if layout == "padded" else _flat(rows)
     if any(r["weights"] for r in rows):
         each = [r["weights"] or [1.0] * len(r["input_ids"]) for r in rows]
         width = out["labels"].shape[1]
-        flat = (
-            [[w for ws in each for w in ws]]
-            if layout != "padded"
-            else [w + [0.0] * (width - len(w)) for w in each]
-        )
+        if layout == "padded":
+            flat = [w + [0.0] * (width - len(w)) for w in each]
+        else:
+            flat = [[w for ws in each for w in ws]]
         out["weights"] = torch.tensor(flat)
     return out
 
@@ -129,7 +129,7 @@ def gather_target_logits(
     plain, net = model.forward, model
 
     def forward(*args, fused_lm_head=False, labels=None, **kw):
-        if not fused_lm_head:
+        if not fused_lm_head or labels is None:
             return plain(*args, **kw, **({} if labels is None else dict(labels=labels)))
         hidden = net.base_model(
             *args, use_cache=False, **{k: v for k, v in kw.items() if k != "use_cache"}
@@ -203,11 +203,18 @@ def fastest_threads(
             step()
             took.append(time.perf_counter() - start)
         seconds[n] = min(took)
-    best = min(seconds, key=seconds.get)
+    best = min(seconds, key=lambda n: seconds[n])
     torch.set_num_threads(best)
     return best, seconds
 
-# %% ../../nbs/lib/train/02_recipe.ipynb #a0c542ef
+# %% ../../nbs/lib/train/02_recipe.ipynb #1c9c58e4
+def _check_recipe(r):
+    if r.layout not in LAYOUTS:
+        raise ValueError(f"layout {r.layout!r} is not known: use one of {', '.join(LAYOUTS)}")
+    if r.dtype not in ("", "float32", "bfloat16", "fast"):
+        raise ValueError(f"dtype {r.dtype!r}: use float32, bfloat16 or fast")
+
+# %% ../../nbs/lib/train/02_recipe.ipynb #83e55c9b
 @dataclass(frozen=True)
 class Recipe:
     "Everything that decides what training does, except the rows"
@@ -240,17 +247,11 @@ class Recipe:
     save_every: int = 0  # steps between checkpoints; 0: none
     threads: int = 0  # on a CPU; 0: time one against all and take the faster
     seed: int = 0  # of adapters, order and dropout
-    report_to: list[str] = field(
-        default_factory=list
-    )  # trackers the user has installed, such as `trackio`, `tensorboard`
+    # trackers the user has installed, such as `trackio`, `tensorboard`
+    report_to: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        if self.layout not in LAYOUTS:
-            raise ValueError(
-                f"layout {self.layout!r} is not known: use one of {', '.join(LAYOUTS)}"
-            )
-        if self.dtype not in ("", "float32", "bfloat16", "fast"):
-            raise ValueError(f"dtype {self.dtype!r}: use float32, bfloat16 or fast")
+        _check_recipe(self)
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #3685156b
 def make_recipe(
@@ -308,7 +309,7 @@ def load_for_training(
     torch.manual_seed(r.seed)
     lora = peft.LoraConfig(
         r=r.rank,
-        lora_alpha=r.lora_alpha,
+        lora_alpha=r.lora_alpha,  # pyright: ignore[reportArgumentType]  (a float works)
         lora_dropout=r.dropout,
         target_modules=r.targets,
         task_type="CAUSAL_LM",

@@ -14,6 +14,7 @@ import time
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..core.parallel import progress, usable_cores
 from ..core.plot import lines
@@ -44,14 +45,14 @@ def _mass(b):
 # %% ../../nbs/lib/train/03_sft.ipynb #c2557035
 @lru_cache(maxsize=None)
 def _trainer_class():
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
     class Trainer(SFTTrainer):
         def __init__(self, *args, collate, apart, **kw):
             super().__init__(*args, data_collator=collate, **kw)
-            net = (
-                self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-            )
+            net: Any = self.model
+            if hasattr(net, "get_base_model"):
+                net = net.get_base_model()
             if not has_gpu():
                 gather_target_logits(net)
             if not has_gpu() and apart:
@@ -59,8 +60,10 @@ def _trainer_class():
             self.seen = dict(tokens=0, targets=0)
 
         def _get_num_items_in_batch(self, batches, device):
-            n = sum(map(_mass, batches)).to(device)
-            return self.accelerator.gather(n).sum() if self.args.world_size > 1 else n
+            n: Any = sum(map(_mass, batches))
+            n = n.to(device)
+            gather: Any = self.accelerator.gather
+            return gather(n).sum() if self.args.world_size > 1 else n
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             labels, w = inputs["labels"], inputs.pop("weights", None)
@@ -94,7 +97,7 @@ def _callback():
 
 # %% ../../nbs/lib/train/03_sft.ipynb #99a74924
 def _config(r, folder):
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     bf16 = dtype_of(r) == "bfloat16" and (has_gpu() or not r.rank)
     return SFTConfig(
@@ -293,7 +296,23 @@ def _save(trainer, t, r, merged):
         json.dumps(dict(losses=t.losses, facts=t.facts), indent=1), "utf8"
     )
 
-# %% ../../nbs/lib/train/03_sft.ipynb #033e70a1
+# %% ../../nbs/lib/train/03_sft.ipynb #7b7af88c
+_runtime = "train_runtime"  # seconds, as transformers logs them
+
+
+def _encode(rows, r):
+    "Rows as tokens. Raises ValueError when no row can be learned from"
+    from transformers import AutoTokenizer
+
+    with quiet_transformers():
+        prompter = Prompter(AutoTokenizer.from_pretrained(model_dir(r.model)), r.style)
+    enc = encode_rows(rows, prompter, r.cutoff, r.tail)
+    if not enc.rows:
+        why = enc.dropped[0]["why"] if enc.dropped else "there are none"
+        raise ValueError(f"none of {len(rows)} rows can be learned from: {why}")
+    return enc
+
+# %% ../../nbs/lib/train/03_sft.ipynb #88574b8b
 def train(
     rows: list,  # what `as_row` takes
     r: Recipe,  # how
@@ -305,15 +324,9 @@ def train(
     Raises ValueError when no row can be learned from
     """
     import torch
-    from transformers import AutoTokenizer
 
     folder = resolve_path(folder)
-    with quiet_transformers():
-        prompter = Prompter(AutoTokenizer.from_pretrained(model_dir(r.model)), r.style)
-    enc = encode_rows(rows, prompter, r.cutoff, r.tail)
-    if not enc.rows:
-        why = enc.dropped[0]["why"] if enc.dropped else "there are none"
-        raise ValueError(f"none of {len(rows)} rows can be learned from: {why}")
+    enc = _encode(rows, r)
     _claim(folder, r, enc.rows)
     if (folder / "trained.json").exists():
         return load_training_result(folder)
@@ -322,19 +335,15 @@ def train(
     threads, seconds = _threads(r, trainer)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
-    losses = [
-        dict(step=h["step"], value=h["loss"]) for h in trainer.state.log_history if "loss" in h
-    ]
+    log = trainer.state.log_history
+    losses = [dict(step=h["step"], value=h["loss"]) for h in log if "loss" in h]
     facts = dict(
         rows=len(enc.rows),
         dropped=len(enc.dropped),
         cut=enc.cut,
         **trainer.seen,
         seconds=round(time.time() - start, 1),
-        train_seconds=next(
-            (h["train_runtime"] for h in trainer.state.log_history[::-1] if "train_runtime" in h),
-            None,
-        ),
+        train_seconds=next((h[_runtime] for h in log[::-1] if _runtime in h), None),
         threads=threads,
         step_seconds={str(k): round(v, 3) for k, v in seconds.items()},
     )
@@ -420,7 +429,7 @@ def train_file(
     t = train(read_rows(rows), r, folder, merged=True)
     if int(os.environ.get("RANK", 0)):
         return t
-    ax = lines(
+    ax: Any = lines(
         loss_rows(t),
         "step",
         title=f"Loss of target tokens: {t.path.name}",

@@ -8,6 +8,7 @@ __all__ = ['Row', 'as_row', 'target_spans', 'EncodedRow', 'encode_row', 'Encoded
 # %% ../../nbs/lib/train/01_tokenize.ipynb #a1984ae5
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..core.types import Message, ToolCall, Trajectory, from_dict
 from ..models.chat import from_openai, parse_reply, parse_tool_args
@@ -117,7 +118,7 @@ def as_row(
             x.tools or None,
             f"{x.task.domain}/{x.task.id}",
         )
-    d = dict(messages=x) if isinstance(x, list) else x
+    d: Any = dict(messages=x) if isinstance(x, list) else x
     if isinstance(d, dict):
         d = _columns(d)
     if not isinstance(d, dict) or not isinstance(d.get("messages"), list):

@@ -23,33 +23,26 @@ def split_sentences(
 
 
 _courtesy = re.compile(
-    r"\b(anything else|any(?:thing)? (?:other|more|further)|something else|(?:further|other|more|"
-    r"additional) (?:assistance|questions?|"
-    r"help|requests?|details|information)|if you "
-    r"(?:need|have|change|decide|prefer|want|wish|would|['’]d)|feel free|"
-    r"how (?:can|may) i (?:help|assist)|"
-    r"let me know if)\b",
+    r"\b(anything else|any(?:thing)? (?:other|more|further)|something else|"
+    r"(?:further|other|more|additional) (?:assistance|questions?|help|requests?|details|"
+    r"information)|if you (?:need|have|change|decide|prefer|want|wish|would|['’]d)|feel free|"
+    r"how (?:can|may) i (?:help|assist)|let me know if)\b",
     re.I,
 )
 _request = re.compile(
-    r"\bplease (?:confirm|provide|share|tell|reply|specify|choose|let me know (?:which|whether|"
-    r"how|what|your)|send|give|do|check|run|go|"
-    r"turn|try|select)\b|\blet me know (?:which|whether|how you|what you)\b",
+    r"\bplease (?:confirm|provide|share|tell|reply|specify|choose|"
+    r"let me know (?:which|whether|how|what|your)|send|give|do|check|run|go|turn|try|select)\b|"
+    r"\blet me know (?:which|whether|how you|what you)\b",
     re.I,
 )
 _consent = re.compile(
     r"\b(would you like (?:me|us) to|do you (?:want|wish) (?:me|us|to)|"
-    r"would you like to (?:proceed|go ahead|continue)|shall (?:i|we)|"
-    r"should (?:i|we)|may i(?! (?:please )?(?:have|ask|get|know|take))|do i have your|is "
-    r"(?:this|that|it|"
-    r"everything)(?: all)? (?:ok|okay|fine|correct|right|"
-    r"acceptable|accurate)|"
-    r"are you (?:ok|okay|sure|happy|fine)|(?:ok|okay|alright|fine|all right|good) "
-    r"(?:with|for|by) you|"
-    r"do(?:es)? (?:you agree|that work|this work|that "
-    r"sound|this sound)|any objections?|agree\b|confirm\w*|proceed|go ahead|\(?yes ?/ "
-    r"?no\)?|yes or no|"
-    r"yes to)\b",
+    r"would you like to (?:proceed|go ahead|continue)|shall (?:i|we)|should (?:i|we)|"
+    r"may i(?! (?:please )?(?:have|ask|get|know|take))|do i have your|"
+    r"is (?:this|that|it|everything)(?: all)? (?:ok|okay|fine|correct|right|acceptable|accurate)|"
+    r"are you (?:ok|okay|sure|happy|fine)|(?:ok|okay|alright|fine|all right|good) (?:with|for|"
+    r"by) you|do(?:es)? (?:you agree|that work|this work|that sound|this sound)|any objections?|"
+    r"agree\b|confirm\w*|proceed|go ahead|\(?yes ?/ ?no\)?|yes or no|yes to)\b",
     re.I,
 )
 
@@ -72,12 +65,10 @@ def consent_request(
 
 
 _bids = re.compile(
-    r"\bplease do this\b|\b(?:could|can|would|will) "
-    r"you\b[^?]*\b(?:do|try|run|check|turn|toggle|open|restart|"
-    r"reboot|reseat|reset|accept|pay|make|send|use|go "
-    r"to|select|tap|enter|disconnect|switch)\b|\bon your (?:phone|side|"
-    r"device)\b[^.?!]*\bplease\b|\bplease,? (?:\w+ly |now |first |then "
-    r")?(?:do|try|run|check|turn|toggle|go to|open|restart|"
+    r"\bplease do this\b|\b(?:could|can|would|will) you\b[^?]*\b(?:do|try|run|check|turn|toggle|"
+    r"open|restart|reboot|reseat|reset|accept|pay|make|send|use|go to|select|tap|enter|"
+    r"disconnect|switch)\b|\bon your (?:phone|side|device)\b[^.?!]*\bplease\b|"
+    r"\bplease,? (?:\w+ly |now |first |then )?(?:do|try|run|check|turn|toggle|go to|open|restart|"
     r"reboot|reseat|reset|accept|pay|make|send|use|select|tap|enter|disconnect|switch)\b|"
     r"\blet me know (?:once|when|what) (?:you|it|the)\b",
     re.I,
@@ -92,15 +83,12 @@ def asks_user_to_act(
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #f1a9a658
 _holding = re.compile(
-    r"\b(?:one|a|just|this|another) (?:\w+ "
-    r")?(?:moment|second|sec|minute|while|bit)\b|\bmoment,? please\b|"
-    r"\b(?:hold|hang) on\b|\bplease (?:hold|wait)\b|\bbear with\b|\bpatience\b|"
-    r"\b(?:i|we)(?:['’]m| am|['’]re| are| will|['’]ll)"
-    r"(?: now| just| still| currently| shortly)* "
-    r"(?!happy|glad|here|sorry|afraid|always|able|unable|not)\w+|"
-    r"\blet me (?!know)\w+|"
-    r"\bstill (?:working|checking|looking|searching|waiting)\b|\bin progress\b|\bworking on "
-    r"(?:it|this|that)\b",
+    r"\b(?:one|a|just|this|another) (?:\w+ )?(?:moment|second|sec|minute|while|bit)\b|"
+    r"\bmoment,? please\b|\b(?:hold|hang) on\b|\bplease (?:hold|wait)\b|\bbear with\b|"
+    r"\bpatience\b|\b(?:i|we)(?:['’]m| am|['’]re| are| will|['’]ll)(?: now| just| still|"
+    r" currently| shortly)* (?!happy|glad|here|sorry|afraid|always|able|unable|not)\w+|"
+    r"\blet me (?!know)\w+|\bstill (?:working|checking|looking|searching|waiting)\b|"
+    r"\bin progress\b|\bworking on (?:it|this|that)\b",
     re.I,
 )
 
@@ -114,34 +102,28 @@ def asks_to_wait(
 
 _details = re.compile(
     r"\b(?:provide|share|give|tell|send) (?:me |us )?(?:with )?(?:your|the|a|me|us)\b|"
-    r"\bwho (?:am i|i am)\b|\b(?:confirm|verify) your "
-    r"(?:user|name|full|e-?mail|zip|phone|identity|order|reservation|account)",
+    r"\bwho (?:am i|i am)\b|\b(?:confirm|verify) your (?:user|name|full|e-?mail|zip|phone|"
+    r"identity|order|reservation|account)",
     re.I,
 )
 
 _no = re.compile(
-    r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|i (?:don['’]t|do not|"
-    r"won['’]t)|never ?mind|let['’]s (?:leave|keep|not)|"
-    r"in that case|thank|thanks|that(?:['’]s| is) (?:all|everything)|i "
-    r"understand|understood|all right|"
-    r"alright,? (?:i|thank)|okay,? (?:i understand|thank|then)|"
-    r"ok,? (?:i understand|thank))",
+    r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|"
+    r"i (?:don['’]t|do not|won['’]t)|never ?mind|let['’]s (?:leave|keep|not)|in that case|thank|"
+    r"thanks|that(?:['’]s| is) (?:all|everything)|i understand|understood|all right|"
+    r"alright,? (?:i|thank)|okay,? (?:i understand|thank|then)|ok,? (?:i understand|thank))",
     re.I,
 )
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #9a9e994c
 _yes = re.compile(
-    r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|carry on|looks (?:right|good|"
-    r"fine|correct|great)|agreed|absolutely|definitely|certainly|"
-    r"of course|go ahead|proceed|do it|"
-    r"sounds? (?:good|great|fine|perfect)|that (?:sounds|works|looks|would "
-    r"be)|nice|brilliant|awesome|lovely|super|"
-    r"exactly|right|indeed|approved|book it|cancel it|that['’]s "
-    r"(?:correct|right|fine|ok|okay|good|great|perfect)|"
-    r"i (?:confirm|agree)|"
-    r"let['’]s (?:do|go|proceed)|perfect|great|alright|fine|works for "
-    r"me|oui)\b|\byes\b|\b(?:please (?:go ahead|"
-    r"proceed|do|cancel|book|process|make)|"
+    r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|carry on|"
+    r"looks (?:right|good|fine|correct|great)|agreed|absolutely|definitely|certainly|of course|"
+    r"go ahead|proceed|do it|sounds? (?:good|great|fine|perfect)|"
+    r"that (?:sounds|works|looks|would be)|nice|brilliant|awesome|lovely|super|exactly|right|"
+    r"indeed|approved|book it|cancel it|that['’]s (?:correct|right|fine|ok|okay|good|great|"
+    r"perfect)|i (?:confirm|agree)|let['’]s (?:do|go|proceed)|perfect|great|alright|fine|"
+    r"works for me|oui)\b|\byes\b|\b(?:please (?:go ahead|proceed|do|cancel|book|process|make)|"
     r"go ahead|carry on|i confirm|i agree|proceed with)\b",
     re.I,
 )
@@ -165,64 +147,26 @@ def refuses(
     "Does the user decline?"
     return bool(
         re.search(
-            r"\b(?:no|not|never|nothing|don['’]t|won['’]t|can['’]t|isn['’]t|rather|instead|understand|"
-            r"disappoint\w*|leave (?:it|everything|things)|keep)\b",
+            r"\b(?:no|not|never|nothing|don['’]t|won['’]t|can['’]t|isn['’]t|rather|instead|"
+            r"understand|disappoint\w*|leave (?:it|everything|things)|keep)\b",
             text,
             re.I,
         )
     )
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #48b9fd3c
-_general = [
-    "account",
-    "order",
-    "reservation",
-    "return",
-    "exchange",
-    "subscription",
-    "ticket",
-    "bill",
-    "booking",
-    "profile",
-    "request",
-    "refund",
-    "identity",
-    "card",
-    "case",
-    "purchase",
-    "trip",
-    "details",
-    "fare",
-    "file",
-    "information",
-]
+_general_nouns = (
+    "account order reservation return exchange subscription ticket bill booking profile request "
+    "refund identity card case purchase trip details fare file information"
+)
+_general = _general_nouns.split()
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #f44d7e40
-_not_kept = set(
-    [
-        "human",
-        "agents",
-        "agent",
-        "type",
-        "id",
-        "by",
-        "one",
-        "summary",
-        "expression",
-        "for",
-        "list",
-        "all",
-        "get",
-        "reason",
-        "limit",
-        "amount",
-        "total",
-        "city",
-        "state",
-        "country",
-        "title",
-    ]
+_other_words = (
+    "human agents agent type id by one summary expression for list all get reason limit amount "
+    "total city state country title"
 )
+_not_kept = set(_other_words.split())
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #b7115c02
 @lru_cache(maxsize=None)
@@ -243,126 +187,114 @@ def record_nouns(
     return "|".join(sorted({*words, *_general} - _not_kept))
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #16f848a8
-_i = r"\b(?:i|we|let me|let us)(?:['’](?:ll|ve|d|m|re))?\b"
+_first_person = r"\b(?:i|we|let me|let us)(?:['’](?:ll|ve|d|m|re))?\b"
 _self = (
-    r"\bmy (?:own )?(?:\w+ "
-    r")?(?:phone|device|order|reservation|booking|flight|account|name|card|line|plan|"
-    r"id|e-?mail|zip|address|side|end|details)\b"
+    r"\bmy (?:own )?(?:\w+ )?(?:phone|device|order|reservation|booking|flight|account|name|card|"
+    r"line|plan|id|e-?mail|zip|address|side|end|details)\b"
 )
 _serve = (
-    r"(?:help|assist|serve|refund|rebook|compensate|reimburse|credit|offer|guide)(?:ing)? "
-    r"you\b(?! (?:need|"
-    r"find|with my|verify|can|could|give|may|have))"
+    r"(?:help|assist|serve|refund|rebook|compensate|reimburse|credit|offer|"
+    r"guide)(?:ing)? you\b(?! (?:need|find|with my|verify|can|could|give|may|have))"
 )
 _yours = (
-    r"\byour "
-    r"(?!help|polic|system|airline|website|store|team|support|end|side|time|patience|part|own|"
-    r"compan|agen|rule)"
-    r"(?:\w+ "
-    r")?(?:{kept})s?\b(?!-)(?!['’]?s?\s+(?:system|polic|rule|exception|approach|option|desk|team|"
-    r"department|page|"
-    r"search|tool|process|fee))"
+    r"\byour (?!help|polic|system|airline|website|store|team|support|end|side|time|patience|part|"
+    r"own|compan|agen|rule)(?:\w+ )?(?:{kept})s?\b(?!-)(?!['’]?s?\s+(?:system|polic|rule|"
+    r"exception|approach|option|desk|team|department|page|search|tool|process|fee))"
 )
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #e323ce54
-_acts = [
+_help_acts = [
     (
         "helps",
-        rf"{_i}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|give|propose|grant|"
+        rf"{_first_person}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|give|propose|grant|"
         rf"arrange)\w* (?:it |this |that |one )?to you\b|on your behalf)",
     ),
     (
         "helps",
-        r"\b(?:how|what|anything|something|is "
-        r"there)\b[^.?!]{0,25}\b(?:can|may|could|might|should) (?:i|"
-        r"we) (?:\w+ )?(?:help|"
-        r"assist|be of|do for you|offer)|\bwhat brings you\b|\b(?:like|want|need) (?:me|us) to "
-        r"(?:assist|help)\b|"
-        r"\b(?:need|require|have) (?:any )?(?:further|additional|more) "
-        r"(?:assistance|help|questions)\b[^.!]*\?|"
-        r"\b(?:everything|all|best)(?: i can| possible)? to "
-        r"(?:resolve|assist|help|fix)\b[^.?!]*\b(?:you|this)\b",
+        r"\b(?:how|what|anything|something|is there)\b[^.?!]{0,25}\b(?:can|may|could|might|"
+        r"should) (?:i|we) (?:\w+ )?(?:help|assist|be of|do for you|offer)|\bwhat brings you\b|"
+        r"\b(?:like|want|need) (?:me|us) to (?:assist|help)\b|"
+        r"\b(?:need|require|have) (?:any )?(?:further|additional|more) (?:assistance|help|"
+        r"questions)\b[^.!]*\?|\b(?:everything|all|best)(?: i can| possible)? to (?:resolve|"
+        r"assist|help|fix)\b[^.?!]*\b(?:you|this)\b",
     ),
     ("helps", r"\b(?:been|is|are|was) (?:\w+ly )?\w+ed for you\b"),
+]
+_greetings = [
     (
         "greets",
         r"\bwelcome to\b|\bdear (?:customer|guest|passenger|valued)\b|"
-        r"\byou(?:['’]ve| have) reached\b|"
-        r"\bthank(?:s| you) for (?:getting in touch|"
-        r"contacting|calling|"
-        r"reaching|choosing|waiting|holding|bearing|flying|shopping|being (?:our|a|such "
-        r"a)|your (?:call|inquiry|"
-        r"enquiry|message|"
-        r"interest|loyalty|business|patience(?:[.!,]| while| as)))|\blook forward to "
-        r"(?:serving|welcoming|seeing)|"
+        r"\byou(?:['’]ve| have) reached\b|\bthank(?:s| you) for (?:getting in touch|contacting|"
+        r"calling|reaching|choosing|waiting|holding|bearing|flying|shopping|"
+        r"being (?:our|a|such a)|your (?:call|inquiry|enquiry|message|interest|loyalty|business|"
+        r"patience(?:[.!,]| while| as)))|\blook forward to (?:serving|welcoming|seeing)|"
         r"\bhope to (?:see|serve|welcome) you\b|\benjoy your (?:trip|flight|purchase|day|stay)\b",
     ),
+]
+
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #4cf36416
+_record_acts = [
     (
         "asks who it is",
-        r"\b(?:verify|confirm|validate) (?:your|who you are)\b|\b(?:need|"
-        r"require)\b[^.?!]{0,20}\byour\b(?! (?:help|"
-        r"assist|support|advice))|\byou have on file\b[^.!]*\?|\b(?:on|with|to|for) (?:the|this|"
-        r"that) account\b[^.!]*\?|"
-        r"\b(?:tell|give|send|share|provide)(?: me| us)?(?: with)? your\b|\bwho(?:m)? (?:am "
-        r"i|i am) (?:speaking|"
-        r"talking)\b",
+        r"\b(?:verify|confirm|validate) (?:your|who you are)\b|"
+        r"\b(?:need|require)\b[^.?!]{0,20}\byour\b(?! (?:help|assist|support|advice))|"
+        r"\byou have on file\b[^.!]*\?|\b(?:on|with|to|for) (?:the|this|that) account\b[^.!]*\?|"
+        r"\b(?:tell|give|send|share|provide)(?: me| us)?(?: with)? your\b|"
+        r"\bwho(?:m)? (?:am i|i am) (?:speaking|talking)\b",
     ),
     (
         "keeps records",
-        r"(?:" + _i + r"(?! (?:can|could|did|do|was|am|cannot)(?:n['’]t|not| not))[^.?!]{0,30}|"
-        r"^\W*)\b(?:retriev|search|"
-        r"pull|look|find|locat|access|bring|fetch|open)\w*\b[^.?!]{0,20}\b(?:the|this|that|your|"
-        r"our) (?:\w+ )?(?:records?|"
+        rf"(?:{_first_person}(?! (?:can|could|did|do|was|am|cannot)(?:n['’]t|not| not))"
+        r"[^.?!]{0,30}|^\W*)\b(?:retriev|search|pull|look|find|locat|access|bring|fetch|"
+        r"open)\w*\b[^.?!]{0,20}\b(?:the|this|that|your|our) (?:\w+ )?(?:records?|"
         r"database|system|booking|reservation|account|profile)\b",
     ),
+]
+
+# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #9cb8be6b
+_company_acts = [
     (
         "speaks for the company",
-        r"\bour (?:\w+ )?(?:polic\w+|terms|rules?|systems?|records?|database|team|"
-        r"company|customers?|service|"
-        r"guidelines|conditions|supervisors?|specialists?|representatives?|agents?|airline|store|regulations)\b|"
-        r"\bwe(?:['’]re| are| do| can| could| must| will|['’]d| would)?(?: only| "
-        r"not|n['’]t|not| unable to|"
-        r" happy to| able to| like "
-        r"to)* "
-        r"(?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|regret|value|appreciate|sorry)\b",
+        r"\bour (?:\w+ )?(?:polic\w+|terms|rules?|systems?|records?|database|team|company|"
+        r"customers?|service|guidelines|conditions|supervisors?|specialists?|representatives?|"
+        r"agents?|airline|store|regulations)\b|\bwe(?:['’]re| are| do| can| could| must| will|"
+        r"['’]d| would)?(?: only| not|n['’]t|not| unable to| happy to| able to|"
+        r" like to)* (?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|"
+        r"regret|value|appreciate|sorry)\b",
     ),
     (
         "speaks for the company",
         r"^(?!.*\b(?:understand|know|heard|said|told|if|aware|why|my|says?|"
-        r"think)\b)[^?]*\b(?:company|polic\w+|"
-        r"rules?|terms|regulations|guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|(?:do(?:es)?(?: "
-        r"not|"
-        r"n['’]t)|only) (?:cover|"
-        r"permit|allow|let)|cannot)",
+        r"think)\b)[^?]*\b(?:company|polic\w+|rules?|terms|regulations|"
+        r"guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|"
+        r"(?:do(?:es)?(?: not|n['’]t)|only) (?:cover|permit|allow|let)|cannot)",
     ),
+]
+_promises = [
     (
         "promises",
         r"\byou(?:['’]re| are) (?:eligible|entitled|all set)\b|\byou (?:do )?qualify\b|"
         r"\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
-        r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get "
-        r"(?:a|an|your)|be (?:refunded|"
-        r"charged|contacted|"
-        r"notified|credited|transferred))\b|"
-        r"\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to "
-        r"(?:you|your)\b|"
-        r"\bcustomers like you\b|\bavailable to you\b",
+        r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get (?:a|an|your)|"
+        r"be (?:refunded|charged|contacted|notified|credited|transferred))\b|"
+        r"\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to (?:you|"
+        r"your)\b|\bcustomers like you\b|\bavailable to you\b",
     ),
     (
         "sympathises",
-        r"\bunderstand your "
-        r"(?:concern|frustration|situation|request|disappointment)|\bcaus(?:ed|ing) you\b|"
-        r"\bwe(?:['’]ll| will)? make (?:it|this|that|things) right\b|\b(?:sorry|"
-        r"apologi[sz]e)\b"
-        r"[^.?!]{0,20}\b(?:inconvenience|frustration|(?:trouble|delay|confusion) "
-        r"(?:this|that|you|it|caused|we))",
+        r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|"
+        r"\bcaus(?:ed|ing) you\b|\bwe(?:['’]ll| will)? make (?:it|this|that|things) right\b|"
+        r"\b(?:sorry|apologi[sz]e)\b[^.?!]{0,20}\b(?:inconvenience|frustration|"
+        r"(?:trouble|delay|confusion) (?:this|that|you|it|caused|we))",
     ),
 ]
+_acts = [*_help_acts, *_greetings, *_record_acts, *_company_acts, *_promises]
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #7d2186d3
 _offer = (
     "helps",
-    r"\b(?:something|anything|what)(?: else)?(?: would)? you(?: would|['’]d)? "
-    r"(?:like|want|need|wish) me to\b",
+    r"\b(?:something|anything|what)(?: else)?(?: would)? you(?: would|['’]d)? (?:like|want|need|"
+    r"wish) me to\b",
 )
 
 
@@ -387,8 +319,7 @@ def split_clauses(
 _own = re.compile(_self, re.I)
 _asks_help = re.compile(
     r"\b(?:can|could|would|will|do|did|if|unless|that|what|which|all|as|anything) you\b|"
-    r"\bhelp you\b[^.?!]*\b(?:find|locate|"
-    r"need)\b|\b(?:way|nothing|why|wish)\b",
+    r"\bhelp you\b[^.?!]*\b(?:find|locate|need)\b|\b(?:way|nothing|why|wish)\b",
     re.I,
 )
 
@@ -410,9 +341,8 @@ def agent_role_act(
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #8dd415a8
 _wants = re.compile(
-    r"\?|\b(?:please|can|could|would|will you|want|need|wish to|prefer|but|however|cancel|"
-    r"change|instead|still|also|wait|no|not|yes|"
-    r"if|when)\b|n['’]t\b|\d",
+    r"\?|\b(?:please|can|could|would|will you|want|need|wish to|prefer|but|however|cancel|change|"
+    r"instead|still|also|wait|no|not|yes|if|when)\b|n['’]t\b|\d",
     re.I,
 )
 
@@ -427,13 +357,12 @@ def is_courtesy(
 _no_end = re.compile(r"(?:could|can)(?:['’]?t| not|not|n['’]t)? thank", re.I)
 
 _over = (
-    r"(?:done|completed?|processed|finali[sz]ed|sorted(?: out)?|finished|settled|in "
-    r"place|taken care of|"
-    r"handled|fixed)"
+    "(?:done|completed?|processed|finali[sz]ed|sorted(?: out)?|finished|settled|in place|"
+    "taken care of|handled|fixed)"
 )
 _deeds = (
-    rf"(?:{_over}|cancel+ed|updated|changed|booked|issued|refunded|submitted|sent|scheduled|arranged|exchanged|"
-    r"returned|modified|applied|adjusted|enabled|resumed|confirmed|made "
+    rf"(?:{_over}|cancel+ed|updated|changed|booked|issued|refunded|submitted|sent|scheduled|"
+    r"arranged|exchanged|returned|modified|applied|adjusted|enabled|resumed|confirmed|made "
     r"(?:the|that|this|it|your|all))"
 )
 _reports = re.compile(
@@ -473,16 +402,14 @@ def reports_completed_change(
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #dc564990
 _people = (
-    r"(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|operators?|"
-    r"advis[eo]rs?|someone|team)"
+    "(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|"
+    "operators?|advis[eo]rs?|someone|team)"
 )
 
 _moves = (
-    r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? "
-    r"(?:you|this|it|your|the|over)|pass(?:ing|"
-    r"ed)?|rout(?:e|ed|ing)|"
-    r"escalat(?:e|ed|ing)|forward(?:ed|ing)?|redirect(?:ed|ing)?|refer(?:red|ring)?|patch(?:ed|ing)?|"
-    r"put(?:ting)? [^.?!]{0,20}through)"
+    r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? (?:you|this|it|your|the|over)|"
+    r"pass(?:ing|ed)?|rout(?:e|ed|ing)|escalat(?:e|ed|ing)|forward(?:ed|ing)?|"
+    r"redirect(?:ed|ing)?|refer(?:red|ring)?|patch(?:ed|ing)?|put(?:ting)? [^.?!]{0,20}through)"
 )
 
 _transfer_stated = re.compile(
@@ -498,16 +425,13 @@ _transfer_stated = re.compile(
 
 _transfer_offer = re.compile(
     r"\?|\b(?:would you like|do you want|shall|should|if|once|unless|before|after|need to|"
-    r"have to|recommend|"
-    r"suggest|option|let me know|please "
-    r"(?:confirm|reply|try)|can|could|may|might|would|when|cannot|unable|"
-    r"not|never|only|password|pin|wi-?fi|network|airport|(?:pass|hand|connect|refer)(?:enger|ing "
-    r"flight|"
-    r"ion)\w*)\b|n['’]t\b",
+    r"have to|recommend|suggest|option|let me know|please (?:confirm|reply|try)|can|could|may|"
+    r"might|would|when|cannot|unable|not|never|only|password|pin|wi-?fi|network|airport|"
+    r"(?:pass|hand|connect|refer)(?:enger|ing flight|ion)\w*)\b|n['’]t\b",
     re.I,
 )
 
-# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #8d19821f
+
 def announces_transfer(
     text: str,  # what the agent said
 ) -> bool:  # an offer is none

@@ -26,11 +26,9 @@ from synthlab.user_errors.view import (
 # %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #1a95c466
 _refusal = re.compile(
     r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|"
-    r"available|"
-    r"offer\w*|within|something|find|see|refundable|qualify)|"
-    r"unfortunately|does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|no "
-    r"(?:way|option|flights?|direct|"
-    r"other)|only|sorry|basic economy|afraid|policy)\b",
+    r"available|offer\w*|within|something|find|see|refundable|qualify)|unfortunately|"
+    r"does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|"
+    r"no (?:way|option|flights?|direct|other)|only|sorry|basic economy|afraid|policy)\b",
     re.I,
 )
 _upfront = re.compile(
@@ -42,11 +40,9 @@ def _due(when, then, heard):
     "Has the agent brought up what the condition speaks of, or the thing itself?"
     if not heard:
         return False
-    words, own, said = (
-        stems(when) - STOPWORD_STEMS,
-        stems(then) - STOPWORD_STEMS,
-        stems(" ".join(heard)),
-    )
+    words = stems(when) - STOPWORD_STEMS
+    own = stems(then) - STOPWORD_STEMS
+    said = stems(" ".join(heard))
     if own and 2 * len(own & said) > len(own):
         return True
     if re.search(
@@ -88,8 +84,9 @@ def _conditional(when, s):
 
 
 def _retold(s, then, rest):
-    """Are the words of a clause in a sentence, in their order, and those of no other sentence of
-    the instructions?
+    """Are the words of a clause in a sentence, in their order?
+
+    And not those of another sentence of the instructions
     """
     x, c = _tokens(s), _tokens(then)
     n = _shared(c, x)

@@ -24,20 +24,10 @@ class EntityMention:
     at: int  # where in the text it begins
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #dc73fae9
-_months = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
+_month_names = (
+    "january february march april may june july august september october november december"
+)
+_months = _month_names.split()
 _month = "(" + "|".join(m if len(m) < 5 else rf"{m[:3]}(?:{m[3:]}|t?\.?)" for m in _months) + ")"
 _day = r"(\d{1,2})(?:st|nd|rd|th)?"
 _numbers = dict(
@@ -76,9 +66,8 @@ _kinds = [
         ("zip", r"(?<![\d,$#.-])\b\d{5}\b(?![,.-]?\d)"),
         (
             "street",
-            r"\b\d{1,5}\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w.]+\s+){0,3}(?:Street|St|Avenue|Ave|Drive|Dr|Lane|Ln|Road|"
-            r"Rd|Court|Ct|Boulevard|"
-            r"Blvd|Highway|Way|Place|Terrace|Square|View)\b",
+            r"\b\d{1,5}\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w.]+\s+){0,3}(?:Street|St|Avenue|Ave|Drive|"
+            r"Dr|Lane|Ln|Road|Rd|Court|Ct|Boulevard|Blvd|Highway|Way|Place|Terrace|Square|View)\b",
         ),
         ("number", r"\b[A-Z]{1,3}-?\d{4,}\b|(?<![\d,$.-])\b\d{6,}\b(?![,.-]?\d)"),
         ("count", rf"\b{_number}\s+(?:[\w-]+\s){{0,2}}?{_thing}\b"),
@@ -138,28 +127,30 @@ def extract_entities(
 _capital = r"[A-Z][a-zé]+(?:-[A-Z][a-z]+)?"
 _pair = re.compile(rf"\b({_capital})\s+({_capital})\b")
 _before = re.compile(
-    r"(?:named|name is|names? are|name:|called|passengers?(?: is| are|:)?|travell?ers?(?: is| are|"
-    r":)?|companion,?"
-    r"|(?:wife|husband|partner|spouse|friend|colleague|coworker|boss|assistant|brother|sister|mother|father|son|"
-    r"daughter|"
-    r"cousin|child|kid|mom|dad|aunt|uncle|roommate)(?:'s name is|’s name is| is|,)?|i "
-    r"am|i'm|i’m|this is|for|with|"
-    r"add|myself,?|myself and|me and)\s+$",
+    r"(?:named|name is|names? are|name:|called|passengers?(?: is| are|:)?|"
+    r"travell?ers?(?: is| are|:)?|companion,?|(?:wife|husband|partner|spouse|friend|colleague|"
+    r"coworker|boss|assistant|brother|sister|mother|father|son|daughter|cousin|child|kid|mom|dad|"
+    r"aunt|uncle|roommate)(?:'s name is|’s name is| is|,)?|i am|i'm|i’m|this is|for|with|add|"
+    r"myself,?|myself and|me and)\s+$",
     re.I,
 )
-_never = set(
-    """New York San Francisco Los Angeles Las Vegas United States Gift Card Credit Card Wi-Fi Calling Data Saver
-Airplane Mode Mobile Network Status Bar Customer Service Google Home Apple Homekit Android Amazon Alexa Travel
-Insurance Basic Economy Business Class Gold Silver Member Flight Order Reservation Passenger Date Birth
-Payment Method Thank Please Hello Hi Monday Tuesday Wednesday Thursday Friday Saturday Sunday Speed Test Sim
-Fort Worth Houston Washington West East Coast Option Since Yes No Ok Okay Mastercard Visa Paypal Suite Street
-Avenue Drive Lane Road Highway Park Airport International Field Hobby Center Centre North South Lake Mount
-Fort Saint Port Good Great Best Kind Dear Happy Round Trip One Two Way First Second Assistant Outbound Return
-Inbound Seat Window Aisle Confirmation Number Vpn Apn Mms Puk Pin Sms Lte Usb Led Pet Bed Desk Lamp Water
-Bottle Smart Watch Running Shoes Coffee Maker Tea Kettle Office Chair Action Camera Air Purifier Pro Max Plus
-Full Total Price Refund Cancel Book Change Upgrade Add Update Keep Not Also Then And Or But If The My Your Our
-Their This That These Those What Which When Where How Who Why""".lower().split()
+_capitalised = (
+    "New York San Francisco Los Angeles Las Vegas United States Gift Card Credit Card Wi-Fi "
+    "Calling Data Saver Airplane Mode Mobile Network Status Bar Customer Service Google Home "
+    "Apple Homekit Android Amazon Alexa Travel Insurance Basic Economy Business Class Gold "
+    "Silver Member Flight Order Reservation Passenger Date Birth Payment Method Thank Please "
+    "Hello Hi Monday Tuesday Wednesday Thursday Friday Saturday Sunday Speed Test Sim Fort "
+    "Worth Houston Washington West East Coast Option Since Yes No Ok Okay Mastercard Visa "
+    "Paypal Suite Street Avenue Drive Lane Road Highway Park Airport International Field "
+    "Hobby Center Centre North South Lake Mount Fort Saint Port Good Great Best Kind Dear "
+    "Happy Round Trip One Two Way First Second Assistant Outbound Return Inbound Seat Window "
+    "Aisle Confirmation Number Vpn Apn Mms Puk Pin Sms Lte Usb Led Pet Bed Desk Lamp Water "
+    "Bottle Smart Watch Running Shoes Coffee Maker Tea Kettle Office Chair Action Camera Air "
+    "Purifier Pro Max Plus Full Total Price Refund Cancel Book Change Upgrade Add Update Keep "
+    "Not Also Then And Or But If The My Your Our Their This That These Those What Which When "
+    "Where How Who Why"
 )
+_never = set(_capitalised.lower().split())
 
 
 @lru_cache(maxsize=None)
@@ -235,7 +226,7 @@ _place = re.compile(
     r"\b(" + "|".join(sorted(map(re.escape, _towns), key=len, reverse=True)) + r")\b"
 )
 
-# %% ../../nbs/lib/user_errors/01_entities.ipynb #4a8d15d8
+# %% ../../nbs/lib/user_errors/01_entities.ipynb #dba6efae
 def place_names(
     text: str,  # anything
 ) -> list[EntityMention]:  # in the order of the text; the value is the city
@@ -287,10 +278,12 @@ def stems(
     return frozenset(stem(p) for w in word_tokens(text) for p in {w, *w.split("-")})
 
 
-STOPWORD_STEMS = (
-    stems("""
-you your want to the a an and or of in on at for with by as is are be it its that this agent if then not no do
-does would could should can will may any all also just only have has had ask asks asked tell tells say says need
-like get make sure so but be been them they there than from into about out up down over under again still even
-very really please help able willing ok okay fine go ahead accept prefer one""")
-)  # too frequent to carry a request
+# too frequent to carry a request
+_frequent = (
+    "you your want to the a an and or of in on at for with by as is are be it its that this "
+    "agent if then not no do does would could should can will may any all also just only have "
+    "has had ask asks asked tell tells say says need like get make sure so but be been them "
+    "they there than from into about out up down over under again still even very really "
+    "please help able willing ok okay fine go ahead accept prefer one"
+)
+STOPWORD_STEMS = stems(_frequent)

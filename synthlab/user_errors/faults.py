@@ -24,7 +24,7 @@ class Fault:
     name: str  # like `stop at the confirmation`
     type: str  # the benchmark's name for such an error
     source: str  # `user` or `agent`
-    # stage, words, random.Random -> (messages, the one at fault, values it is about), or None
+    # edit points, words, random.Random -> (messages, the one at fault, values it is about), or None
     make: Callable
     also: tuple = ()  # other names that fit as well
 
@@ -78,22 +78,16 @@ def _demand(s, w, rng):
         return None
     if not (u := pick_or_none(rng, [u for u in s.says[1:] if u < s.writes[-1]])):
         return None
-    return (
-        [*s.msgs[:u], m := end_message(rng.choice(w["user"]["demand_human"]), TRANSFER, rng)],
-        m,
-        (),
-    )
+    m = end_message(rng.choice(w["user"]["demand_human"]), TRANSFER, rng)
+    return [*s.msgs[:u], m], m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #03b96d91
 @register_user_fault("stop that spares a mistake", "premature_termination")
 def _spared(s, w, rng):
     "The agent offers what it must not do, the user agrees and is gone: the pass needs the error"
-    if (
-        s.traj.task.gold
-        and s.writes
-        or s.traj.task.domain not in ("airline", "retail")
-        or not s.says
-    ):
+    if s.traj.task.gold and s.writes:
+        return None
+    if s.traj.task.domain not in ("airline", "retail") or not s.says:
         return None
     if s.says[-1] != len(s.msgs) - 1 or STOP not in s.msgs[-1].content or s.transfers:
         return None
@@ -101,16 +95,9 @@ def _spared(s, w, rng):
         return None
     what = "the reservation" if s.traj.task.domain == "airline" else "the order"
     m = end_message(rng.choice(w["user"]["stop_confirm"]), STOP, rng)
-    return (
-        [
-            *s.msgs[:-1],
-            user_message("Is there really nothing you can do?"),
-            agent_message(rng.choice(w["agent"]["tempting"]).format(what=what)),
-            m,
-        ],
-        m,
-        (),
-    )
+    ask = user_message("Is there really nothing you can do?")
+    offer = agent_message(rng.choice(w["agent"]["tempting"]).format(what=what))
+    return [*s.msgs[:-1], ask, offer, m], m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #9c82fd23
 ID_PATTERNS = dict(
@@ -264,21 +251,17 @@ def _early(s, w, rng):
 @register_user_fault("fact contradicted", "inconsistent_behavior", "hallucination")
 def _contradict(s, w, rng):
     told = _ids(s, s.says[:-2])
-    fits = [
-        (u2, k, v)
-        for u, k, v in told
-        for u2 in s.says[:-1]
-        if u2 > u and v not in s.msgs[u2].content
-    ]
+    fits = []
+    for u, k, v in told:
+        later = [u2 for u2 in s.says[:-1] if u2 > u and v not in s.msgs[u2].content]
+        fits += [(u2, k, v) for u2 in later]
     if not (hit := pick_or_none(rng, fits)):
         return None
     u, kind, v = hit
     other = rng.choice(w["invented"][kind])
-    m = user_message(
-        rng.choice(w["user"]["contradict"]).format(label=ID_LABELS[kind], other=other, value=v)
-        + " "
-        + s.msgs[u].content
-    )
+    words = rng.choice(w["user"]["contradict"])
+    words = words.format(label=ID_LABELS[kind], other=other, value=v)
+    m = user_message(f"{words} {s.msgs[u].content}")
     return s.put(u, m), m, (other,)
 
 
@@ -333,11 +316,9 @@ def _near(v, seen, rng):
     if isinstance(v, str) and v in ("yes", "no"):
         return "no" if v == "yes" else "yes"
     pattern = next((p for p in _alike if isinstance(v, str) and re.match(p, v)), None)
-    return (
-        pick_or_none(rng, sorted({x for x in seen if re.match(pattern, x)} - {v}))
-        if pattern
-        else None
-    )
+    if pattern:
+        return pick_or_none(rng, sorted({x for x in seen if re.match(pattern, x)} - {v}))
+    return None
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #d37c9961
 def _seen(s):
@@ -357,6 +338,7 @@ def _wrong_argument(s, w, rng):
     return s.put(i, m), m, (k,)
 
 
+# another tool -> arguments that fit it, from those of the right one
 _instead = dict(
     cancel_pending_order=lambda a: dict(order_id=a["order_id"], reason="no longer needed"),
     cancel_reservation=lambda a: dict(reservation_id=a["reservation_id"]),
@@ -400,10 +382,8 @@ def _claimed(s, w, rng):
     if not s.confirms:
         return None
     a, u, i = s.confirms[-1]
-    m, end = (
-        agent_message(rng.choice(w["agent"]["done"])),
-        end_message(rng.choice(w["user"]["enough"]), STOP, rng),
-    )
+    m = agent_message(rng.choice(w["agent"]["done"]))
+    end = end_message(rng.choice(w["user"]["enough"]), STOP, rng)
     return [*s.msgs[:i], m, end], m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #33e1e958
@@ -411,10 +391,8 @@ def _claimed(s, w, rng):
 def _refused(s, w, rng):
     if not (c := pick_or_none(rng, s.confirms)):
         return None
-    m, end = (
-        agent_message(rng.choice(w["agent"]["refuse"])),
-        end_message(rng.choice(w["user"]["fine"]), STOP, rng),
-    )
+    m = agent_message(rng.choice(w["agent"]["refuse"]))
+    end = end_message(rng.choice(w["user"]["fine"]), STOP, rng)
     return [*s.msgs[: c[0]], m, end], m, ()
 
 
@@ -432,22 +410,10 @@ def _unasked(s, w, rng):
 def _gift(s, w, rng):
     if s.traj.task.domain != "airline":
         return None
-    user = next(
-        (
-            c.args["user_id"]
-            for c in s.traj.calls
-            if isinstance(c.args, dict) and "user_id" in c.args
-        ),
-        None,
-    )
-    j = next(
-        (
-            j
-            for j in range(len(s.msgs) - 1, 0, -1)
-            if s.msgs[j].role == "assistant" and s.msgs[j].content
-        ),
-        None,
-    )
+    filled = (c.args for c in s.traj.calls if isinstance(c.args, dict))
+    user = next((args["user_id"] for args in filled if "user_id" in args), None)
+    spoken = [j for j, m in enumerate(s.msgs) if j and m.role == "assistant" and m.content]
+    j = spoken[-1] if spoken else None
     if not user or not j or j < 4:
         return None
     m = call_message("send_certificate", dict(user_id=user, amount=100), "assistant")
@@ -519,11 +485,8 @@ def _as_answered(s, w, rng):
     if not (u := pick_or_none(rng, _answers(s))):
         return None
     m, again = user_message(rng.choice(w["user"]["as_answered"])), rng.choice(w["agent"]["again"])
-    return (
-        s.put(u, m, agent_message(again.format(text=_question(s.msgs[u - 1].content))), s.msgs[u]),
-        m,
-        (),
-    )
+    ask = agent_message(again.format(text=_question(s.msgs[u - 1].content)))
+    return s.put(u, m, ask, s.msgs[u]), m, ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #0a3efb80
 _true = {
@@ -563,21 +526,16 @@ def _as_agent(s, w, rng):
     if not (u := pick_or_none(rng, [u for u in s.says[1:-1] if s.msgs[u - 1].role == "assistant"])):
         return None
     m, again = user_message(rng.choice(w["user"]["as_agent"])), rng.choice(w["agent"]["again"])
-    return (
-        s.put(u, m, agent_message(again.format(text=_question(s.msgs[u - 1].content))), s.msgs[u]),
-        m,
-        (),
-    )
+    ask = agent_message(again.format(text=_question(s.msgs[u - 1].content)))
+    return s.put(u, m, ask, s.msgs[u]), m, ()
 
 
 @register_user_fault("deeds of an agent", "guideline_violation", "premature_termination")
 def _acted_as_agent(s, w, rng):
     if not (c := pick_or_none(rng, s.confirms)):
         return None
-    m, end = (
-        user_message(rng.choice(w["user"]["acted_as_agent"])),
-        end_message(rng.choice(w["user"]["fine"]), STOP, rng),
-    )
+    m = user_message(rng.choice(w["user"]["acted_as_agent"]))
+    end = end_message(rng.choice(w["user"]["fine"]), STOP, rng)
     return [*s.msgs[: c[1]], m, agent_message(rng.choice(w["agent"]["understood"])), end], m, ()
 
 
@@ -614,14 +572,10 @@ def _thanks(s, w, rng):
     last = s.msgs[-1]
     if last.role != "user" or STOP not in last.content or s.msgs[-2].role != "assistant":
         return None
-    rounds = [
-        x
-        for _ in range(rng.choice([3, 4, 5]))
-        for x in (
-            user_message(rng.choice(w["user"]["thanks"])),
-            agent_message(rng.choice(w["agent"]["welcome"])),
-        )
-    ]
+    rounds = []
+    for _ in range(rng.choice([3, 4, 5])):
+        rounds.append(user_message(rng.choice(w["user"]["thanks"])))
+        rounds.append(agent_message(rng.choice(w["agent"]["welcome"])))
     return [*s.msgs[:-1], *rounds, last], rounds[2], ()
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #62d5414e
@@ -639,11 +593,11 @@ def _tooled(s):
 def _schema(s, w, rng):
     if not _tooled(s):
         hit = _borrowed(s, rng) if s.traj.task.domain != "telecom" else None
-        return (
-            (s.put(hit[0], m := call_message(hit[1].name, hit[1].args), s.msgs[hit[0]]), m, ())
-            if hit
-            else None
-        )
+        if not hit:
+            return None
+        u, call = hit
+        m = call_message(call.name, call.args)
+        return s.put(u, m, s.msgs[u]), m, ()
     i, (name, args) = rng.choice(s.user_calls), rng.choice(w["calls"]["schema"])
     return s.put(i, m := call_message(name, args), s.msgs[i]), m, ()
 
@@ -665,10 +619,8 @@ def _named(call, text):
     return any(x in text.lower() for x in call.split("_")[1:])
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #3d589cab
-_stale = (
-    "hallucination",
-    "incorrect_interpretation",
-)  # recorded words that no longer fit what the phone shows
+# recorded words that no longer fit what the phone shows
+_stale = ("hallucination", "incorrect_interpretation")
 
 
 @register_user_fault(

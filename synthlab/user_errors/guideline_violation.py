@@ -42,11 +42,9 @@ def _as_agent(t, turn):
         and not turn.token
         and (t.traj.task.domain != "telecom" or _its_own(turn.asked))
     )
-    return (
-        reports_completed_change(turn.text)
-        if asked and len(turn.text.split()) < 30 and not agrees(turn.text)
-        else ""
-    )
+    if asked and len(turn.text.split()) < 30 and not agrees(turn.text):
+        return reports_completed_change(turn.text)
+    return ""
 
 
 def _its_own(text):
@@ -102,8 +100,9 @@ def turn_format_errors(
 
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #e5920673
 def _farewells(t):
-    """The third turn in a row that is mere courtesy, while the agent asks for nothing, does nothing
-    and keeps nobody waiting
+    """The third turn in a row that is mere courtesy.
+
+    While the agent asks for nothing, does nothing and keeps nobody waiting
     """
     n, last, given = 0, 0, set()
     for turn in t.turns:
@@ -116,17 +115,14 @@ def _farewells(t):
             or words in given
             or any(m.calls for m in t.traj.messages[last : turn.at])
         )
-        n, last = (
-            (n * (not busy and turn.at > t.start + 1) + 1 if is_courtesy(turn.text) else 0),
-            turn.at,
-        )
+        n = n * (not busy and turn.at > t.start + 1) + 1 if is_courtesy(turn.text) else 0
+        last = turn.at
         if n == 3:
             return turn
 
 
 _wants_human = re.compile(
-    r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|"
-    r"person|"
+    r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|person|"
     r"representative|someone else)|put me through|connect me)\b",
     re.I,
 )
@@ -141,15 +137,14 @@ def forbidden_transfers(
 
     def asks(s):
         return _wants_human.search(s) and not re.search(
-            r"\b(?:not|no|never|without|rather|instead|avoid)\b|"
-            r"n['’]t\b",
+            r"\b(?:not|no|never|without|rather|instead|avoid)\b|n['’]t\b",
             s,
             re.I,
         )
 
     hit = next(((turn, s) for turn in t.turns for s in split_sentences(turn.text) if asks(s)), None)
-    return (
-        [
+    if hit:
+        return [
             Finding(
                 "guideline_violation",
                 hit[0].at,
@@ -157,6 +152,4 @@ def forbidden_transfers(
                 "asks for a transfer that the instructions rule out",
             )
         ]
-        if hit
-        else []
-    )
+    return []

@@ -40,9 +40,9 @@ _checked = (
 )
 _own = ("email", "payment", "user", "card", "zip", "phone", "order", "number", "street")
 _own_sum = re.compile(
-    r"\b(?:i|we) (?:\w+ )?(?:paid|spent)\b[^.?!]{0,40}$|\bcost me\b[^.?!]{0,30}$|\b(?:budget|"
-    r"limit|maximum|up to|at most|no more "
-    r"than|less than|under|willing to (?:pay|spend))\b[^.?!]{0,30}$",
+    r"\b(?:i|we) (?:\w+ )?(?:paid|spent)\b[^.?!]{0,40}$|\bcost me\b[^.?!]{0,30}$|"
+    r"\b(?:budget|limit|maximum|up to|at most|no more than|less than|under|"
+    r"willing to (?:pay|spend))\b[^.?!]{0,30}$",
     re.I,
 )
 _digits = {
@@ -106,8 +106,8 @@ _claims = [
     for n, p in [
         (
             "membership",
-            r"\b(?:i am|i'm|i’m|as) an? (?:\w+ "
-            r")?(gold|silver|platinum|diamond|bronze|vip|premium|elite)\b",
+            r"\b(?:i am|i'm|i’m|as) an? (?:\w+ )?(gold|silver|platinum|diamond|bronze|vip|"
+            r"premium|elite)\b",
         ),
         (
             "insurance",
@@ -116,10 +116,9 @@ _claims = [
         ),
         (
             "health",
-            r"\b(?:i am|i'm|i’m|i (?:have|had|got)(?: been)?|i was|feeling|because of|due to) "
-            r"(?:\w+ ){0,3}(sick|"
-            r"ill|illness|injured|injury|"
-            r"surgery|hospital\w*|medical|pregnant)\b",
+            r"\b(?:i am|i'm|i’m|i (?:have|had|got)(?: been)?|i was|feeling|because of|"
+            r"due to) (?:\w+ ){0,3}(sick|ill|illness|injured|injury|surgery|hospital\w*|medical|"
+            r"pregnant)\b",
         ),
         ("death", r"\bmy (?:\w+ ){1,2}(died|passed away|funeral)\b"),
         ("weather", r"\b(?:because of|due to) (?:\w+ ){0,3}(weather|storm|hurricane|snow\w*)\b"),

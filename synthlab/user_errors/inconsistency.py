@@ -23,30 +23,24 @@ from .view import Finding, UserView, all_entities, quote
 _flatly = re.compile(
     r"\bi (?:never|did not|didn['’]t) (?:ask(?:ed)?|want(?:ed)?|request(?:ed)?|agree[d]?)\b|"
     r"\b(?:that|this)(?:['’]s| is) not (?:why|what) i\b|\bchanged my mind\b|"
-    r"\bi (?:do not|don['’]t) want (?:that|this|it|any of (?:that|this))(?: at all| any "
-    r"?more)?\s*[.!]|"
-    r"\b(?:do not|don['’]t) (?:change|do|touch) anything\b|\bon second thoughts?\b|\bscratch "
-    r"that\b|"
-    r"\bnot any ?more\b|"
+    r"\bi (?:do not|don['’]t) want (?:that|this|it|any of (?:that|this))(?: at all|"
+    r" any ?more)?\s*[.!]|\b(?:do not|don['’]t) (?:change|do|touch) anything\b|"
+    r"\bon second thoughts?\b|\bscratch that\b|\bnot any ?more\b|"
     r"\bno longer (?:want|need) (?:that|this|it|any)|"
-    r"\b(?:that|this|it) (?:is not|isn['’]t|was not|wasn['’]t) (?:what|why|my)\b|\bi have(?: "
-    r"not|n['’]t) (?:asked|"
-    r"requested|said)|\bwho said (?:that )?i want|"
-    r"\bthere must be a (?:mistake|misunderstanding|mix)|\bwhy would i want "
-    r"(?:that|this)|\bnothing (?:should|"
-    r"needs to) (?:be )?change",
+    r"\b(?:that|this|it) (?:is not|isn['’]t|was not|wasn['’]t) (?:what|why|my)\b|"
+    r"\bi have(?: not|n['’]t) (?:asked|requested|said)|\bwho said (?:that )?i want|"
+    r"\bthere must be a (?:mistake|misunderstanding|mix)|\bwhy would i want (?:that|this)|"
+    r"\bnothing (?:should|needs to) (?:be )?change",
     re.I,
 )
 _stops_it = re.compile(
     r"\b(?:do not|don['’]t|please don['’]t) (?:do (?:that|this|it)|go ahead|proceed)\b|"
     r"\bno,? (?:wait|stop)\b|\bplease do(?: not|n['’]t)\s*[.!]?$|\bactually,? no\b|"
-    r"\bforget (?:it|about it|that)\b|\bcall it off\b|\bleave it\b|\b(?:keep|leave) "
-    r"(?:everything|things|it|"
-    r"all)(?: exactly| just)? (?:as|the way)\b|\bnever ?mind\b|\b(?:please )?stop\s*[,.!]|"
-    r"\bno,? (?:please )?(?:do not|don['’]t)\b|"
-    r"\bchanged? my mind\b|\bdo not make (?:that|this|any) change|\bi(?:['’]d| would) rather "
-    r"not\s*[.!]|"
-    r"\bcancel that\b|\bhold on,? no\b",
+    r"\bforget (?:it|about it|that)\b|\bcall it off\b|\bleave it\b|"
+    r"\b(?:keep|leave) (?:everything|things|it|all)(?: exactly| just)? (?:as|the way)\b|"
+    r"\bnever ?mind\b|\b(?:please )?stop\s*[,.!]|\bno,? (?:please )?(?:do not|don['’]t)\b|"
+    r"\bchanged? my mind\b|\bdo not make (?:that|this|any) change|"
+    r"\bi(?:['’]d| would) rather not\s*[.!]|\bcancel that\b|\bhold on,? no\b",
     re.I,
 )
 _foreseen = re.compile(
@@ -58,24 +52,21 @@ _foreseen = re.compile(
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #39455353
 _reasoned = re.compile(
     r"\b(?:if|unless|because|since|too (?:much|expensive|high|long|early|late)|expensive|budget|"
-    r"afford|cost|price|fee|refund|instead|rather|prefer|"
-    r"other|another|different|wrong|earlier|later|without|transfer\w*|human|insurance)\b|\$",
+    r"afford|cost|price|fee|refund|instead|rather|prefer|other|another|different|wrong|earlier|"
+    r"later|without|transfer\w*|human|insurance)\b|\$",
     re.I,
 )
 
 _negates = re.compile(
-    r"\b(?:no|nope|nah|not|never|nothing|none|neither|nobody|no-?one|hands off|"
-    r"stop|halt|skip|drop|scrap|forget|abort|"
-    r"undo|withdraw|"
-    r"leave|keep|stay|back|hold|wait|mistaken|misunder\w*|mix-?up|second "
-    r"thoughts?|reconsider\w*|against)\b|"
-    r"n['’]t\b",
+    r"\b(?:no|nope|nah|not|never|nothing|none|neither|nobody|no-?one|hands off|stop|halt|skip|"
+    r"drop|scrap|forget|abort|undo|withdraw|leave|keep|stay|back|hold|wait|mistaken|misunder\w*|"
+    r"mix-?up|second thoughts?|reconsider\w*|against)\b|n['’]t\b",
     re.I,
 )
 _other = re.compile(
-    r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|\b(?:i|"
-    r"we)(?:['’]d| would)? (?:want to|need|like to|prefer)\b|\b(?:just|only|but|first|"
-    r"correct|check|let me know|tell me|sure|thank you for|understand)\b",
+    r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|"
+    r"\b(?:i|we)(?:['’]d| would)? (?:want to|need|like to|prefer)\b|"
+    r"\b(?:just|only|but|first|correct|check|let me know|tell me|sure|thank you for|understand)\b",
     re.I,
 )
 
@@ -95,11 +86,9 @@ def _refused(t, turn):
     m = _flatly.search(turn.text) or _stops_it.search(turn.text)
     if m:
         return m.start() if _flatly.search(turn.text) or consent_request(turn.asked) else -1
-    n, size, text = (
-        _negates.search(turn.text),
-        len(turn.text.split()),
-        _aghast.sub("", _sorry.sub("", turn.text)),
-    )
+    n = _negates.search(turn.text)
+    size = len(turn.text.split())
+    text = _aghast.sub("", _sorry.sub("", turn.text))
     if turn.token or _other.search(text) or all_entities(turn.text, t.traj.task.domain):
         return -1
     plain = consent_request(turn.asked) and size < 25 and not agrees(turn.text)
@@ -124,8 +113,8 @@ def _unmoved(t, turn):
 
 _chooses = re.compile(r"\bplease\b|\b(?:ones?|first|second|last|both|either|another)\b", re.I)
 _refusing = re.compile(
-    r"\b(?:cannot|unable|unfortunately|sorry|afraid|"
-    r"not (?:possible|allowed|eligible|able))\b|n['’]t\b",
+    r"\b(?:cannot|unable|unfortunately|sorry|afraid|not (?:possible|allowed|eligible|able))\b|"
+    r"n['’]t\b",
     re.I,
 )
 
@@ -134,16 +123,16 @@ _excuse = re.compile(
     r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I
 )
 _disowns = re.compile(
-    r"\b(?:never|n['’]t|not|nobody|no-?one|who|haven['’]t)\b(?: \w+){0,2} "
-    r"(?:ask|asked|request|requested|order|ordered|said)\b|"
-    r"\bnone of (?:this|that|it)\b|\bnot (?:why|what) i\b",
+    r"\b(?:never|n['’]t|not|nobody|no-?one|who|haven['’]t)\b(?: \w+){0,2} (?:ask|asked|request|"
+    r"requested|order|ordered|said)\b|\bnone of (?:this|that|it)\b|\bnot (?:why|what) i\b",
     re.I,
 )
 
 
 def _replies(t, turn):
-    """Is a turn one that answers the agent in words of the user's own: no call, no report of one,
-    no part of the agent's?
+    """Is a turn one that answers the agent in words of the user's own?
+
+    No call, no report of one, no part of the agent's
     """
     before = t.traj.messages[turn.at - 1]
     acts = t.traj.messages[turn.at].calls or before.role == "tool" and before.by == "user"
@@ -157,8 +146,9 @@ def _replies(t, turn):
 def retracted_requests(
     t: UserView,  # a conversation
 ) -> list[Finding]:  # in order
-    """Takes back what it had asked for; a change of mind that the instructions foresee is none, to
-    disown the wish is
+    """Takes back what it had asked for.
+
+    A change of mind that the instructions foresee is none, to disown the request is
     """
     foreseen = _foreseen.search(t.told)
     mine = [
@@ -190,24 +180,16 @@ def changed_identifiers(
             for m in here
             if said.get(m.kind) and m.value not in said[m.kind] and not t.known(m, turn.at)
         ]
-        out += [
-            Finding(
-                "inconsistent_behavior",
-                turn.at,
-                quote(turn.text, m.at),
-                f"another {m.kind} than before",
-            )
-            for m in new
-            if _swap.search(turn.text)
-        ][:1]
+        if new and _swap.search(turn.text):
+            words, rule = quote(turn.text, new[0].at), f"another {new[0].kind} than before"
+            out.append(Finding("inconsistent_behavior", turn.at, words, rule))
         for m in here:
             said.setdefault(m.kind, set()).add(m.value)
     return out
 
 
 _swap = re.compile(
-    r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i "
-    r"(?:meant|mean)|correction|mistake|sorry|"
-    r"should be|instead|rather|earlier|mixed)\b",
+    r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i (?:meant|mean)|correction|mistake|"
+    r"sorry|should be|instead|rather|earlier|mixed)\b",
     re.I,
 )

@@ -22,10 +22,9 @@ from .view import Finding, UserView, all_entities, quote
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #47ba6f70
 _to_give = re.compile(
     r"\b(?:what|which|who|when|where|how|could you (?:please )?(?:provide|tell|share|give|"
-    r"describe)|"
-    r"can you (?:please )?(?:provide|tell|share|give)|"
-    r"may i have|please (?:provide|tell|share|give|specify|reply with|send|let me know "
-    r"(?:which|what|your)))\b",
+    r"describe)|can you (?:please )?(?:provide|tell|share|give)|may i have|"
+    r"please (?:provide|tell|share|give|specify|reply with|send|"
+    r"let me know (?:which|what|your)))\b",
     re.I,
 )
 _bare = re.compile(
@@ -33,23 +32,24 @@ _bare = re.compile(
     re.I,
 )
 _excused = re.compile(
-    r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find|locate|look|unable|have|which|both|"
-    r"all|any|either|first|second|last|same|only|"
-    r"my|mine|it|they|them|one|for|due|because)\b",
+    r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find|locate|look|unable|have|which|"
+    r"both|all|any|either|first|second|last|same|only|my|mine|it|they|them|one|for|due|because)\b",
     re.I,
 )
-_boiler = stems("""
-yes no that is correct please go ahead i do not want to accept the thanks for sorting out what next sure ok fine
-agree confirm proceed okay right you thank it this sounds good great perfect works me with a of course
-absolutely am happy and nothing anything more need nope would like cancel fee change price terms charge
-details those these information doing done objections acceptable""")
+_phrases = (
+    "yes no that is correct please go ahead i do not want to accept the thanks for sorting "
+    "out what next sure ok fine agree confirm proceed okay right you thank it this sounds "
+    "good great perfect works me with a of course absolutely am happy and nothing anything "
+    "more need nope would like cancel fee change price terms charge details those these "
+    "information doing done objections acceptable"
+)
+_boiler = stems(_phrases)
 
+# %% ../../nbs/lib/user_errors/09_misreading.ipynb #7a1bbbb4
 _lacks = re.compile(
     r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|"
-    r"don['’]t|which|both|mean|"
-    r"want to|need|would like|['’]d like|help|not|here|looking|was|were|is "
-    r"a|call\w*|order\w*|reason|because|"
-    r"my)\b",
+    r"don['’]t|which|both|mean|want to|need|would like|['’]d like|help|not|here|looking|was|were|"
+    r"is a|call\w*|order\w*|reason|because|my)\b",
     re.I,
 )
 
@@ -104,20 +104,14 @@ def misread_questions(
             or not _lacks.search(turn.text)
         )
         if gives and off or not consent_request(turn.asked) and _again(t, turn):
-            out.append(
-                Finding(
-                    "incorrect_interpretation",
-                    turn.at,
-                    quote(turn.text),
-                    "answers another question",
-                )
-            )
+            why = "answers another question"
+            out.append(Finding("incorrect_interpretation", turn.at, quote(turn.text), why))
     return out
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #370f12f3
 _is = (
-    r"(?:\s+mode)?:?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|mode|usage|enabled|"
-    r"disabled|wi-?fi)\b)[\w-]+){0,4}?\s+"
+    r"(?:\s+mode)?:?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|"
+    r"mode|usage|enabled|disabled|wi-?fi)\b)[\w-]+){0,4}?\s+"
 )
 
 
@@ -142,23 +136,18 @@ _user_says = [
             r"\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))",
         ),
         ("sim: locked", r"\bsim(?: card)? (?:is |seems )?locked"),
-        (
-            "sim: active",
-            r"\bsim(?: card)? (?:is |"
-            r"shows? as )?(?:active|working|fine)",
-        ),
+        ("sim: active", r"\bsim(?: card)? (?:is |shows? as )?(?:active|working|fine)"),
         ("line: suspended", r"\b(?:line|plan|account|service) (?:is |has been |was )?suspended\b"),
         (
             "data: used up",
-            r"\b(?:no|out of|0 ?gb) data left\b|"
-            r"\bout of (?:mobile )?data\b|\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|"
-            r"left)\b",
+            r"\b(?:no|out of|0 ?gb) data left\b|\bout of (?:mobile )?data\b|"
+            r"\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|left)\b",
         ),
         (
             "speed: excellent",
-            r"\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|came "
-            r"out)(?: now|"
-            r" as)?\s+(?:an? )?excellent\b|\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b",
+            r"\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|"
+            r"came out)(?: now| as)?\s+(?:an? )?excellent\b|"
+            r"\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b",
         ),
         (
             "mms: can",
@@ -166,8 +155,8 @@ _user_says = [
         ),
         (
             "mms: cannot",
-            r"\b(?:it|app) (?:can(?:'t|’t|not)|still can(?:'t|’t|not)) send (?:an? "
-            r")?(?:mms|picture)",
+            r"\b(?:it|app) (?:can(?:'t|’t|not)|still can(?:'t|’t|not)) send (?:an? )?(?:mms|"
+            r"picture)",
         ),
     ]
 ]
@@ -177,20 +166,14 @@ _phone_says = [
     (k, re.compile(p, re.I))
     for k, p in [
         ("airplane: on", r"airplane mode(?: is now|:) on|✈️ airplane mode"),
-        (
-            "airplane: off",
-            r"airplane mode(?: is now|"
-            r":) off|📶|no signal",
-        ),
+        ("airplane: off", "airplane mode(?: is now|:) off|📶|no signal"),
         (
             "(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): on",
-            r"mobile data is now on|"
-            r"📱 data enabled|mobile data enabled: (?:yes|true)",
+            "mobile data is now on|📱 data enabled|mobile data enabled: (?:yes|true)",
         ),
         (
             "(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): off",
-            r"mobile data is now off|"
-            r"data disabled|mobile data enabled: (?:no|false)",
+            "mobile data is now off|data disabled|mobile data enabled: (?:no|false)",
         ),
         ("(?:data )?roaming: on", r"data roaming is now on|roaming enabled: (?:yes|true)"),
         ("(?:data )?roaming: off", r"data roaming is now off|roaming enabled: (?:no|false)"),
@@ -201,11 +184,7 @@ _phone_says = [
         ("vpn: on", r"vpn (?:is on|connected)\b"),
         ("vpn: off", r"vpn (?:is turned off|disconnected)|no active vpn"),
         ("sim: missing", r"sim card status: missing|no sim card"),
-        (
-            "sim: locked",
-            r"sim card status: locked|"
-            r"sim card is locked",
-        ),
+        ("sim: locked", "sim card status: locked|sim card is locked"),
         ("sim: active", r"sim card status: active|sim card is active|sim card re-seated"),
         ("speed: excellent", r"\(excellent\)"),
         ("speed: other", r"mbps \((?!excellent)|speed test failed"),
@@ -215,29 +194,25 @@ _phone_says = [
 ]
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #88c780f6
+def _parts(key):
+    "Thing and state of a pattern's name, in which the thing may be a regular expression"
+    return re.sub(r"\(.*?\)|\?", "", key).split(": ")
+
+
 def _states(text, patterns):
-    return dict(
-        re.sub(
-            r"\(.*?\)|"
-            r"\?",
-            "",
-            k,
-        ).split(": ")
-        for k, p in reversed(patterns)
-        if p.search(text)
-    )
+    return dict(_parts(k) for k, p in reversed(patterns) if p.search(text))
 
 
 def _readings(text):
-    """Thing -> the states that an output shows; one can show two, like a switch that is on without
-    a signal
+    """Thing -> the states that an output shows.
+
+    One can show two, like a switch that is on without a signal
     """
     out = {}
     for k, p in _phone_says:
         if p.search(text):
-            out.setdefault(re.sub(r"\(.*?\)|\?", "", k).split(": ")[0], []).append(
-                k.split(": ")[-1]
-            )
+            thing, *_, state = _parts(k)
+            out.setdefault(thing, []).append(state)
     return out
 
 
@@ -250,9 +225,8 @@ def _lookups(t):
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #ecd1345e
 _hedge = re.compile(
-    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwhether\b|\bhow "
-    r"(?:do|to|can)\b|\bwant\b|"
-    r"\bneed\b|\bmake sure\b|\btry\w*\b|\bhope\b|\buntil\b",
+    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwhether\b|\bhow (?:do|to|can)\b|"
+    r"\bwant\b|\bneed\b|\bmake sure\b|\btry\w*\b|\bhope\b|\buntil\b",
     re.I,
 )
 
@@ -278,25 +252,13 @@ def misreported_results(
         for s, thing, state in _statements(turn):
             now = next((x[thing] for x in reversed(seen) if thing in x), None)
             if now and state not in now:
-                out.setdefault(
-                    turn.at,
-                    Finding(
-                        "incorrect_interpretation",
-                        turn.at,
-                        quote(s),
-                        f"the phone says {thing}: {now[-1]}",
-                    ),
-                )
+                why = f"the phone says {thing}: {now[-1]}"
             elif now is None and fresh and not _heard_so(t, turn, s):
-                out.setdefault(
-                    turn.at,
-                    Finding(
-                        "incorrect_interpretation",
-                        turn.at,
-                        quote(s),
-                        f"the phone says nothing of {thing}",
-                    ),
-                )
+                why = f"the phone says nothing of {thing}"
+            else:
+                continue
+            found = Finding("incorrect_interpretation", turn.at, quote(s), why)
+            out.setdefault(turn.at, found)
     return list(out.values())
 
 

@@ -62,23 +62,8 @@ def _untold(slot, told):
     return (slot.kind, slot.value) not in things
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #1d5c4825
-_figures = dict(
-    zip(
-        ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"],
-        [
-            "one|a|an|another",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-        ],
-    )
-)
+_number_words = "one|a|an|another two three four five six seven eight nine ten"
+_figures = {str(i): w for i, w in enumerate(_number_words.split(), 1)}
 
 
 def _in_words(slot, said):
@@ -97,8 +82,7 @@ def _left_out(slots, told):
 
 _refused = re.compile(
     r"\b(?:cannot|unable|not able|not possible|not allowed|does not allow|unfortunately)\b|"
-    r"\b(?:can|"
-    r"does|is)n['’]t (?:allow|possible)\b",
+    r"\b(?:can|does|is)n['’]t (?:allow|possible)\b",
     re.I,
 )
 
@@ -132,7 +116,7 @@ def unstated_facts(
         if gone
     ]
 
-
+# %% ../../nbs/lib/user_errors/06_missed_action.ipynb #428dc42d
 def _mentioned(s, told):
     return 2 * len((stems(s) - STOPWORD_STEMS) & told[1]) > len(stems(s) - STOPWORD_STEMS)
 
@@ -140,7 +124,7 @@ def _mentioned(s, told):
 def _abroad(s):
     return (m := re.search(r"\babroad\b", s, re.I)) and m[0]
 
-# %% ../../nbs/lib/user_errors/06_missed_action.ipynb #96605d95
+
 def _heard(t):
     "Has anybody said that the user is away from home?"
     said = " ".join(m.content for m in t.traj.messages if m.role in ("user", "assistant"))
@@ -209,7 +193,7 @@ def missing_identification(
         for x in t.turns
         for s in open_requests(x.asked)
     )
-    if not own or not asked or not t.turns[-1].token == "stop":
+    if not own or not asked or t.turns[-1].token != "stop":
         return []
     said, _, things = _told(t)
     if any((m.kind, m.value) in things or m.text.lower() in said for m in own):
@@ -243,20 +227,19 @@ def _named(text):
 def missing_payment_method(
     t: UserView,  # a conversation
 ) -> list[Finding]:  # one at most
-    """Leaves without a word about the means of payment that the instructions name, while payment
-    was spoken of
+    """Leaves without a word about the means of payment that the instructions name.
+
+    Only where payment was spoken of
     """
     if not t.turns or t.turns[-1].token != "stop":
         return []
     heard = " ".join(m.content for m in t.traj.messages if m.role in ("user", "assistant"))
-    told, all_ = (
-        _named(heard),
-        [
-            s
-            for f in INSTRUCTION_FIELDS
-            for s in instruction_sentences(instruction_field(t.traj.task, f))
-        ],
-    )
+    told = _named(heard)
+    all_ = [
+        s
+        for f in INSTRUCTION_FIELDS
+        for s in instruction_sentences(instruction_field(t.traj.task, f))
+    ]
     wanted = [(s, _named(s)) for s in all_ if _pays.search(s) and not _depends.search(s)]
     lost = next(((s, own) for s, own in wanted if own and not set(own) & set(told)), None)
     if not lost or not (told or re.search(r"payment method|refund", heard, re.I)):

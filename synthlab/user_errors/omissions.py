@@ -67,8 +67,9 @@ def _items(task, a):
 
 
 def _slots(task, i):
-    """(key, what the user says, what the agent does without it) of a gold action; None: not act at
-    all
+    """(key, what the user says, what the agent does without it) of a gold action.
+
+    None: not act at all
     """
     a, args = task.gold[i], task.gold[i]["arguments"]
     other = {
@@ -98,10 +99,8 @@ def _without(task, i, key, drop, instead):
 def _at_home(task):
     "A telecom task in which the user does not say where it is, so that roaming is never thought of"
     told = _sentences(task.goal.get("known_info") or "")
-    left, gold = (
-        [x for x in told if "abroad" not in x],
-        [a for a in task.gold or [] if "roaming" not in a["name"]],
-    )
+    left = [x for x in told if "abroad" not in x]
+    gold = [a for a in task.gold or [] if "roaming" not in a["name"]]
     if len(left) == len(told) or len(gold) == len(task.gold or []):
         return None
     return replace(task, goal=task.goal | dict(known_info=" ".join(left)), gold=gold)
@@ -139,12 +138,10 @@ def _dropped(s, w, rng):
 # %% ../../nbs/lib/user_errors/15_omissions.ipynb #fce8ff40
 def _cut(text, words):
     "A text without the sentences and lines that have one of the words"
-    lines = [
-        " ".join(
-            x for x in re.split(r"(?<=[.!?]) +", line) if not any(o in x.lower() for o in words)
-        )
-        for line in text.split("\n")
-    ]
+    lines = []
+    for line in text.split("\n"):
+        parts = re.split(r"(?<=[.!?]) +", line)
+        lines.append(" ".join(x for x in parts if not any(o in x.lower() for o in words)))
     return "\n".join(x for x in lines if x.strip(" -*0123456789."))
 
 
@@ -168,7 +165,7 @@ _filler = dict(user="Okay.", assistant="All right. What else can I do?")
 def _silent(s, i, words):
     "The conversation without a wish: sentences and calls about it gone, empty turns filled"
     out = []
-    for k, m in enumerate(s.msgs):
+    for m in s.msgs:
         calls = [c for c in m.calls if not any(o in json.dumps(c.args).lower() for o in words)]
         text = (
             _cut(m.content, words) if m.role in ("user", "assistant") and m.content else m.content
@@ -185,15 +182,9 @@ def _joined(messages):
     out = []
     for m in messages:
         p = out[-1] if out else None
-        if (
-            p
-            and p.role == m.role
-            and m.role != "tool"
-            and not (p.calls or m.calls)
-            and p.role == "assistant"
-        ):
-            continue
-        out.append(m)
+        twice = p and p.role == m.role == "assistant" and not (p.calls or m.calls)
+        if not twice:
+            out.append(m)
     return out
 
 # %% ../../nbs/lib/user_errors/15_omissions.ipynb #297a21d7
@@ -227,10 +218,8 @@ _abroad = ("roaming", "abroad", "france", "travel")
 )
 def _nowhere(s, w, rng):
     "In telecom: nobody hears that the user is abroad, and nobody thinks of roaming"
-    u = next(
-        (u for u in s.says if any(o in s.msgs[u].content.lower() for o in ("abroad", "france"))),
-        None,
-    )
+    here = [u for u in s.says if re.search("abroad|france", s.msgs[u].content.lower())]
+    u = here[0] if here else None
     if s.traj.source == "oracle" or u is None or not _cut(s.msgs[u].content, _abroad):
         return None
 
@@ -239,20 +228,14 @@ def _nowhere(s, w, rng):
         text = _cut(m.content, _abroad) if m.role != "tool" else m.content
         if m.role == "tool" or text or calls:
             return replace(m, content=text, calls=calls)
-        return replace(
-            m,
-            content="Okay, what is next?" if m.role == "user" else "One moment, please.",
-            calls=[],
-        )
+        filler = "Okay, what is next?" if m.role == "user" else "One moment, please."
+        return replace(m, content=filler, calls=[])
 
     if not any("roaming" in c.name for c in s.traj.calls):
         return None
     out = [put(m) for m in s.msgs]
-    return (
-        _joined([m for a, m in zip(s.msgs, out) if m.role == "tool" or m.calls or not a.calls]),
-        out[u],
-        ("abroad",),
-    )
+    kept = [m for a, m in zip(s.msgs, out) if m.role == "tool" or m.calls or not a.calls]
+    return _joined(kept), out[u], ("abroad",)
 
 
 _methods = dict(paypal="paypal", gift_card="gift card", credit_card="credit card")
@@ -268,8 +251,9 @@ def _plain(text, word, other):
 
 @register_user_fault("payment method not told", "missed_required_action")
 def _unpaid(s, w, rng):
-    """The user does not say how to pay or be refunded, and the agent takes another method of the
-    account
+    """The user does not say how to pay or be refunded.
+
+    The agent takes another method of the account
     """
     seen = " ".join(m.content for m in s.msgs if m.role == "tool")
     ids = sorted(set(re.findall(r"(?:paypal|gift_card|credit_card)_\d{7}", seen)))

@@ -34,29 +34,25 @@ def _transferred(t, at):
 
 
 _thanks_for_deed = re.compile(
-    r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking care|making|doing|handling|sorting|"
-    r"processing|completing|fixing|cancel+ing|"
-    r"updating|booking|changing|arranging|getting "
-    r"(?:it|that|this)|resolving|fixing|finishing|setting|having|"
-    r"helping me (?:cancel|change|book)|the (?:quick|fast|swift))|\bappreciate (?:you|that you|"
-    r"it that you)[^.!?]{0,20}\b(?:getting|doing|taking|making|"
-    r"fix\w*|chang\w*|handl\w*|sort\w*|did|done)|\b(?:nice|good|great|glad) (?:to (?:see|hear|"
-    r"know) )?(?:that )?(?:it|"
-    r"this|that|everything)(?:['’]s| is| has been)(?: all| now| already)* "
-    r"(?:done|set|changed|settled|"
-    r"sorted|cancel+ed|updated|booked|fixed|taken care)|\bglad (?:that "
-    r")?(?:it|this|that)(?:['’]s| is|"
-    r" has been)\b[^.!?]*|"
-    r"\bso (?:that|it|this)(?:['’]s| is) (?:done|settled|sorted)"
-    r"|\bi (?:can )?(?:already )?(?:see|got|received) (?:it|the "
-    r"(?:change|confirmation|update|refund))\b|\b(?:all|"
-    r"everything is) (?:set|done|sorted|settled) now\b",
+    r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking care|making|doing|handling|sorting|processing|"
+    r"completing|fixing|cancel+ing|updating|booking|changing|arranging|getting (?:it|that|this)|"
+    r"resolving|fixing|finishing|setting|having|helping me (?:cancel|change|book)|"
+    r"the (?:quick|fast|swift))|\bappreciate (?:you|that you|"
+    r"it that you)[^.!?]{0,20}\b(?:getting|doing|taking|making|fix\w*|chang\w*|handl\w*|sort\w*|"
+    r"did|done)|\b(?:nice|good|great|glad) (?:to (?:see|hear|know) )?(?:that )?(?:it|this|that|"
+    r"everything)(?:['’]s| is| has been)(?: all| now| already)* (?:done|set|changed|settled|"
+    r"sorted|cancel+ed|updated|booked|fixed|taken care)|"
+    r"\bglad (?:that )?(?:it|this|that)(?:['’]s| is| has been)\b[^.!?]*|"
+    r"\bso (?:that|it|this)(?:['’]s| is) (?:done|settled|sorted)|"
+    r"\bi (?:can )?(?:already )?(?:see|got|received) (?:it|"
+    r"the (?:change|confirmation|update|refund))\b|"
+    r"\b(?:all|everything is) (?:set|done|sorted|settled) now\b",
     re.I,
 )
 _reported = re.compile(r"\b(?:has been|have been|completed|successfully|confirmed)\b", re.I)
 _goes_on = re.compile(
-    r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|change|"
-    r"return|exchange|refund|update|do)\b|"
+    r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|"
+    r"change|return|exchange|refund|update|do)\b|"
     r"\b(?:can|could|would) you (?:please )?(?!let me know)\w+",
     re.I,
 )
@@ -64,8 +60,7 @@ _goes_on = re.compile(
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #fdc1786b
 _notify = re.compile(
     r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|"
-    r"available)\b|"
-    r"\bkeep me posted\b",
+    r"available)\b|\bkeep me posted\b",
     re.I,
 )
 
@@ -74,9 +69,8 @@ def _stop(t, turn):
     "What is wrong with a stop: type and rule; None when nothing is"
     asks, waits = consent_request(turn.asked), open_requests(turn.asked)
     first = not any(x.text for x in t.turns if x.at < turn.at)
-    thanks = (
-        _thanks_for_deed.search(turn.text) or reports_completed_change(turn.text)
-    ) and not _goes_on.search(turn.text)
+    content = _thanks_for_deed.search(turn.text) or reports_completed_change(turn.text)
+    thanks = content and not _goes_on.search(turn.text)
     if (waits or first) and thanks and not _reported.search(turn.asked):
         return "incorrect_interpretation", "takes what is only proposed as done"
     if first and t.start == 0:
@@ -111,7 +105,8 @@ _report = re.compile(
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #25b7501a
 _state = re.compile(
-    r"\b(?:work\w*|fixed|resolved|solved|connected|load\w*|restored|back|through|done|now|sent|better)\b",
+    r"\b(?:work\w*|fixed|resolved|solved|connected|load\w*|restored|back|through|done|now|sent|"
+    r"better)\b",
     re.I,
 )
 
@@ -139,8 +134,7 @@ def _parts(text):
     return bool(
         re.search(
             r"\b(?:thank|thanks|bye|goodbye|good day|that['’]?s (?:all|it|everything)|"
-            r"that is (?:all|it|"
-            r"everything)|all set|appreciate|cheers)\b",
+            r"that is (?:all|it|everything)|all set|appreciate|cheers)\b",
             text,
             re.I,
         )
@@ -168,8 +162,6 @@ def early_endings(
     if turn.token == "stop":
         found = _stop(t, turn)
     text = t.traj.messages[turn.at].content
-    return (
-        [Finding(found[0], turn.at, quote(text, max(0, len(text) - 160)), found[1])]
-        if found
-        else []
-    )
+    if found:
+        return [Finding(found[0], turn.at, quote(text, max(0, len(text) - 160)), found[1])]
+    return []

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, field, replace
 from itertools import takewhile, zip_longest
 
+from fastcore.basics import patch
+
 from ..core.types import Message, ToolCall, Trajectory
 from ..tau2.agents import ScriptedUser, VerbalOracleAgent, scripted_user_reply
 from ..tau2.env import Env, tasks
@@ -31,8 +33,9 @@ _done = [
 
 
 def _answers(messages):
-    """What the transcript answers to each call object: by call id, or by place where a call was put
-    for another
+    """What the transcript answers to each call object.
+
+    By call id, or by place where a call was put for another
     """
     said = {}
     for i, m in enumerate(messages):
@@ -52,8 +55,9 @@ def _renamed(text, swaps):
 
 # %% ../../nbs/lib/user_errors/13_resimulate.ipynb #d3e89d32
 def _reported(m, swaps, told):
-    """The words of a turn; a user's report on calls that answer otherwise now becomes one of what
-    they answer
+    """The words of a turn.
+
+    A user's report on calls that answer otherwise now becomes one of what they answer
     """
     text = _renamed(m.content, swaps)
     stale = m.role == "user" and m.content and not m.calls and any(a and a != b for a, b in told)
@@ -65,27 +69,19 @@ def _reported(m, swaps, told):
 # %% ../../nbs/lib/user_errors/13_resimulate.ipynb #4bb57b5c
 def resimulate(
     traj: Trajectory,  # says the task and the mode
-    messages: list[
-        Message
-    ],  # as edited; answers of tools are ignored, but for telling who repeats them
+    # as edited; answers of tools are ignored, but for telling who repeats them
+    messages: list[Message],
 ) -> Trajectory:  # graded, the same object's task and source; call ids are unique
     """Run an edited conversation in its world.
 
     Words that repeat or report an answer tell the new one
     """
-    said, told = (
-        _answers(messages),
-        [],
-    )  # told: (answer then, answer now) of the user's calls since its last words
+    said, told = _answers(messages), []  # told: (then, now) of the user's calls since it last spoke
     env, out, swaps, seen = Env(traj.task, traj.solo, history=False), [], {}, set()
     for m in messages:
         if m.role == "tool":
             continue
-
-        def new(i, c):
-            return c.id if c.id and c.id not in seen else f"call_{len(out)}_{i}"
-
-        calls = [replace(c, id=new(i, c)) for i, c in enumerate(m.calls)]
+        calls = _with_new_ids(m.calls, seen, len(out))
         seen |= {c.id for c in calls}
         out.append(replace(m, content=_reported(m, swaps, told), calls=calls))
         if not (m.role == "user" and m.calls):
@@ -98,19 +94,21 @@ def resimulate(
                 swaps[before] = now
             if c.by == "user":
                 told.append((before, now))
-    return grade(
-        replace(
-            traj,
-            messages=out,
-            scores={},
-            info={k: v for k, v in traj.info.items() if k != "stored"},
-        )
-    )
+    info = {k: v for k, v in traj.info.items() if k != "stored"}
+    return grade(replace(traj, messages=out, scores={}, info=info))
+
+
+def _with_new_ids(calls, seen, at):
+    "Calls with their ids, or with new ones where an id is missing or was used before"
+    return [
+        replace(c, id=c.id if c.id and c.id not in seen else f"call_{at}_{i}")
+        for i, c in enumerate(calls)
+    ]
 
 # %% ../../nbs/lib/user_errors/13_resimulate.ipynb #56081995
 TRANSFER_TOOL = "transfer_to_human_agents"
 
-# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #032b7328
+
 @dataclass
 class EditPoints:
     "A conversation and the places in it"
@@ -146,46 +144,54 @@ class EditPoints:
     def user_calls(self):
         return [i for i, m in enumerate(self.msgs) if m.role == "user" and m.calls]
 
-    @property
-    def writes(self):
-        "Turns of the agent that change something"
-        found = [i for i, m in enumerate(self.msgs) if m.role == "assistant" and m.calls]
-        return [i for i in found if self.kind(self.msgs[i]) == "write" and self._ok(i)]
+# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #fdeb7f6f
+@patch(as_prop=True)
+def writes(self: EditPoints):
+    "Turns of the agent that change something"
+    found = [i for i, m in enumerate(self.msgs) if m.role == "assistant" and m.calls]
+    return [i for i in found if self.kind(self.msgs[i]) == "write" and self._ok(i)]
 
-    @property
-    def transfers(self):
-        return [i for i, m in enumerate(self.msgs) if any(c.name == TRANSFER_TOOL for c in m.calls)]
 
-    @property
-    def confirms(self):
-        """(turn of the question, of the answer, of the first change) where the agent asks, is told
-        yes, and acts
-        """
-        out, used = [], set()
-        for w in self.writes:
-            u = next((i for i in range(w - 1, -1, -1) if self.msgs[i].role == "user"), None)
-            if u is None or u in used or u not in self.says or u == 0:
-                continue
-            a = u - 1
-            if self.msgs[a].role == "assistant" and "?" in self.msgs[a].content:
-                out.append((a, u, w))
-                used.add(u)
-        return out
+@patch(as_prop=True)
+def transfers(self: EditPoints):
+    return [i for i, m in enumerate(self.msgs) if any(c.name == TRANSFER_TOOL for c in m.calls)]
 
-    def said(
-        self,
-        upto: int,  # turn
-    ) -> str:  # all words before it
-        "What was said before a turn"
-        return "\n".join(m.content for m in self.msgs[:upto] if m.role in ("user", "assistant"))
 
-    def put(
-        self,
-        turn: int,  # whose message is replaced
-        *new,  # messages instead
-    ) -> list:  # all messages
-        "The conversation with other messages in place of one"
-        return [*self.msgs[:turn], *new, *self.msgs[turn + 1 :]]
+@patch(as_prop=True)
+def confirms(self: EditPoints):
+    """(turn of the question, of the answer, of the first change).
+
+    Where the agent asks, is told yes, and acts
+    """
+    out, used = [], set()
+    for w in self.writes:
+        u = next((i for i in range(w - 1, -1, -1) if self.msgs[i].role == "user"), None)
+        if u is None or u in used or u not in self.says or u == 0:
+            continue
+        a = u - 1
+        if self.msgs[a].role == "assistant" and "?" in self.msgs[a].content:
+            out.append((a, u, w))
+            used.add(u)
+    return out
+
+# %% ../../nbs/lib/user_errors/13_resimulate.ipynb #e15d5508
+@patch
+def said(
+    self: EditPoints,
+    upto: int,  # turn
+) -> str:  # all words before it
+    "What was said before a turn"
+    return "\n".join(m.content for m in self.msgs[:upto] if m.role in ("user", "assistant"))
+
+
+@patch
+def put(
+    self: EditPoints,
+    turn: int,  # whose message is replaced
+    *new,  # messages instead
+) -> list:  # all messages
+    "The conversation with other messages in place of one"
+    return [*self.msgs[:turn], *new, *self.msgs[turn + 1 :]]
 
 # %% ../../nbs/lib/user_errors/13_resimulate.ipynb #9d19ee45
 def user_message(
@@ -269,7 +275,7 @@ def oracle_runs(
     each: int | None = None,  # tasks of each domain, evenly spaced; None: all base tasks
     seed: int = 0,  # of the words
 ) -> list[Trajectory]:  # passed
-    "Conversations of the clerk and a talkative scripted user that earned the reward"
+    "Conversations of `VerbalOracleAgent` and a paraphrasing user that earned the reward"
 
     def some(ts):
         return ts if each is None else [ts[i * len(ts) // each] for i in range(min(each, len(ts)))]

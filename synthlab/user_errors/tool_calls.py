@@ -27,11 +27,7 @@ _topics = [
         ("roaming", r"roam"),
         ("apn", r"\bapn|access point"),
         ("sim", r"\bsim\b"),
-        (
-            "data_(saver|restriction)",
-            r"data.?saver|restrict|"
-            r"data usage|data_restriction",
-        ),
+        ("data_(saver|restriction)", "data.?saver|restrict|data usage|data_restriction"),
         (
             "network_mode",
             r"network (?:mode|type|pref)|preferred network|network_mode|[2345]g\b|\blte\b",
@@ -39,11 +35,7 @@ _topics = [
         ("speed", r"speed|fast|slow|internet|data|work"),
         ("toggle_data", r"data"),
         ("permission|app", r"permission|\bapps?\b|app_"),
-        (
-            "mms",
-            r"mms|picture|photo|messag|"
-            r"send",
-        ),
+        ("mms", "mms|picture|photo|messag|send"),
         ("reboot", r"reboot|restart|power|turn (?:it|your phone|the phone|the device) off"),
         ("payment", r"pay|bill"),
     ]
@@ -92,11 +84,9 @@ def _fault(call, answer, t, at, known):
     if call.args and answer is not None and is_tool_error(answer):
         return "tool_call_argument_error", "argument refused"
     if mentions_tool(call.name, _told(t, at)):
-        return (
-            ("tool_call_argument_error", "argument that nobody named")
-            if _unspoken(call, t, at)
-            else None
-        )
+        if _unspoken(call, t, at):
+            return ("tool_call_argument_error", "argument that nobody named")
+        return None
     before = " ".join(t.agent_before(at)[:-2])
     if _later(t, at, call.name) and not mentions_tool(call.name, before):
         return "wrong_sequence", "called before it was asked for"

@@ -27,11 +27,8 @@ ALL_FAULTS = {
     f"{f.source}: {f.name}": f for f in (*USER_FAULTS.values(), *AGENT_FAULTS.values())
 }  # all there are
 _register = omissions, faults  # importing them has filled USER_FAULTS
-WORDING_SPLITS = (
-    "dev",
-    "heldout",
-    "final",
-)  # sets of words: to develop on, held out, and for the last count
+# sets of words: to develop on, held out, and for the last count
+WORDING_SPLITS = ("dev", "heldout", "final")
 
 
 @lru_cache(maxsize=None)
@@ -71,10 +68,11 @@ def inject_fault(
     fault: Fault | str,  # or its name, as in `ALL_FAULTS`
     rng: random.Random,  # places and words
     half: str = "dev",  # whose words: `dev`, `heldout` or `final`
-) -> (
-    Trajectory
-):  # graded, `info['fault']` says what is wrong. Raises ValueError where the fault does not fit
-    "Put an error into a conversation and run it again"
+) -> Trajectory:  # graded, `info['fault']` says what is wrong
+    """Put an error into a conversation and run it again.
+
+    Raises ValueError where the fault does not fit
+    """
     f = ALL_FAULTS[fault] if isinstance(fault, str) else fault
     got = f.make(EditPoints(traj), read_wordings(half), rng)
     if got is None:
@@ -153,17 +151,15 @@ def fault_suite(
     read_wordings(half)
     count, out = Counter(), []
     for traj in sorted(trajs, key=lambda t: content_key([seed, t.info.get("id"), t.task.id], 16)):
-        mine, rank = (
-            0,
-            lambda n: (count[n, traj.task.domain], content_key([seed, traj.task.id, n], 8)),
-        )
-        left = sorted(ALL_FAULTS, key=rank)
+        mine, domain = 0, traj.task.domain
+        rank = {n: (count[n, domain], content_key([seed, traj.task.id, n], 8)) for n in ALL_FAULTS}
+        left = sorted(ALL_FAULTS, key=rank.__getitem__)
         for n in left:
             if mine == each:
                 break
             if t := _one(traj, ALL_FAULTS[n], seed, half):
                 out.append(t)
-                count[n, traj.task.domain] += 1
+                count[n, domain] += 1
                 mine += 1
         out.append(control_run(traj, half))
     return out
@@ -211,8 +207,9 @@ class DetectionCase:
 
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #28b09a93
 def _marks(t, f):
-    """What makes a finding the same in two versions of a conversation: what the turn says, or what
-    is quoted
+    """What makes a finding the same in two versions of a conversation.
+
+    Either what the turn says or what is quoted
     """
     m = t.messages[f.turn]
     return {
@@ -235,11 +232,9 @@ def run_detector(
     }
 
     def trial(t, fs):
-        old = (
-            base.get((t.info["base"], t.task.domain), set())
-            if t.info["fault"]["source"] != "none"
-            else set()
-        )
+        old = set()
+        if t.info["fault"]["source"] != "none":
+            old = base.get((t.info["base"], t.task.domain), set())
         hot = any((f.severity or "").startswith("critical") for f in fs)
         new = [f for f in fs if not _marks(t, f) & old]
         return DetectionCase(t.info["fault"], t.task.domain, new, hot, blame(t) if blame else "")
@@ -257,9 +252,8 @@ def recall(
 
 
 def precision(
-    ts: list[
-        DetectionCase
-    ],  # of any kind; untouched ones have nothing new by definition and are left out
+    # of any kind; untouched ones have nothing new by definition and are left out
+    ts: list[DetectionCase],
     strict: bool = False,  # the class must be right; else pointing at the place is enough
 ) -> Estimate:  # Wilson interval
     "Share of new findings that are the error which was put in"
@@ -308,11 +302,9 @@ def false_blame_rate(
     own = [t for t in ts if t.fault["source"] == "agent"]
 
     def wrong(t):
-        return (
-            t.by == "user"
-            if t.by
-            else any((f.severity or "").startswith("critical") for f in t.new)
-        )
+        if t.by:
+            return t.by == "user"
+        return any((f.severity or "").startswith("critical") for f in t.new)
 
     return wilson(sum(map(wrong, own)), len(own))
 
@@ -327,9 +319,7 @@ def false_alarm_rate(
 
 def attribution_confusion(
     ts: list[DetectionCase],  # with attribution
-) -> list[
-    dict
-]:  # a row for each truth and verdict, as `heat` takes them; `value` is the share within the truth
+) -> list[dict]:  # a row for each truth and verdict; `value` is the share within the truth
     "Who failed the run against who is said to have: runs that failed only"
 
     def truth(t):
@@ -344,9 +334,10 @@ def attribution_confusion(
 # %% ../../nbs/lib/user_errors/16_validation.ipynb #d85328b6
 def type_confusion(
     ts: list[DetectionCase],  # of any kind
-) -> list[dict]:  # a row for each pair, as `heat` takes them
-    """Which class was put in against which was newly found nearest to it; `nothing` where nothing
-    was
+) -> list[dict]:  # a row for each pair, as `heatmap` takes them
+    """Which class was put in against which was newly found nearest to it.
+
+    `nothing` where nothing was
     """
 
     def nearest(t):
@@ -356,10 +347,8 @@ def type_confusion(
         return best.type if best else "nothing"
 
     own = [t for t in ts if t.user]
-    pairs, n = (
-        Counter((t.fault["type"], nearest(t)) for t in own),
-        Counter(t.fault["type"] for t in own),
-    )
+    pairs = Counter((t.fault["type"], nearest(t)) for t in own)
+    n = Counter(t.fault["type"] for t in own)
     names = [*sorted(n), *sorted({b for _, b in pairs} - set(n))]
     return [
         dict(truth=a, found=b, value=pairs[a, b] / n[a], n=n[a]) for a in sorted(n) for b in names
@@ -374,7 +363,7 @@ def validate_detectors(
     detect: Callable = detect_user_errors,  # the rules
     blame: Callable | None = None,  # attribution
 ) -> tuple:  # trials; the conversations with errors
-    "Errors put into conversations of the clerk, and what the rules make of them"
+    "Errors put into conversations of `VerbalOracleAgent`, and what the rules make of them"
     trajs = fault_suite(oracle_runs(each=each, seed=seed), half, seed, errors)
     for t in trajs:
         t.source, t.model = "faults", "scripted:one error each"

@@ -15,6 +15,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from fastcore.basics import patch
+
 from ..core.text import alnum_text
 from ..core.types import Task, Trajectory
 from ..tau2.database import domain_records
@@ -83,82 +85,21 @@ def conditional_clauses(
     ]
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #51cf5d73
-_airline = """cancel refund insurance nonstop business economy basic passenger baggage upgrade downgrade compensation cheapest
-fastest certificate gift"""
-_retail = (
-    """cancel return exchange refund cheapest tracking address gift paypal visa mastercard amex"""
+_airline = (
+    "cancel refund insurance nonstop business economy basic passenger baggage upgrade downgrade "
+    "compensation cheapest fastest certificate gift"
 )
+_retail = "cancel return exchange refund cheapest tracking address gift paypal visa mastercard amex"
 
-# %% ../../nbs/lib/user_errors/03_view.ipynb #c52f4fbe
-_plain = set(
-    [
-        "yes",
-        "none",
-        "high",
-        "low",
-        "light",
-        "full",
-        "hard",
-        "soft",
-        "hours",
-        "basic",
-        "based",
-        "fixed",
-        "standard",
-        "dark",
-        "set",
-        "kit",
-        "fresh",
-        "brand",
-        "type",
-        "size",
-        "with",
-        "art",
-        "custom",
-        "case",
-        "cover",
-        "free",
-        "camera",
-        "support",
-        "resistant",
-        "bed",
-        "small",
-        "large",
-        "medium",
-        "cups",
-        "inch",
-        "inches",
-        "equivalent",
-        "degrees",
-        "one",
-        "pieces",
-        "piece",
-        "cleaner",
-        "french",
-        "back",
-        "inner",
-        "side",
-        "water",
-        "power",
-        "road",
-        "men",
-        "women",
-        "mountain",
-        "plain",
-        "manual",
-        "automatic",
-        "not",
-        "over",
-        "action",
-        "beginner",
-        "beginning",
-        "space",
-        "room",
-        "deck",
-        "apple",
-        "homekit",
-    ]
+
+_plain_words = (
+    "yes none high low light full hard soft hours basic based fixed standard dark set kit fresh "
+    "brand type size with art custom case cover free camera support resistant bed small large "
+    "medium cups inch inches equivalent degrees one pieces piece cleaner french back inner side "
+    "water power road men women mountain plain manual automatic not over action beginner "
+    "beginning space room deck apple homekit"
 )
+_plain = set(_plain_words.split())
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #1ab1c42f
 @lru_cache(maxsize=None)
@@ -190,9 +131,8 @@ class Slot:
 
 
 _open = re.compile(
-    r"\b(if|unless|otherwise|when|once|until|reveal\w*|mention\w*|pretend|abruptly|make up|the "
-    r"agent|"
-    r"after|suddenly|for some reason|try to|interacting|by default)\b",
+    r"\b(if|unless|otherwise|when|once|until|reveal\w*|mention\w*|pretend|abruptly|make up|"
+    r"the agent|after|suddenly|for some reason|try to|interacting|by default)\b",
     re.I,
 )
 _replaced = re.compile(r"\b(?:instead of|rather than|but not)\b[^.,;]*", re.I)
@@ -284,8 +224,8 @@ class HiddenFact:
 
 _fallback = re.compile(
     r"\bif(?: and only if)?\b[^,]{0,90}?\b(?:not (?:be )?(?:possible|able|allowed|available|"
-    r"agree)|cannot|can't|can not|"
-    r"unable|refus\w+|denies|does not|doesn't|won't|isn't|no\b)[^,]*,\s*(?P<rest>.+)",
+    r"agree)|cannot|can't|can not|unable|refus\w+|denies|does not|doesn't|won't|isn't|"
+    r"no\b)[^,]*,\s*(?P<rest>.+)",
     re.I,
 )
 _in_aside = re.compile(r"\([^()]*\bif\b", re.I)
@@ -337,8 +277,7 @@ def hidden_facts(
 # %% ../../nbs/lib/user_errors/03_view.ipynb #e9319f52
 _limit = re.compile(
     r"\b(?:up to|less than|below|under|at most|no more than|maximum of|budget (?:of|is)|above|"
-    r"more than|over|within)\s+(?:your budget of )?"
-    r"\$\s?(\d[\d,]*(?:\.\d+)?)",
+    r"more than|over|within)\s+(?:your budget of )?\$\s?(\d[\d,]*(?:\.\d+)?)",
     re.I,
 )
 _no_transfer = re.compile(
@@ -349,8 +288,7 @@ _no_transfer = re.compile(
 _fiction = re.compile(r"(?<!never )(?<!not )\bmake up\b|\bpretend\b|\bmade[- ]up\b|\blie\b", re.I)
 _moved = re.compile(
     r"\b(?:day after|next day|days? (?:later|earlier|before|after)|out \d days?|move back|push|"
-    r"delay by|one day|earlier|later|"
-    r"yesterday|tomorrow|today|hours ago)\b",
+    r"delay by|one day|earlier|later|yesterday|tomorrow|today|hours ago)\b",
     re.I,
 )
 
@@ -395,9 +333,8 @@ class Finding:
     turn: int  # index of the message
     evidence: str  # quoted
     rule: str  # which of our rules found it
-    severity: str | None = (
-        None  # `minor`, `critical_helped` or `critical_hindered`; None: not examined
-    )
+    # `minor`, `critical_helped` or `critical_hindered`; None: not examined
+    severity: str | None = None
 
 
 def quote(
@@ -460,12 +397,10 @@ class UserView:
     start: int = 0  # messages that were there before anybody spoke
     told: str = ""  # the user's instructions
     turns: list[UserTurn] = field(default_factory=list)  # where the user speaks
-    heard: list[tuple] = field(
-        default_factory=list
-    )  # index and text of what the user could know, in order
-    first: dict = field(
-        default_factory=dict
-    )  # (kind, value) -> index at which it could be known; -1: from the instructions
+    # index and text of what the user could know, in order
+    heard: list[tuple] = field(default_factory=list)
+    # (kind, value) -> index at which it could be known; -1: from the instructions
+    first: dict = field(default_factory=dict)
 
     def known(
         self,
@@ -478,23 +413,25 @@ class UserView:
         v = alnum_text(m.text)
         return any(v in alnum_text(t) for i, t in self.heard if i < at)
 
-    def words_before(
-        self,
-        at: int,  # index of a turn
-    ) -> str:  # lower case
-        "Instructions and everything heard before a turn"
-        return " ".join([self.told, *(t for i, t in self.heard if 0 <= i < at)]).lower()
+# %% ../../nbs/lib/user_errors/03_view.ipynb #a2d2b72a
+@patch
+def words_before(
+    self: UserView,
+    at: int,  # index of a turn
+) -> str:  # lower case
+    "Instructions and everything heard before a turn"
+    return " ".join([self.told, *(t for i, t in self.heard if 0 <= i < at)]).lower()
 
-    def agent_before(
-        self,
-        at: int,  # index of a turn
-    ) -> list[str]:  # in order
-        "What the agent had said before a turn"
-        return [
-            m.content
-            for m in self.traj.messages[:at]
-            if m.role == "assistant" and m.content.strip()
-        ]
+
+@patch
+def agent_before(
+    self: UserView,
+    at: int,  # index of a turn
+) -> list[str]:  # in order
+    "What the agent had said before a turn"
+    return [
+        m.content for m in self.traj.messages[:at] if m.role == "assistant" and m.content.strip()
+    ]
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #ddbd358f
 def all_entities(
@@ -538,8 +475,9 @@ def user_view(
 def agent_loop_turns(
     t: UserView,  # a conversation
 ) -> set[int]:  # indices of messages
-    """Turns that answer an agent which says the same a third time or more, and that say again what
-    the user has said before
+    """Turns that answer an agent which says the same a third time or more.
+
+    Only those that say again what the user has said before
     """
 
     def key(s):

@@ -7,9 +7,10 @@ __all__ = ['NOW', 'DAY_AGO', 'FREE_BAGS']
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #a59e2ded
 import re
+from typing import Any
 
-from ..tau2.replay import current_record, initial_record
-from .rules import is_mentioned, missing_consent, rule, texts_so_far
+from ..tau2.replay import Replay, Step, current_record, initial_record
+from .rules import call_args, is_mentioned, missing_consent, rule, texts_so_far
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #dfc42190
 NOW, DAY_AGO = "2024-05-15T15:00:00", "2024-05-14T15:00:00"  # the policy's own present
@@ -20,17 +21,17 @@ _flights, _bags, _people = [
 _updates = (_cancel, _flights, _bags, _people)
 
 
-def _res(r, s):
-    return current_record(r, "reservations", s.call.args.get("reservation_id"))
+def _res(r: Replay, s: Step) -> Any | None:  # a reservation
+    return current_record(r, "reservations", call_args(s).get("reservation_id"))
 
 
-def _holder(r, s):
+def _holder(r: Replay, s: Step) -> Any | None:  # a user
     "The user whose reservation or profile a call is about"
     res = _res(r, s)
-    return current_record(r, "users", res.user_id if res else s.call.args.get("user_id"))
+    return current_record(r, "users", res.user_id if res else call_args(s).get("user_id"))
 
 
-def _status(r, number, date):
+def _status(r: Replay, number: str, date: str) -> str:
     flight = current_record(r, "flights", number)
     return flight.dates[date].status if flight and date in flight.dates else ""
 
@@ -74,10 +75,13 @@ def _payments(r, s):
 )
 def _in_profile(r, s):
     a, user = s.call.args, _holder(r, s)
-    ids = (
-        [a["payment_id"]] if "payment_id" in a else [p["payment_id"] for p in a["payment_methods"]]
-    )
-    alien = [i for i in ids if user and i not in user.payment_methods]
+    if "payment_id" in a:
+        ids = [a["payment_id"]]
+    else:
+        ids = [p["payment_id"] for p in a["payment_methods"]]
+    if user is None:
+        return ""
+    alien = [i for i in ids if i not in user.payment_methods]
     return f"not in the profile of {user.user_id}: {', '.join(alien)}" if alien else ""
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #60d6c766
@@ -85,9 +89,8 @@ def _in_profile(r, s):
 def _bookable(r, s):
     res = _res(r, s)
     new = [f for f in _wanted(s) if not res or f not in _legs(res)]
-    return ", ".join(
-        f"{n} on {d} is {st}" for n, d in new if (st := _status(r, n, d)) not in ("available", "")
-    )
+    states = [(n, d, _status(r, n, d)) for n, d in new]
+    return ", ".join(f"{n} on {d} is {st}" for n, d, st in states if st not in ("available", ""))
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #a70ea949
 FREE_BAGS = {
@@ -101,31 +104,26 @@ def _free_booked(r, s):
     a, user = s.call.args, _holder(r, s)
     if user is None:
         return ""
-    due = max(
-        0, a["total_baggages"] - FREE_BAGS[user.membership][a["cabin"]] * len(a["passengers"])
-    )
-    return (
-        ""
-        if a["nonfree_baggages"] == due
-        else f"{a['nonfree_baggages']} paid bags, should be {due}"
-    )
+    free = FREE_BAGS[user.membership][a["cabin"]] * len(a["passengers"])
+    due = max(0, a["total_baggages"] - free)
+    if a["nonfree_baggages"] == due:
+        return ""
+    return f"{a['nonfree_baggages']} paid bags, should be {due}"
 
 
 @rule("airline/free-bags-changed", "Each extra baggage is 50 dollars", _bags)
 def _free_changed(r, s):
-    a, res = s.call.args, _res(r, s)
-    if res is None:
+    a, res, user = s.call.args, _res(r, s), _holder(r, s)
+    if res is None or user is None:
         return ""
-    free = FREE_BAGS[_holder(r, s).membership][res.cabin] * len(res.passengers)
+    free = FREE_BAGS[user.membership][res.cabin] * len(res.passengers)
     due, had = max(0, a["total_baggages"] - free), res.nonfree_baggages
     fair = {due, max(due, had), had + max(0, a["total_baggages"] - max(free, res.total_baggages))}
-    return (
-        ""
-        if a["nonfree_baggages"] in fair
-        else f"{a['nonfree_baggages']} paid bags, should be {due}"
-    )
+    if a["nonfree_baggages"] in fair:
+        return ""
+    return f"{a['nonfree_baggages']} paid bags, should be {due}"
 
-# %% ../../nbs/lib/verify/02_airline_policy.ipynb #ce75f4ba
+
 @rule("airline/bags-stay", "The user can add but not remove checked bags", _bags)
 def _stay(r, s):
     res, n = _res(r, s), s.call.args["total_baggages"]
@@ -139,19 +137,22 @@ def _basic(r, s):
     return "other flights for a basic economy reservation" if other else ""
 
 
+def _gap(legs):
+    "Where a journey breaks off: a flight that does not start where the one before it ends"
+    for a, b in zip(legs, legs[1:]):
+        if a.destination != b.origin:
+            start = f"{b.flight_number} starts in {b.origin}"
+            return f"{a.flight_number} ends in {a.destination}, {start}"
+    return ""
+
+# %% ../../nbs/lib/verify/02_airline_policy.ipynb #115d5ecb
 @rule("airline/same-trip", "without changing the origin, destination, and trip type", _flights)
 def _same_trip(r, s):
-    res, legs = _res(r, s), [current_record(r, "flights", n) for n, _ in _wanted(s)]
-    if res is None or None in legs:
+    res, wanted = _res(r, s), _wanted(s)
+    legs = [f for n, _ in wanted if (f := current_record(r, "flights", n)) is not None]
+    if res is None or len(legs) < len(wanted):
         return ""
-    gap = next(
-        (
-            f"{a.flight_number} ends in {a.destination}, {b.flight_number} starts in {b.origin}"
-            for a, b in zip(legs, legs[1:])
-            if a.destination != b.origin
-        ),
-        "",
-    )
+    gap = _gap(legs)
     stops = [f.origin for f in legs[:1]] + [f.destination for f in legs]
     ends = (res.origin, res.destination if res.flight_type == "one_way" else res.origin)
     if gap or stops and (stops[0], stops[-1]) == ends and res.destination in stops:
@@ -185,11 +186,9 @@ def _change_payment(r, s):
 @rule("airline/passenger-number", "cannot modify the number of passengers", _people)
 def _number(r, s):
     res, n = _res(r, s), len(s.call.args["passengers"])
-    return (
-        f"{len(res.passengers)} passengers before, {n} after"
-        if res and len(res.passengers) != n
-        else ""
-    )
+    if res and len(res.passengers) != n:
+        return f"{len(res.passengers)} passengers before, {n} after"
+    return ""
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #8706d93c
 @rule(
@@ -218,10 +217,9 @@ def _cancel_terms(r, s):
 
 
 _covered = re.compile(
-    r"\b(health|sick\w*|ill(ness)?|injur\w+|medical|doctor|hospital\w*|surger\w+|emergenc\w+|weather|"
-    r"storm\w*|hurricane|snow\w*|flu|covid\w*|unwell|feel\w* "
-    r"(well|better|good|bad)|disease|accident|fever|pregnan\w+|"
-    r"symptom\w*)\b",
+    r"\b(health|sick\w*|ill(ness)?|injur\w+|medical|doctor|hospital\w*|surger\w+|emergenc\w+|"
+    r"weather|storm\w*|hurricane|snow\w*|flu|covid\w*|unwell|feel\w* (well|better|good|bad)|"
+    r"disease|accident|fever|pregnan\w+|symptom\w*)\b",
     re.I,
 )
 
@@ -242,23 +240,19 @@ def _cancel_reason(r, s):
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #6f6250bc
 def _trouble(r, s):
     "The user's reservations with what befell them: `cancelled`, `delayed`"
-    for i in user.reservations if (user := _holder(r, s)) else ():
-        both = [
-            x
-            for x in (current_record(r, "reservations", i), initial_record(r, "reservations", i))
-            if x
-        ]
+    user = _holder(r, s)
+    for i in user.reservations if user else ():
+        now, before = current_record(r, "reservations", i), initial_record(r, "reservations", i)
+        both = [x for x in (now, before) if x]
         befell = {_status(r, n, d) for x in both for n, d in _legs(x)} & {"cancelled", "delayed"}
         if befell:
             yield both[0], befell
 
 
 def _due(res, befell):
-    return {
-        how: n * len(res.passengers)
-        for how, n in dict(cancelled=100, delayed=50).items()
-        if how in befell
-    }
+    "The amount that each trouble makes right"
+    amounts = dict(cancelled=100, delayed=50)
+    return {how: n * len(res.passengers) for how, n in amounts.items() if how in befell}
 
 
 @rule(
@@ -267,11 +261,9 @@ def _due(res, befell):
     _certify,
 )
 def _why(r, s):
-    return (
-        ""
-        if any(_trouble(r, s))
-        else "no reservation of this user has a cancelled or delayed flight"
-    )
+    if any(_trouble(r, s)):
+        return ""
+    return "no reservation of this user has a cancelled or delayed flight"
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #e8c2d219
 @rule(
@@ -280,8 +272,8 @@ def _why(r, s):
     _certify,
 )
 def _who(r, s):
-    hit = [res for res, _ in _trouble(r, s)]
-    if not hit or _holder(r, s).membership != "regular":
+    hit, user = [res for res, _ in _trouble(r, s)], _holder(r, s)
+    if not hit or user is None or user.membership != "regular":
         return ""
     fine = any(x.insurance == "yes" or x.cabin == "business" for x in hit)
     return "" if fine else "a regular member without insurance who does not fly business"
@@ -289,10 +281,8 @@ def _who(r, s):
 
 @rule("airline/compensate-amount", "times the number of passengers", _certify)
 def _amount(r, s):
-    fair, n = (
-        {d for res, befell in _trouble(r, s) for d in _due(res, befell).values()},
-        s.call.args["amount"],
-    )
+    fair = {d for res, befell in _trouble(r, s) for d in _due(res, befell).values()}
+    n = s.call.args["amount"]
     return f"{n}, should be one of {sorted(fair)}" if fair and n not in fair else ""
 
 
@@ -303,10 +293,8 @@ def _amount(r, s):
 )
 def _delay(r, s):
     done = {x.call.args["reservation_id"] for x in r.writes if x.call.name in (_cancel, _flights)}
-    due, n = (
-        [(res.reservation_id, _due(res, befell)) for res, befell in _trouble(r, s)],
-        s.call.args["amount"],
-    )
+    due = [(res.reservation_id, _due(res, befell)) for res, befell in _trouble(r, s)]
+    n = s.call.args["amount"]
     late = [i for i, d in due if d.get("delayed") == n]
     fine = not late or set(late) & done or any(d.get("cancelled") == n for _, d in due)
     return "" if fine else "for a delay, though the reservation was neither changed nor cancelled"
@@ -314,8 +302,7 @@ def _delay(r, s):
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #d17f6494
 _asks = re.compile(
     "compensat|certificate|voucher|refund|credit|reimburs|make (it|this) up|make up "
-    "for|money|pay me|"
-    "goodwill|gesture|owe",
+    "for|money|pay me|goodwill|gesture|owe",
     re.I,
 )
 
@@ -327,11 +314,9 @@ _asks = re.compile(
     kind="words",
 )
 def _asked(r, s):
-    return (
-        ""
-        if any(_asks.search(t) for t in texts_so_far(r.traj, s.turn))
-        else "the user has not asked for any"
-    )
+    if any(_asks.search(t) for t in texts_so_far(r.traj, s.turn)):
+        return ""
+    return "the user has not asked for any"
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #c94bab2b
 rule(
@@ -352,19 +337,15 @@ rule(
 )
 def _user_id(r, s):
     user = _holder(r, s)
-    return (
-        ""
-        if not user or is_mentioned(user.user_id, texts_so_far(r.traj, s.turn))
-        else f"the user has not said {user.user_id}"
-    )
+    if not user or is_mentioned(user.user_id, texts_so_far(r.traj, s.turn)):
+        return ""
+    return f"the user has not said {user.user_id}"
 
 
 def _talk(r, s, pattern):
-    return any(
-        re.search(pattern, t, re.I)
-        for side in ("user", "assistant")
-        for t in texts_so_far(r.traj, s.turn, side)
-    )
+    "Has either side said something like it?"
+    said = texts_so_far(r.traj, s.turn) + texts_so_far(r.traj, s.turn, "assistant")
+    return any(re.search(pattern, t, re.I) for t in said)
 
 # %% ../../nbs/lib/verify/02_airline_policy.ipynb #4b452123
 @rule(

@@ -47,16 +47,12 @@ def domain_rules(
 
 def policy_rule_rows() -> list[dict]:  # a row a rule
     "Every rule with its kind, the tools it looks at and its sentence"
-    return [
-        dict(
-            rule=x.id,
-            kind=x.kind,
-            on=", ".join(x.on) or "whole trajectory",
-            solo=x.solo,
-            sentence=x.sentence,
-        )
-        for x in RULES.values()
-    ]
+
+    def row(x):
+        on = ", ".join(x.on) or "whole trajectory"
+        return dict(rule=x.id, kind=x.kind, on=on, solo=x.solo, sentence=x.sentence)
+
+    return [row(x) for x in RULES.values()]
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #9c048d90
 def gold_violations(
@@ -79,15 +75,10 @@ def violation_rates(
     trajs: list[Trajectory],  # graded, `scores['reward']` set
     kinds: tuple = ("state", "form", "words"),  # which kinds of rules
     least: int = 1,  # leave out rules that fewer trajectories break
-) -> list[
-    dict
-    # rule, kind, outcome, broken, refused (only refused calls broke it), n, and the rate as value,
-    # lo,
-    # hi
-]:
+) -> list[dict]:  # rule, kind, outcome, broken, refused, n, and the rate as value, lo, hi
     """How often each rule is broken, in passed and in failed runs; ungraded ones are left out.
 
-    Wilson 95 % intervals
+    `refused` counts runs in which only refused calls broke it; Wilson 95 % intervals
     """
     seen, hits, spared = Counter(), Counter(), Counter()
     for t in trajs:
@@ -119,11 +110,9 @@ def violation_rates(
 # %% ../../nbs/lib/verify/06_gates.ipynb #e8961c84
 def _score(bad, good, n=3):
     "1 with `good` as the reason, or 0 with the first few of `bad`"
-    return (
-        Score(0.0, "; ".join(bad[:n]) + (f"; {len(bad) - n} more" if len(bad) > n else ""))
-        if bad
-        else Score(1.0, good)
-    )
+    if bad:
+        return Score(0.0, "; ".join(bad[:n]) + (f"; {len(bad) - n} more" if len(bad) > n else ""))
+    return Score(1.0, good)
 
 
 def schema(
@@ -150,8 +139,9 @@ def execution(
     traj: Trajectory,  # of a τ² domain
     r: Replay | None = None,  # of it, when there is one already
 ) -> Score:  # NaN where there is no environment
-    """Does the environment give every answer in the transcript? `info['verify']` gets feedback,
-    state and writes
+    """Does the environment give every answer in the transcript?
+
+    `info['verify']` gets feedback, state and writes
     """
     r = r or replay(traj)
     if r.env is None:
@@ -182,8 +172,9 @@ def outcome(
     traj: Trajectory,  # with a task that says when it is solved
     r: Replay | None = None,  # of it, when there is one already
 ) -> Score:  # the reward
-    """The benchmark's reward of a trajectory; NaN where there are no criteria, or not all that
-    happened is told
+    """The benchmark's reward of a trajectory.
+
+    NaN where there are no criteria, or not all that happened is told
     """
     task = traj.task
     if task.domain not in DOMAINS:
@@ -209,9 +200,10 @@ def _kept(traj, r, kinds):
 
 def policy(
     traj: Trajectory,  # of a τ² domain
-    r: Replay | None = None,  # made by `policies.judged`
+    r: Replay | None = None,  # made by `replay_with_rules`
 ) -> Score:  # NaN where there is no environment
     """Does it keep the policy, as far as rules on state and form can tell?
+
     `info['verify']['broken']` has every hit
     """
     return _kept(traj, r, ("state", "form"))
@@ -219,7 +211,7 @@ def policy(
 # %% ../../nbs/lib/verify/06_gates.ipynb #0a248cff
 def heuristics(
     traj: Trajectory,  # of a τ² domain
-    r: Replay | None = None,  # made by `policies.judged`
+    r: Replay | None = None,  # made by `replay_with_rules`
 ) -> Score:  # NaN where there is no environment
     "Does it keep the policy, as far as rules that read words can tell? They may be wrong"
     return _kept(traj, r, ("words",))
@@ -285,8 +277,9 @@ def provenance(
     traj: Trajectory,  # of a τ² domain
     r: Replay | None = None,  # of it, when there is one already
 ) -> Score:  # NaN where there is no environment
-    """Did each identifier in the agent's writes appear before? `info['verify']['ungrounded']` says
-    which did not
+    """Did each identifier in the agent's writes appear before?
+
+    `info['verify']['ungrounded']` says which did not
     """
     r = r or replay(traj)
     if r.env is None:
@@ -356,10 +349,8 @@ def verify(
     jobs: int = 1,  # processes; None: one per core
 ) -> list[Trajectory]:  # the same objects, `scores` and `info['verify']` filled in
     "Put trajectories through gates, with one replay each. A gate that raises gives NaN"
-    single, batch = (
-        tuple(g for g in gates if not hasattr(g, "many")),
-        [g for g in gates if hasattr(g, "many")],
-    )
+    single = tuple(g for g in gates if not hasattr(g, "many"))
+    batch = [g for g in gates if hasattr(g, "many")]
     if single:
         out = map(_One(single), trajs) if jobs == 1 else pmap(_One(single), trajs, jobs)
         for t, (scores, info, parts) in zip(trajs, out):
@@ -385,9 +376,8 @@ class Funnel:
     "What became of the things that were generated"
 
     kept: list = field(default_factory=list)  # trajectories or blueprints
-    rejected: list = field(
-        default_factory=list
-    )  # the others, each with the reason in `info['rejected']`
+    # the others, each with the reason in `info['rejected']`
+    rejected: list = field(default_factory=list)
     stages: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> (in, out), in order
     usage: Usage = field(default_factory=Usage)  # all that was spent, on rejects too
 
@@ -411,7 +401,10 @@ class Funnel:
         def at(f, k):
             return f.stages.get(k, (0, 0))
 
-        both = {k: tuple(map(sum, zip(at(self, k), at(o, k)))) for k in {**self.stages, **o.stages}}
+        both = {}
+        for k in {**self.stages, **o.stages}:
+            (a_in, a_out), (b_in, b_out) = at(self, k), at(o, k)
+            both[k] = (a_in + b_in, a_out + b_out)
         return Funnel(self.kept + o.kept, self.rejected + o.rejected, both, self.usage + o.usage)
 
 

@@ -25,11 +25,9 @@ JUDGE_QUESTIONS = dict(
 
 
 def _goal(task):
-    return (
-        task.goal
-        if isinstance(task.goal, str)
-        else "\n".join(f"{k}: {v}" for k, v in task.goal.items() if v)
-    )
+    if isinstance(task.goal, str):
+        return task.goal
+    return "\n".join(f"{k}: {v}" for k, v in task.goal.items() if v)
 
 
 def conversation_report(
@@ -60,15 +58,27 @@ def add_verify_info(
     "Write details of a verdict where figures and tables look for them"
     traj.info.setdefault("verify", {}).update(kw)
 
+
+def _whole(verdicts: dict[str, Score], by: str) -> Score:
+    "One score from the verdicts on all questions: the worst of them"
+    values = [s.value for s in verdicts.values()]
+    if 0 in values:
+        worst = 0.0
+    elif all(v == 1 for v in values):
+        worst = 1.0
+    else:
+        worst = math.nan
+    why = "; ".join(f"{q}: {s.why}" for q, s in verdicts.items() if s.value != 1)
+    return Score(worst, why or "yes to all", by)
+
 # %% ../../nbs/lib/verify/05_judges.ipynb #51423286
 @dataclass
 class JudgePanel:
     "A gate that asks models; whole batches at once"
 
     llms: list  # of the LLM protocol
-    questions: dict = field(
-        default_factory=lambda: dict(JUDGE_QUESTIONS)
-    )  # name -> question that yes or no answers
+    # name -> question that yes or no answers
+    questions: dict = field(default_factory=lambda: dict(JUDGE_QUESTIONS))
     show: Callable = conversation_report  # what the models get to read
     maxtok: int = 300  # tokens of a ballot
     name: str = "panel"  # of the score
@@ -84,16 +94,9 @@ class JudgePanel:
         )
         self.usage = self.usage + usage
         for t, v in zip(trajs, polled):
-            add_verify_info(
-                t, **{self.name: {q: [s.value if s.given else None, s.why] for q, s in v.items()}}
-            )
-        return [self._all(v) for v in polled]
-
-    def _all(self, verdicts):
-        values = [s.value for s in verdicts.values()]
-        worst = 0.0 if 0 in values else 1.0 if all(v == 1 for v in values) else math.nan
-        why = "; ".join(f"{q}: {s.why}" for q, s in verdicts.items() if s.value != 1)
-        return Score(worst, why or "yes to all", model_names(self.llms))
+            said = {q: [s.value if s.given else None, s.why] for q, s in v.items()}
+            add_verify_info(t, **{self.name: said})
+        return [_whole(v, model_names(self.llms)) for v in polled]
 
     def __call__(
         self,

@@ -6,8 +6,11 @@
 __all__ = []
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #20a0e48f
-from ..tau2.replay import current_record
-from .rules import missing_consent, rule
+from collections.abc import Iterator
+from typing import Any
+
+from ..tau2.replay import Replay, Step, current_record
+from .rules import call_args, missing_consent, rule
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #501db42c
 _cancel, _home = "cancel_pending_order", "modify_user_address"
@@ -17,8 +20,8 @@ _on_order = (_cancel, _items, _payment, _address, _return, _exchange)
 _looks = ("get_order_details", "get_user_details", "get_product_details", "list_all_product_types")
 
 
-def _order(r, s):
-    return current_record(r, "orders", s.call.args.get("order_id"))
+def _order(r: Replay, s: Step) -> Any | None:  # an order
+    return current_record(r, "orders", call_args(s).get("order_id"))
 
 
 def _owner(r, s):
@@ -31,8 +34,8 @@ def _located(r):
 
 @rule(
     "retail/authenticate",
-    "you have to authenticate the user identity by locating their user id via email, "
-    "or via name + zip code",
+    "you have to authenticate the user identity by locating their user id via email, or via "
+    "name + zip code",
     *_on_order,
     _home,
     *_looks,
@@ -50,11 +53,9 @@ def _one_user(r, s):
         return ""
     if owner not in who:
         return f"the record is of {owner}, the user is {who[-1]}"
-    return (
-        f"the record is of {owner}, earlier ones were of {sorted(before)[0]}"
-        if before - {owner}
-        else ""
-    )
+    if before - {owner}:
+        return f"the record is of {owner}, earlier ones were of {sorted(before)[0]}"
+    return ""
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #acf2afff
 def _needs(r, s, *fine):
@@ -83,11 +84,9 @@ def _pending(r, s):
 )
 def _after_items(r, s):
     order = _order(r, s)
-    return (
-        "its items have been modified"
-        if order and order.status == "pending (item modified)"
-        else ""
-    )
+    if order and order.status == "pending (item modified)":
+        return "its items have been modified"
+    return ""
 
 
 @rule(
@@ -113,12 +112,9 @@ def _exchange_delivered(r, s):
     _exchange,
 )
 def _once(r, s):
-    same = [
-        x
-        for x in r.writes
-        if x.call.name == s.call.name and x.call.args["order_id"] == s.call.args["order_id"]
-    ]
-    return f"{s.call.name} was called before on {s.call.args['order_id']}" if same else ""
+    tool, order = s.call.name, s.call.args["order_id"]
+    same = any(x.call.name == tool and x.call.args["order_id"] == order for x in r.writes)
+    return f"{tool} was called before on {order}" if same else ""
 
 
 @rule(
@@ -129,11 +125,9 @@ def _once(r, s):
 )
 def _look_first(r, s):
     i = s.call.args["order_id"]
-    return (
-        ""
-        if any(x.ok and x.call.args.get("order_id") == i for x in r.steps)
-        else f"{i} was not looked up before"
-    )
+    if any(x.ok and x.call.args.get("order_id") == i for x in r.steps):
+        return ""
+    return f"{i} was not looked up before"
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #b62c228e
 @rule(
@@ -146,12 +140,16 @@ def _reason(r, s):
     return "" if why in ("no longer needed", "ordered by mistake") else f"the reason is {why!r}"
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #e35cf02f
-def _swaps(r, s):
-    """Items of the order, the variants that are to replace them (None for either where there is
-    none), and their ids
+def _swaps(r: Replay, s: Step) -> Iterator[tuple[Any | None, Any | None, str]]:
+    """Items of the order, the variants that are to replace them, and the ids of these.
+
+    None for an item or a variant where there is none
     """
     order = _order(r, s)
-    for old, new in zip(s.call.args["item_ids"], s.call.args["new_item_ids"]) if order else ():
+    if order is None:
+        return
+    args = call_args(s)
+    for old, new in zip(args["item_ids"], args["new_item_ids"]):
         item = next((x for x in order.items if x.item_id == old), None)
         product = current_record(r, "products", item.product_id) if item else None
         yield item, product.variants.get(new) if product else None, new
@@ -182,11 +180,9 @@ def _method(r, s):
 
 def _short(r, s, due):
     m = _method(r, s)
-    return (
-        f"{m.id} holds {m.balance:g}, {due:.2f} is due"
-        if m and m.source == "gift_card" and m.balance < due
-        else ""
-    )
+    if m and m.source == "gift_card" and m.balance < due:
+        return f"{m.id} holds {m.balance:g}, {due:.2f} is due"
+    return ""
 
 
 def _first_payment(order):
@@ -226,16 +222,12 @@ def _difference(r, s):
 )
 def _refund(r, s):
     order, m = _order(r, s), _method(r, s)
-    fine = (
-        order is None
-        or m
-        and (m.source == "gift_card" or m.id == _first_payment(order).payment_method_id)
-    )
+    if order is None:
+        return ""
+    if m and (m.source == "gift_card" or m.id == _first_payment(order).payment_method_id):
+        return ""
     return (
-        ""
-        if fine
-        else f"{s.call.args['payment_method_id']}: not the original method, nor a gift card of "
-        "the user"
+        f"{s.call.args['payment_method_id']}: not the original method, nor a gift card of the user"
     )
 
 # %% ../../nbs/lib/verify/03_retail_policy.ipynb #46b86ef5

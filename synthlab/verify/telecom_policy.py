@@ -8,9 +8,10 @@ __all__ = ['TODAY']
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #6ced01f0
 import re
 from datetime import date
+from typing import Any
 
-from ..tau2.replay import current_record, user_database
-from .rules import is_mentioned, rule, texts_so_far
+from ..tau2.replay import Replay, Step, current_record, user_database
+from .rules import call_args, is_mentioned, rule, texts_so_far
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #e0e42faa
 TODAY = date(2025, 2, 25)  # the policy's own present
@@ -36,9 +37,9 @@ def _identify(r, s):
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #40f81571
 def _bills(r, s):
     customer = current_record(r, "customers", s.call.args["customer_id"])
-    return (
-        [b for i in customer.bill_ids if (b := current_record(r, "bills", i))] if customer else []
-    )
+    if customer:
+        return [b for i in customer.bill_ids if (b := current_record(r, "bills", i))]
+    return []
 
 
 def _late(b):
@@ -99,11 +100,11 @@ def _permission(r, s):
     return "" if given else "the ticket gives no permission"
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #c3801664
-def _line(r, s):
-    return current_record(r, "lines", s.call.args["line_id"])
+def _line(r: Replay, s: Step) -> Any | None:  # a line
+    return current_record(r, "lines", call_args(s)["line_id"])
 
 
-def _ended(line):
+def _ended(line: Any | None) -> bool:
     return bool(line and line.contract_end_date and line.contract_end_date < TODAY)
 
 
@@ -123,12 +124,14 @@ def _paid(r, s):
     _resume,
 )
 def _contract(r, s):
-    return f"the contract ended {line.contract_end_date}" if _ended(line := _line(r, s)) else ""
+    line = _line(r, s)
+    return f"the contract ended {line.contract_end_date}" if line and _ended(line) else ""
 
-
+# %% ../../nbs/lib/verify/04_telecom_policy.ipynb #bc998250
 @rule("telecom/suspend-reason", "A line can be suspended for the following reasons", _suspend)
 def _suspended(r, s):
-    fine = not (line := _line(r, s)) or _ended(line) or any(map(_late, _bills(r, s)))
+    line = _line(r, s)
+    fine = not line or _ended(line) or any(map(_late, _bills(r, s)))
     return "" if fine else "no bill is overdue and the contract has not ended"
 
 
@@ -136,7 +139,8 @@ def _suspended(r, s):
     "telecom/refuel-limit", "The maximum amount of data that can be refueled is 2GB", "refuel_data"
 )
 def _limit(r, s):
-    gb = line.data_refueling_gb + s.call.args["gb_amount"] if (line := _line(r, s)) else 0
+    line = _line(r, s)
+    gb = line.data_refueling_gb + s.call.args["gb_amount"] if line else 0
     return f"{gb:g} GB in all" if gb > 2 + 1e-9 else ""
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #19a2105c
@@ -154,8 +158,9 @@ def _limit(r, s):
 )
 def _this_line(r, s):
     line = _line(r, s)
-    named = not line or is_mentioned(line.phone_number, texts_so_far(r.traj, s.turn))
-    return "" if named else f"the user has not said {line.phone_number}"
+    if not line or is_mentioned(line.phone_number, texts_so_far(r.traj, s.turn)):
+        return ""
+    return f"the user has not said {line.phone_number}"
 
 
 @rule("telecom/refuel-price", "Confirm the price", "refuel_data", kind="words", solo=False)
@@ -214,10 +219,8 @@ def _reboot_apn(r):
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #f01bd3f0
 def _hopeless(r):
     u = user_database(r)
-    line = next(
-        (x for x in r.env._env.tools.db.lines if x.phone_number == u.surroundings.phone_number),
-        None,
-    )
+    number = u.surroundings.phone_number
+    line = next((x for x in r.env._env.tools.db.lines if x.phone_number == number), None)
     locked = u.device.sim_card_status.value.startswith("locked")
     return (
         line is None
@@ -230,26 +233,19 @@ def _hopeless(r):
 def _wrong(r):
     "Settings that are wrong and that the user or the agent can change"
     d, around = user_database(r).device, user_database(r).surroundings
-    slow = (
-        d.vpn_connected
-        and d.vpn_details is not None
-        and d.vpn_details.server_performance.value == "poor"
+    vpn = d.vpn_details if d.vpn_connected else None
+    checks = dict(
+        airplane_mode=d.airplane_mode,
+        sim_card=d.sim_card_missing,
+        mobile_data=not d.data_enabled,
+        vpn=vpn is not None and vpn.server_performance.value == "poor",
+        apn=d.active_apn_settings.apn_name.value == "broken",
+        mmsc=not d.active_apn_settings.mmsc_url,
+        data_saver=d.data_saver_mode,
+        network_mode=d.network_mode_preference.value in ("2g_only", "3g_only"),
+        roaming=around.is_abroad and not (d.roaming_enabled and around.roaming_allowed),
     )
-    return [
-        k
-        for k, bad in dict(
-            airplane_mode=d.airplane_mode,
-            sim_card=d.sim_card_missing,
-            mobile_data=not d.data_enabled,
-            vpn=slow,
-            apn=d.active_apn_settings.apn_name.value == "broken",
-            mmsc=not d.active_apn_settings.mmsc_url,
-            data_saver=d.data_saver_mode,
-            network_mode=d.network_mode_preference.value in ("2g_only", "3g_only"),
-            roaming=around.is_abroad and not (d.roaming_enabled and around.roaming_allowed),
-        ).items()
-        if bad
-    ]
+    return [k for k, bad in checks.items() if bad]
 
 # %% ../../nbs/lib/verify/04_telecom_policy.ipynb #35263b45
 @rule(

@@ -5,16 +5,16 @@ values, no silent zeros
 import math
 from itertools import combinations
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
-mpl = pytest.importorskip("matplotlib")
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 from synthlab.core import plot
 from synthlab.core.display import small_png, table
 from synthlab.core.stats import Estimate, wilson
+
+mpl.use("Agg")
 
 MACHADO = {  # Machado, Oliveira & Fernandes 2009, severity 1.0, linear RGB
     "normal": np.eye(3),

@@ -220,7 +220,9 @@ def test_unanimous_tasks_still_have_an_interval():
 def test_published_tau_bench_run():
     "gpt-4o, τ-bench airline, 50 tasks x 4 trials: pass^1..4 as its authors report"
     s = {}
-    for d in json.load(gzip.open(DATA / "tau1_runs" / "gpt-4o_airline_4trials.json.gz")):
+    with gzip.open(DATA / "tau1_runs" / "gpt-4o_airline_4trials.json.gz") as f:
+        runs = json.load(f)
+    for d in runs:
         s.setdefault(d["task_id"], []).append(d["reward"] == 1)
     curve = pass_curve(s)
     assert [round(e.value, 3) for e in curve.values()] == [0.420, 0.273, 0.220, 0.200]

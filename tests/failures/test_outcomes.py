@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthlab.core.stats import wilson
-from synthlab.core.types import Message, Score, Task, Trajectory, write_jsonl
+from synthlab.core.types import Message, Score, write_jsonl
 from synthlab.failures.outcomes import (
     REWARD_COMPONENTS,
     action_rows,
@@ -36,33 +36,8 @@ from synthlab.failures.outcomes import (
     termination_reason,
     transcript_html,
 )
-from synthlab.failures.report import paper_counterparts, paper_pass_rows
 from synthlab.tau2.grade import write_graded_results
-
-
-def traj(
-    task="1",
-    domain="airline",
-    model="m",
-    reward=1.0,
-    stop="user_stop",
-    last="Thanks ###STOP###",
-    solo=False,
-    source="",
-    **scores,
-):
-    given = dict(
-        reward=Score(reward, by="test"), **{k: Score(v, by="test") for k, v in scores.items()}
-    )
-    return Trajectory(
-        Task(task, domain, gold=[]),
-        [Message("user", last)],
-        scores=given,
-        model=model,
-        stop=stop,
-        solo=solo,
-        source=source,
-    )
+from tests.failures.common import traj
 
 
 @pytest.fixture(scope="module")
@@ -249,47 +224,6 @@ def test_transcripts_are_escaped_and_fold():
         " open>" not in transcript_html(t).split("<summary>")[0]
         and " open>" in transcript_html(t, True).split("<summary>")[0]
     )
-
-
-def test_paper_is_whole_and_falls_with_k():
-    rows = paper_pass_rows()
-
-    def key(r):
-        return (r["figure"], r["agent"], r["domain"], r["mode"], r["family"], r["k"])
-
-    assert len({key(r) for r in rows}) == len(rows) == 4 * 3 * 4 + 8 + 4 * 3 * 4
-    for a, b in zip(rows, rows[1:]):
-        if b["k"] == a["k"] + 1:
-            assert 0 < b["value"] <= a["value"] < 1
-    for r in rows:
-        if r["figure"] == 3 and r["domain"] == "telecom":
-            mean = (
-                sum(
-                    q["value"]
-                    for q in rows
-                    if q["figure"] == 6 and (q["agent"], q["k"]) == (r["agent"], r["k"])
-                )
-                / 3
-            )
-            assert abs(mean - r["value"]) < 0.07, (
-                "the kinds of figure 6 average to the domain of figure 3"
-            )
-
-
-def test_published_stands_only_beside_the_same_thing():
-    ts = [
-        traj(model="gpt-4.1", domain="telecom"),
-        traj(model="gpt-4.1", domain="telecom", solo=True),
-        traj(model="gpt-4.1", domain="mock"),
-    ]
-    marks = paper_counterparts(component_rows(group_by_run(ts)))
-    assert [(r["run"], r["value"]) for r in marks] == [
-        ("gpt-4.1 · telecom", 0.34),
-        ("gpt-4.1 · telecom · no-user", 0.52),
-    ]
-    assert all("lo" not in r and "n" not in r for r in marks)
-    two = group_by_run([traj(model="gpt-4.1", domain="retail")] * 2)
-    assert [r["value"] for r in paper_counterparts(pass_rows(two, ["all"]), None)] == [0.74, 0.64]
 
 
 def test_found_in_order_and_once(tmp_path):

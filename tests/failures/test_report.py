@@ -6,7 +6,19 @@ import re
 from dataclasses import replace
 
 from synthlab.core.types import Message, Task, Trajectory
-from synthlab.failures.report import AttributedRun, clearest_cases, error_gallery
+from synthlab.failures.outcomes import (
+    component_rows,
+    group_by_run,
+    pass_rows,
+)
+from synthlab.failures.report import (
+    AttributedRun,
+    clearest_cases,
+    error_gallery,
+    paper_counterparts,
+    paper_pass_rows,
+)
+from tests.failures.common import traj
 
 BAD = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -43,3 +55,44 @@ def test_three_of_each_kind_the_critical_and_short_first_with_one_turn_marked():
     assert html.count('class="card') == len(re.findall('class="m hit', html)) == 4
     assert len(re.findall('<input type="radio"', html)) == 2 and html.count("checked>") == 1
     assert error_gallery([]) == ""
+
+
+def test_paper_is_whole_and_falls_with_k():
+    rows = paper_pass_rows()
+
+    def key(r):
+        return (r["figure"], r["agent"], r["domain"], r["mode"], r["family"], r["k"])
+
+    assert len({key(r) for r in rows}) == len(rows) == 4 * 3 * 4 + 8 + 4 * 3 * 4
+    for a, b in zip(rows, rows[1:]):
+        if b["k"] == a["k"] + 1:
+            assert 0 < b["value"] <= a["value"] < 1
+    for r in rows:
+        if r["figure"] == 3 and r["domain"] == "telecom":
+            mean = (
+                sum(
+                    q["value"]
+                    for q in rows
+                    if q["figure"] == 6 and (q["agent"], q["k"]) == (r["agent"], r["k"])
+                )
+                / 3
+            )
+            assert abs(mean - r["value"]) < 0.07, (
+                "the kinds of figure 6 average to the domain of figure 3"
+            )
+
+
+def test_published_stands_only_beside_the_same_thing():
+    ts = [
+        traj(model="gpt-4.1", domain="telecom"),
+        traj(model="gpt-4.1", domain="telecom", solo=True),
+        traj(model="gpt-4.1", domain="mock"),
+    ]
+    marks = paper_counterparts(component_rows(group_by_run(ts)))
+    assert [(r["run"], r["value"]) for r in marks] == [
+        ("gpt-4.1 · telecom", 0.34),
+        ("gpt-4.1 · telecom · no-user", 0.52),
+    ]
+    assert all("lo" not in r and "n" not in r for r in marks)
+    two = group_by_run([traj(model="gpt-4.1", domain="retail")] * 2)
+    assert [r["value"] for r in paper_counterparts(pass_rows(two, ["all"]), None)] == [0.74, 0.64]

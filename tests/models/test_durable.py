@@ -193,7 +193,8 @@ def test_works_inside_a_running_event_loop(fresh, path):
 WATCHED = """import sys; sys.path.insert(0, sys.argv[1])
 from conftest import ROOT
 from calls_client import *
-Calls(make_llm(sys.argv[2]+'#m'), sys.argv[3], most=4, prices={'m': (100., 400., 50.)})(chats(80))"""
+prices = {'m': (100., 400., 50.)}
+DurableLLM(make_llm(sys.argv[2]+'#m'), sys.argv[3], most=4, prices=prices)(chats(80))"""
 
 
 def test_a_person_at_a_terminal_sees_how_it_goes(fresh, path):

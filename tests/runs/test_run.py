@@ -536,7 +536,8 @@ def test_pmap_on_ray_gives_the_same():
     code = """
 from synthlab.core.parallel import pmap
 try: pmap(lambda x: 6//x, [3, 0, 1], jobs=2, engine='ray', desc='six')
-except ZeroDivisionError as e: print(e.__notes__, pmap(lambda x: 6//x, [3, 2, 1], jobs=2, engine='ray'))
+except ZeroDivisionError as e:
+    print(e.__notes__, pmap(lambda x: 6//x, [3, 2, 1], jobs=2, engine='ray'))
 """
     r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     if "timed out during startup" in r.stderr:

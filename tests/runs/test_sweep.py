@@ -90,7 +90,8 @@ def test_a_sweep_leaves_a_run_for_each_point_and_a_manifest_of_manifests(toy, sw
         )
     folder = toy / "outputs/sweeps" / m["key"]
     assert (folder / "metrics.png").stat().st_size > 5000
-    rows = list(csv.DictReader(open(folder / "metrics.csv")))
+    with open(folder / "metrics.csv") as f:
+        rows = list(csv.DictReader(f))
     assert {(r["metric"], r["rank"], r["seed"], r["n"]) for r in rows} == {
         ("success", "4", s, "40") for s in "01"
     } | {("loss", "4", s, "") for s in "01"}

@@ -1,4 +1,7 @@
-"user_errors: facts of real runs that were read by hand, edits of our own rollouts, and rules that never see the outcome"
+"""The rules: facts of real runs read by hand, edits of our own rollouts.
+
+Rules never see the outcome.
+"""
 
 import json
 from dataclasses import replace
@@ -6,15 +9,15 @@ from dataclasses import replace
 import pytest
 from conftest import DATA, needs_data
 
-from synthlab.core.types import Message, Score, to_dict
+from synthlab.core.types import Score, to_dict
 from synthlab.tau2.agents import OracleAgent, ScriptedUser
 from synthlab.tau2.env import tasks
 from synthlab.tau2.rollout import rollout
 from synthlab.user_errors.detect import USER_ERROR_TYPES, detect_user_errors
-from synthlab.user_errors.dialogue_acts import open_requests
-from synthlab.user_errors.entities import extract_entities, person_names
+from tests.user_errors.common import said
 
-# read by hand in the files under tau2_runs: file, task (or what its id begins with), turn, type, rule
+# read by hand in the files under tau2_runs:
+# file, task (or what its id begins with), turn, type, rule
 FACTS = [
     (
         "gpt-4.1_telecom_default_1trial",
@@ -78,22 +81,11 @@ FACTS = [
 ]
 
 
-def first(domain, part):
-    return next(t for t in tasks(domain) if part in t.id)
-
-
 @pytest.fixture(scope="module")
-def runs():
+def oracle_rollouts():
     "Oracle rollouts of some tasks of each domain: nothing is wrong with their user"
     some = [t for d in ("airline", "retail", "telecom") for t in tasks(d)[::6]]
     return rollout(some, OracleAgent(), ScriptedUser())
-
-
-@pytest.fixture(scope="module")
-def trip():
-    return rollout(
-        [next(t for t in tasks("airline") if t.id == "35")], OracleAgent(), ScriptedUser()
-    )[0]
 
 
 @pytest.fixture(scope="module")
@@ -107,102 +99,24 @@ def real():
     }
 
 
-def said(t, turn, words):
-    return replace(
-        t,
-        messages=[replace(m, content=words) if i == turn else m for i, m in enumerate(t.messages)],
-    )
-
-
-def before(t, part):
-    return next(i for i, m in enumerate(t.messages) if m.role == "assistant" and part in m.content)
-
-
-def test_the_scripted_user_makes_no_errors_but_one(runs):
-    "It never reads `task_instructions`: where a wish stands there, it is left unsaid, and that is found"
-    found = [(t.task, f) for t in runs for f in detect_user_errors(t)]
+def test_the_scripted_user_makes_no_errors_but_one(oracle_rollouts):
+    "It never reads `task_instructions`: a request that stands there is left unsaid, and found"
+    found = [(t.task, f) for t in oracle_rollouts for f in detect_user_errors(t)]
     assert {f.type for _, f in found} <= {"missed_required_action"} and len(found) <= 0.03 * len(
-        runs
+        oracle_rollouts
     )
     assert all(f.evidence.split("(")[1][:30] in t.goal["task_instructions"] for t, f in found)
 
 
-def test_every_type_has_a_name_of_the_benchmark(runs):
+def test_every_type_has_a_name_of_the_benchmark(oracle_rollouts):
     assert len(USER_ERROR_TYPES) == 11 == len(set(USER_ERROR_TYPES)) and {
         "premature_termination",
         "irrelevant_tool_call",
     } <= set(USER_ERROR_TYPES)
 
 
-@pytest.mark.parametrize(
-    "asked,words,found",
-    [
-        (
-            "Would you like me to transfer you to a human agent?",
-            "Yes, please. ###TRANSFER###",
-            True,
-        ),
-        ("I can transfer you to a human agent if you like.", "OK. ###TRANSFER###", True),
-        ("YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON.", "###TRANSFER###", False),
-        ("I am transferring you now, please hold.", "Thanks. ###TRANSFER###", False),
-        ("The fee is 50 dollars. Shall I go ahead?", "Yes, go ahead. ###STOP###", True),
-        ("That is done. Is there anything else?", "No, thank you. ###STOP###", False),
-        (
-            "The fee is 50 dollars. Shall I go ahead?",
-            "No, that is too expensive for me. Thanks anyway. ###STOP###",
-            False,
-        ),
-    ],
-)
-def test_leaving_early(trip, asked, words, found):
-    "An announced transfer that is never made is the agent's error, not the user's"
-    at = before(trip, "Shall I go ahead?")
-    t = replace(
-        trip, messages=[*trip.messages[:at], Message("assistant", asked), Message("user", words)]
-    )
-    assert ("premature_termination" in [f.type for f in detect_user_errors(t)]) == found
-
-
-@pytest.mark.parametrize(
-    "story",
-    [
-        "I am travelling with Priya Ahmed, born 1992-08-17.",
-        "The second passenger is Priya Ahmed.",
-        "Please add my wife Priya Ahmed.",
-    ],
-)
-def test_an_invented_passenger_is_found_wherever_it_is_named(trip, story):
-    for turn in [i for i, m in enumerate(trip.messages) if m.role == "user"][:-1]:
-        hits = detect_user_errors(said(trip, turn, f"{trip.messages[turn].content} {story}"))
-        assert [f.turn for f in hits if f.type == "hallucination"][:1] == [turn]
-    known = said(
-        trip, 2, trip.messages[2].content + " Is Priya Ahmed, born 1992-08-17, coming with you?"
-    )
-    assert not detect_user_errors(said(known, 3, f"{trip.messages[3].content} {story}")), (
-        "what the agent has said first is grounded"
-    )
-
-
-def test_an_email_that_the_agent_said_first_is_no_leak(trip):
-    asked = said(trip, 2, trip.messages[2].content + " Is it ann@example.com?")
-    assert not detect_user_errors(
-        said(asked, 3, "Yes, ann@example.com. " + trip.messages[3].content)
-    )
-    assert [
-        f.rule
-        for f in detect_user_errors(said(trip, 3, "ann@example.com. " + trip.messages[3].content))
-    ] == ["ungrounded email"]
-
-
-def test_a_dropped_order_is_missed():
-    t = rollout([next(t for t in tasks("retail") if t.id == "0")], OracleAgent(), ScriptedUser())[0]
-    less = said(t, 1, t.messages[1].content.replace("#W2378156", ""))
-    hits = detect_user_errors(less)
-    assert [f.type for f in hits] == ["missed_required_action"] and "#W2378156" in hits[0].evidence
-
-
-def test_rules_see_neither_outcome_nor_gold(runs):
-    for t in runs[::3]:
+def test_rules_see_neither_outcome_nor_gold(oracle_rollouts):
+    for t in oracle_rollouts[::3]:
         bad = said(t, 1, t.messages[1].content + " By the way, my order #W9999999 was late.")
         blind = replace(
             bad,
@@ -215,17 +129,6 @@ def test_rules_see_neither_outcome_nor_gold(runs):
             == [to_dict(f) for f in detect_user_errors(blind)]
             != []
         )
-
-
-def test_mentions():
-    assert {
-        m.kind
-        for m in extract_entities("Order #W1234567, zip 19122, June 8, 2010, $1,250 for two bags")
-    } == {"order", "zip", "date", "amount", "count"}
-    assert not person_names("I fly from New York to Las Vegas with Wi-Fi Calling", "airline")
-    assert not open_requests(
-        "Is there anything else I can help you with? Let me know if you need more."
-    )
 
 
 @needs_data

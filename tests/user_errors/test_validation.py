@@ -1,4 +1,4 @@
-"Injected errors: true worlds, known truth, sets of words that have none in common"
+"""Injected errors: true worlds, known truth, sets of words that have none in common."""
 
 import json
 import random
@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
+import fresh_words
 import pytest
 from conftest import DATA, needs_data
 
@@ -19,14 +20,12 @@ from synthlab.tau2.grade import grade
 from synthlab.tau2.replay import replay
 from synthlab.tau2.results import load_results
 from synthlab.tau2.rollout import rollout
+from synthlab.user_errors import validation
+from synthlab.user_errors.detect import detect_user_errors
 from synthlab.user_errors.faults import ID_PATTERNS
 from synthlab.user_errors.resimulate import (
     TRANSFER_TOOL,
-    EditPoints,
     ParaphrasingUser,
-    call_message,
-    oracle_runs,
-    resimulate,
 )
 from synthlab.user_errors.validation import (
     ALL_FAULTS,
@@ -34,13 +33,11 @@ from synthlab.user_errors.validation import (
     control_run,
     fault_suite,
     inject_fault,
+    precision,
     read_wordings,
+    recall,
+    run_detector,
 )
-
-
-@pytest.fixture(scope="module")
-def runs():
-    return oracle_runs(each=12)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +213,7 @@ def test_every_wording_of_the_final_set_can_be_used(more, part, key, name):
             if any(all(x in m.content for x in pieces) for m in bad.messages):
                 break
         else:
-            assert False, want
+            pytest.fail(f"{want}")
         assert bad.info["fault"]["half"] == "final" and all(s.match for s in replay(bad).steps)
 
 
@@ -228,84 +225,6 @@ def test_every_call_of_the_final_set_is_one_the_phone_can_be_asked_for(runs):
         n not in schemas or set(a) != set(schemas[n]["properties"]) for n, a in calls["schema"]
     )
     assert {k for s in schemas.values() for k in s["properties"]} >= calls["value"].keys()
-
-
-def _phone(runs):
-    return [t for t in runs if t.task.domain == "telecom" and EditPoints(t).user_calls]
-
-
-def test_reports_say_what_the_phone_says_now(runs):
-    """With steps swapped, words that repeat an answer repeat the one that came, and paraphrases
-    become it
-    """
-    tried = 0
-    for t in _phone(runs):
-        plain = [
-            replace(m, content="OK, that is fixed.")
-            if p.role == "tool" and m.role == "user" and m.content
-            else m
-            for p, m in zip(t.messages, t.messages[1:])
-        ]
-        for base in (t, replace(t, messages=[t.messages[0], *plain])):
-            try:
-                bad = inject_fault(base, "user: steps in another order", random.Random(2))
-            except ValueError:
-                continue
-            k, ms = bad.info["fault"]["turn"], bad.messages
-            assert ms[k + 1].content in ms[k + 2].content
-            tried += 1
-    assert tried > 3
-
-
-def test_an_answer_that_came_back_is_not_renamed(runs):
-    "Swapping an answer's report stops where the call answers as it did"
-    t = _phone(runs)[0]
-    same = resimulate(t, t.messages)
-    i = EditPoints(same).user_calls[0]
-    other = [
-        replace(m, content="something else entirely") if j == i + 1 else m
-        for j, m in enumerate(same.messages)
-    ]
-    twice = [
-        *other[: i + 2],
-        replace(other[i + 2], content="It says: something else entirely"),
-        *other[i + 3 :],
-    ]
-    assert same.messages[i + 1].content in resimulate(t, twice).messages[i + 2].content
-
-
-@pytest.mark.parametrize("name", ["user: two calls in a turn", "user: words and a call in a turn"])
-def test_what_the_user_did_before_is_not_put_in_as_new(runs, name):
-    "Two more calls stand at the first one, so that there are turns to be joined"
-    tried = 0
-    for t in _phone(runs):
-        i = EditPoints(t).user_calls[0]
-        extra = call_message("check_status_bar", {})
-        base = resimulate(t, [*t.messages[:i], extra, replace(extra), *t.messages[i:]])
-        bad = inject_fault(base, name, random.Random(1))
-        with pytest.raises(ValueError, match="no place"):
-            inject_fault(bad, name, random.Random(1))
-        tried += 1
-    assert tried > 3
-
-
-@pytest.mark.parametrize("half", WORDING_SPLITS)
-def test_a_false_report_is_false(runs, half):
-    "What the user claims to see is nothing that the task is about"
-    for t in _phone(runs):
-        for seed in range(4):
-            try:
-                bad = inject_fault(t, "user: result misreported", random.Random(seed), half)
-            except ValueError:
-                continue
-            said = bad.messages[bad.info["fault"]["turn"]].content.lower()
-            for word, issue in (
-                ("airplane", "airplane"),
-                ("sim", "sim_card"),
-                ("vpn", "vpn"),
-                ("roaming", "roaming"),
-            ):
-                assert not (re.search(rf"\b{word}\b", said) and issue in t.task.id)
 
 
 def test_nothing_that_happened_before_the_error_is_changed(runs):
@@ -356,3 +275,14 @@ def test_recorded_runs_are_changed_the_same_way():
     some = fault_suite([t for t in ts if t.reward == 1], each=6)
     assert all(t.info["fault"]["real"] and all(s.match for s in replay(t).steps) for t in some)
     assert len({t.info["fault"]["name"] for t in some}) > 20
+
+
+def test_the_rules_carry_to_words_of_our_own(runs, monkeypatch):
+    monkeypatch.setattr(validation, "read_wordings", lambda half: fresh_words.WORDS)
+    monkeypatch.setattr(validation, "WORDING_SPLITS", (*validation.WORDING_SPLITS, "fresh"))
+    ts = run_detector(validation.fault_suite(runs, "fresh", 1, 5), detect_user_errors)
+    loops = [t for t in ts if t.fault["type"] == "loop"]
+    assert recall(ts).value >= 0.9 and precision(ts, True).value >= 0.9 and recall(ts).n > 80
+    assert loops and not any(t.new for t in loops), (
+        "the agent repeats itself, the user only answers"
+    )

@@ -24,8 +24,7 @@ from synthlab.core.types import (
     to_dict,
     write_jsonl,
 )
-from synthlab.models.chat import Reply, from_openai
-from synthlab.models.structured import ballot_schema, parse_ballot, poll_models
+from synthlab.models.chat import from_openai
 from synthlab.tau2.agents import OracleAgent, ScriptedUser
 from synthlab.tau2.env import Env, tasks, tools
 from synthlab.tau2.replay import (
@@ -40,20 +39,39 @@ from synthlab.tau2.replay import (
 from synthlab.tau2.rollout import rollout
 from synthlab.verify.gates import (
     GATES,
+    RULES,
     Funnel,
+    broken_rules,
     execution,
     filter_by_gates,
     gate_name,
+    gold_violations,
     heuristics,
     outcome,
     passes_gates,
     policy,
+    policy_rule_rows,
     provenance,
     replay_fidelity,
     schema,
     verify,
+    violation_rates,
 )
 from synthlab.verify.judges import JudgePanel
+from tests.verify.airline_cases import (
+    bags,
+    cancel,
+    plain,
+)
+from tests.verify.common import (
+    Judge,
+    Q,
+    act,
+    cancels,
+    play,
+    say,
+    swap_message,
+)
 
 DOMAIN_OF = dict(book_reservation="airline", get_order_details="retail", refuel_data="telecom")
 
@@ -83,10 +101,6 @@ def oracle():
         OracleAgent(),
         ScriptedUser(),
     )
-
-
-def act(name, by="assistant", **arguments):
-    return dict(name=name, arguments=arguments, requestor=by)
 
 
 # the seeds
@@ -205,12 +219,6 @@ def records(domain, key):
     table = key.removesuffix("_id") + "s"
     rows = getattr(Env(Task("1", domain))._env.tools.db, table, [])
     return [getattr(x, key) for x in rows] if isinstance(rows, list) else list(rows)
-
-
-def swap_message(t, at, m):
-    return replace(
-        t, messages=[*t.messages[:at], m, *t.messages[at + 1 :]], info=dict(t.info), scores={}
-    )
 
 
 def tally(kind, trajs, n=120):
@@ -477,14 +485,6 @@ def test_users_have_their_own_tools():
 # -------------------------------------------------------------------------------------------------
 
 
-def cancels(*words, read=False):
-    first = [act("get_user_details", user_id="daiki_muller_1116")] if read else []
-    t = run_actions(
-        Task("1", "airline"), [*first, act("cancel_reservation", reservation_id="XEHM4B")]
-    )
-    return replace(t, messages=[*words, *t.messages])
-
-
 @pytest.mark.parametrize(
     "t,ok",
     [
@@ -543,80 +543,6 @@ def test_real_agents_know_what_they_write():
 
 # the panel
 # -------------------------------------------------------------------------------------------------
-
-Q = dict(a="Is it?", b="Was it?")
-
-
-class Judge:
-    "Says the same thing to everybody, and remembers what it was asked"
-
-    def __init__(self, *texts, name="judge"):
-        self.texts, self.name, self.asked = texts, name, []
-
-    def __call__(self, chats, n=1, temp=0.0, maxtok=1024, seed=0, schema=None, tools=None):
-        self.asked += [(c, schema) for c in chats]
-        return [
-            [t if isinstance(t, Reply) else Reply(t, usage=Usage(10, 2))]
-            for t in (self.texts * len(chats))[: len(chats)]
-        ]
-
-
-def say(**kw):
-    return json.dumps(kw)
-
-
-def test_a_ballot_that_cannot_be_read_is_no_vote():
-    for text in ("", "yes", "{", "[true]", say(a="true", b=1), say(a=None), '{"a": tru'):
-        assert all(math.isnan(parse_ballot(text, Q)[k]) for k in Q), text
-    assert parse_ballot(f"Well:\n```json\n{say(a=True, b=False)}\n```", Q) | dict(
-        comment=""
-    ) == dict(a=1, b=0, comment="")
-
-
-def test_majority_of_those_who_voted():
-    polled, usage = poll_models(
-        [
-            Judge(say(a=True, b=True)),
-            Judge(say(a=True, b=False, comment="no b")),
-            Judge("garbage"),
-            Judge(Reply(error="timeout")),
-        ],
-        ["x", "y"],
-        Q,
-    )
-    assert [p["a"].value for p in polled] == [1, 1] and all(
-        math.isnan(p["b"].value) for p in polled
-    )
-    assert polled[0]["b"].why == "1 yes, 1 no, 2 unread: no b" and usage == Usage(60, 12)
-
-
-def test_panel_scores():
-    t = cancels(Message("user", "XEHM4B please"))
-    yes, no = say(a=True, b=True), say(a=True, b=False)
-    for judges, value in [
-        ((yes,), 1),
-        ((no,), 0),
-        ((yes, no), None),
-        ((yes, no, no), 0),
-        (("?",), None),
-    ]:
-        s = JudgePanel([Judge(j) for j in judges], Q)(t)
-        assert (s.value == value) if value is not None else math.isnan(s.value), judges
-
-
-def test_a_panel_of_nobody_is_an_error():
-    with pytest.raises(ValueError, match="at least one model"):
-        JudgePanel([], Q)(cancels())
-
-
-def test_the_panel_is_told_the_state_by_the_environment():
-    "The transcript lies about the answer; what changed is shown as the environment has it"
-    t = cancels(Message("user", "XEHM4B please"))
-    lie = swap_message(t, 2, replace(t.messages[2], content="Nothing was changed."))
-    judge = Judge(say(a=True, b=True))
-    JudgePanel([judge], Q)(lie)
-    ((chat, asked),) = judge.asked
-    assert "status: None -> 'cancelled'" in chat[0].content and asked == ballot_schema(Q)
 
 
 def test_one_batch_for_all_and_only_for_survivors():
@@ -735,4 +661,89 @@ def test_a_rule_that_fails_costs_its_own_gate_only():
         passes_gates(t, (schema, execution))
         and "ZeroDivisionError" in t.scores["policy"].why
         and math.isnan(t.scores["policy"].value)
+    )
+
+
+def test_telecom_and_mock_gold_keeps_the_policy():
+    assert (
+        not gold_violations("mock")
+        and not gold_violations("telecom")
+        and not gold_violations("telecom", solo=True)
+    )
+    assert not gold_violations("telecom-workflow")
+
+
+@needs_data
+@pytest.mark.parametrize("domain", ["airline", "retail"])
+def test_gold_that_breaks_the_policy_was_corrected_later(domain):
+    fixes = json.loads((DATA / "labels" / f"task_fix_labels_{domain}.json").read_text())
+    corrected = {i for labels in fixes.values() for i, what in labels.items() if "A" in what}
+    hits = gold_violations(domain)
+    real, tried = ({h["task"] for h in hits if h["refused"] == x} for x in (False, True))
+    assert real <= corrected, (
+        "a rule and the benchmark disagree on a task that nobody has corrected"
+    )
+    assert tried - corrected == ({"64", "105"} if domain == "retail" else set())
+    assert len((real | tried) & corrected) >= 5
+
+
+def graded(t, reward):
+    t.scores["reward"] = Score(reward)
+    return t
+
+
+def test_breakage_counts_trajectories_and_leaves_out_ungraded():
+    bad = [
+        graded(play("airline", cancel(plain), cancel(plain)), 0.0),
+        graded(play("airline", bags(plain, 0, 0)), 1.0),
+        graded(play("airline", cancel(plain)), float("nan")),
+    ]
+    rows = {(r["rule"], r["outcome"]): r for r in violation_rates(bad)}
+    assert (
+        rows["airline/cancel-terms", "failed"]["broken"],
+        rows["airline/cancel-terms", "failed"]["n"],
+    ) == (1, 1)
+    assert (
+        rows["airline/bags-stay", "passed"]["broken"],
+        rows["airline/bags-stay", "failed"]["broken"],
+    ) == (1, 0)
+    assert all(0 <= r["lo"] <= r["value"] <= r["hi"] <= 1 for r in rows.values())
+
+
+@needs_data
+def test_real_runs_break_rules_more_often_when_they_failed():
+    """Facts about airline cancellations: found in failed runs, never in passed ones of gpt-4.1,
+    gpt-4o and qwen2.5-7b
+    """
+    from synthlab.tau2.results import load_results
+
+    runs = [
+        t
+        for f in RUNS
+        if "airline" in f.name and "qwen" in f.name or "gpt-4" in f.name and "airline" in f.name
+        for t in load_results(f).trajectories
+    ]
+    for t in runs:
+        t.scores["reward"] = Score((t.info["stored"] or {}).get("reward", float("nan")))
+    rows = {(r["rule"], r["outcome"]): r for r in violation_rates(runs, kinds=("state",))}
+    assert len(runs) == 120 and rows["airline/cancel-terms", "passed"]["broken"] == 0
+    assert rows["airline/cancel-terms", "failed"]["broken"] >= 12
+
+
+def test_rows_cover_all_rules():
+    assert [r["rule"] for r in policy_rule_rows()] == list(RULES)
+
+
+def test_oracle_conversations_keep_the_manners():
+    from synthlab.tau2.agents import OracleAgent, ScriptedUser
+    from synthlab.tau2.rollout import rollout
+
+    played = rollout(
+        tasks("mock") + tasks("airline")[:15] + tasks("telecom")[:15], OracleAgent(), ScriptedUser()
+    )
+    shape = {
+        h["rule"].split("/")[1] for t in played for h in broken_rules(t) if h["kind"] == "form"
+    }
+    assert shape <= {"identify", "bill-checked"}, (
+        "gold actions leave out lookups; all other manners are kept"
     )
