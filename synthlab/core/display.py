@@ -6,14 +6,16 @@
 __all__ = ['small_png', 'inline_figures', 'table', 'long_table']
 
 # %% ../../nbs/lib/core/07_display.ipynb #85f4df01
+from collections.abc import Iterable
 from functools import partial
 from html import escape
+from typing import Any
 
 from .types import fold_text
 
 # %% ../../nbs/lib/core/07_display.ipynb #bb0c2c15
 def small_png(
-    fig,  # matplotlib Figure
+    fig: Any,  # matplotlib Figure
     dpi: int = 150,  # dots an inch
 ) -> bytes:  # PNG
     "A figure as an indexed PNG"
@@ -23,11 +25,8 @@ def small_png(
 
     raw, out = BytesIO(), BytesIO()
     fig.savefig(raw, format="png", dpi=dpi, bbox_inches="tight")
-    few = (
-        Image.open(raw)
-        .convert("RGB")
-        .quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    )
+    rgb = Image.open(raw).convert("RGB")
+    few = rgb.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
 
@@ -49,19 +48,14 @@ def _cell(v, digits):
     "A value as a table cell"
     if v is None or v != v:
         return "<td>–</td>"
-    num = isinstance(v, (int, float)) and not isinstance(v, bool)
-    text = (
-        f"{v:.{digits}f}" if isinstance(v, float) else f"{v:,}" if num else fold_text(str(v), 600)
-    )
-    return (
-        f'<td style="text-align:right">{text}</td>'
-        if num
-        else f'<td style="text-align:left">{text}</td>'
-    )
+    if isinstance(v, bool) or not isinstance(v, (int, float)):
+        return f'<td style="text-align:left">{fold_text(str(v), 600)}</td>'
+    text = f"{v:.{digits}f}" if isinstance(v, float) else f"{v:,}"
+    return f'<td style="text-align:right">{text}</td>'
 
 
 def table(
-    rows,  # dicts, one a line
+    rows: Iterable[dict],  # one a line
     digits: int = 2,  # after the point, for numbers that are not whole by type
 ):  # HTML object
     "Rows as a plain table with a column for every key, in order of appearance"
@@ -75,7 +69,7 @@ def table(
 
 # %% ../../nbs/lib/core/07_display.ipynb #d47d380d
 def long_table(
-    rows,  # the first ones at least, as for `table`
+    rows: Iterable[dict],  # the first ones at least, as for `table`
     of: int = 0,  # rows in all; 0: those given
     first: int = 10,  # shown at once
     digits: int = 2,  # as for `table`

@@ -8,6 +8,7 @@ __all__ = ['PALETTE', 'REST_COLOR', 'TEXT_COLOR', 'MUTED_COLOR', 'GRID_COLOR', '
 
 # %% ../../nbs/lib/core/06_plot.ipynb #3c94dc58
 import math
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from textwrap import wrap
 from typing import Any
@@ -52,9 +53,7 @@ _rc: dict[Any, Any] = {
 # %% ../../nbs/lib/core/06_plot.ipynb #e5446dd4
 @contextmanager
 def plot_style():
-    """Figures made within have the house style; touches no other setting, as matplotlib's own
-    `rc_context` would
-    """
+    "Figures made within have the house style; other settings stay, unlike in `rc_context`"
     import matplotlib as mpl
 
     old = {k: mpl.rcParams[k] for k in _rc}
@@ -66,13 +65,12 @@ def plot_style():
 
 
 def series_colors(
-    names,  # series, in order
+    names: Iterable,  # series, in order
 ) -> dict:  # series -> colour
     "A colour for each series; the eighth and later are grey"
-    return {
-        n: PALETTE[i] if i < len(PALETTE) else REST_COLOR
-        for i, n in enumerate(dict.fromkeys(names))
-    }
+    series = list(dict.fromkeys(names))
+    rest = [REST_COLOR] * len(series)
+    return dict(zip(series, [*PALETTE, *rest]))
 
 # %% ../../nbs/lib/core/06_plot.ipynb #62ea97a7
 def _num(v):
@@ -92,11 +90,10 @@ def _axes(ax, height=3.0):
 def _need(rows, *keys):
     "Rows as a list. Raises ValueError naming the column that a row lacks"
     rows = list(rows)
-    lacking = [(k, r) for r in rows for k in keys if k is not None and k not in r]
-    if lacking:
-        raise ValueError(
-            f"rows need the column {lacking[0][0]!r}; this one has {list(lacking[0][1])}"
-        )
+    for r in rows:
+        for k in keys:
+            if k is not None and k not in r:
+                raise ValueError(f"rows need the column {k!r}; this one has {list(r)}")
     return rows
 
 # %% ../../nbs/lib/core/06_plot.ipynb #b8b333a8
@@ -106,15 +103,8 @@ def _finish(ax, title, xlabel, ylabel, empty=False):
     ax.set_ylabel(ylabel)
     if empty:
         ax.set(xticks=[], yticks=[])
-        ax.text(
-            0.5,
-            0.5,
-            "no rows to show",
-            transform=ax.transAxes,
-            ha="center",
-            va="center",
-            color=MUTED_COLOR,
-        )
+        middle = dict(transform=ax.transAxes, ha="center", va="center")
+        ax.text(0.5, 0.5, "no rows to show", color=MUTED_COLOR, **middle)
     return ax
 
 
@@ -167,15 +157,11 @@ def _slots(rows, x, hue, width=0.8):
     have = {(r[x], r[hue] if hue else None) for r in rows}
     own = {c: [s for s in series if (c, s) in have] for c in cats}
     w = width / max(map(len, own.values()), default=1)
-    return (
-        cats,
-        {
-            (c, s): i + (j - (len(own[c]) - 1) / 2) * w
-            for i, c in enumerate(cats)
-            for j, s in enumerate(own[c])
-        },
-        w,
-    )
+    middle = {}
+    for i, c in enumerate(cats):
+        for j, s in enumerate(own[c]):
+            middle[c, s] = i + (j - (len(own[c]) - 1) / 2) * w
+    return cats, middle, w
 
 
 def _lines(s, width):
@@ -190,8 +176,11 @@ def _ticks(ax, rows, x, cats, flip):
     sep = "  " if flip else "\n"
     word = max((len(w) for c in cats for w in str(c).replace("_", "_ ").split()), default=0)
 
+    upright = 14 if len(cats) < 7 else min(14, max(9, word))
+    width = 26 if flip else upright
+
     def name(c):
-        return _lines(c, 26 if flip else 14 if len(cats) < 7 else min(14, max(9, word)))
+        return _lines(c, width)
 
     names = [f"{name(c)}{sep}n={next(iter(ns[c]))}" if len(ns[c]) == 1 else name(c) for c in cats]
     (ax.set_yticks if flip else ax.set_xticks)(range(len(cats)), names)
@@ -226,10 +215,9 @@ def _colors(rows, hue, given=None):
     "Series that occur -> colour; those with a given colour first"
     if not hue:
         return {None: PALETTE[0]}
-    have = series_colors(_uniq(rows, hue))
-    return {s: c for s, c in (given or {}).items() if s in have} | {
-        s: c for s, c in have.items() if s not in (given or {})
-    }
+    have, given = series_colors(_uniq(rows, hue)), given or {}
+    first = {s: c for s, c in given.items() if s in have}
+    return first | {s: c for s, c in have.items() if s not in given}
 
 
 def _one_bar(ax, at, w, r, cols, color, flip, fmt):
@@ -242,10 +230,7 @@ def _one_bar(ax, at, w, r, cols, color, flip, fmt):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #803468b6
 def _mark_ref(ax, ref, pos, x, y, hue, flip):
-    """Published values as hollow marks; those without a slot of ours are left out.
-
-    Returns how many were drawn
-    """
+    "Published values as hollow marks, where we have a slot; gives how many were drawn"
     at = [(pos[k], _num(r[y])) for r in ref if (k := (r[x], r[hue] if hue else None)) in pos]
     for a, v in at:
         ax.plot(*((v, a) if flip else (a, v)), zorder=4, **_hollow)
@@ -253,22 +238,22 @@ def _mark_ref(ax, ref, pos, x, y, hue, flip):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #efba91fc
 def bars(
-    rows,  # dicts, one a bar
+    rows: Iterable[dict],  # one a bar
     x: str,  # column of the categories, drawn in order of appearance
     y: str = "value",  # column of the bar's height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
     hue: str | None = None,  # column of the series
-    ref=(),  # published rows with the same columns, drawn hollow
+    ref: Iterable[dict] = (),  # published rows with the same columns, drawn hollow
     flip: bool | None = None,  # horizontal bars; None: when the names are long
     fmt: str = ".2f",  # of the written values
     colors: dict | None = None,  # series -> colour, in the legend's order; None: the palette
-    ax=None,  # Axes to draw on
+    ax: Any = None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",  # words
-    ylim=None,  # ends of the value axis
-):  # Axes
+    ylim: tuple | None = None,  # ends of the value axis
+) -> Any:  # Axes
     "Bars with intervals. Raises ValueError when a row lacks a column"
     rows, ref = _need(rows, x, y, hue), _need(ref, x, y, hue)
     cats, pos, w = _slots(rows, x, hue)
@@ -285,10 +270,8 @@ def bars(
         if ylim:
             (ax.set_xlim if flip else ax.set_ylim)(*ylim)
         n = _mark_ref(ax, ref, pos, x, y, hue, flip)
-        _legend(
-            ax,
-            [_key(color[s], s) for s in color if hue and len(color) > 1] + [_published()] * (n > 0),
-        )
+        keys = [_key(color[s], s) for s in color if hue and len(color) > 1]
+        _legend(ax, keys + [_published()] * (n > 0))
     return ax
 
 # %% ../../nbs/lib/core/06_plot.ipynb #d5a4dbe8
@@ -325,16 +308,15 @@ def _end_labels(ax, ends):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #f79b17ae
 def _curve(ax, rs, x, y, lo, hi, color, shift):
-    """One line; its intervals as a band, or as whiskers when there are too many bands (`shift`
-    moves it aside)
-    """
+    "One line with its band; with too many bands they are whiskers, and `shift` moves it aside"
     rs = [r for r in rs if not math.isnan(_num(r[y]))]
     xs, ys = [r[x] + (shift or 0) for r in rs], [_num(r[y]) for r in rs]
     ends = [(_num(r.get(lo)), _num(r.get(hi))) for r in rs]
     if len(rs) > 1 and shift is None:
         ax.fill_between(xs, *zip(*ends), color=color, alpha=0.13, lw=0)
     else:
-        [_whisker(ax, at, *e, False, color) for at, e in zip(xs, ends)]
+        for at, (low, high) in zip(xs, ends):
+            _whisker(ax, at, low, high, False, color)
     ax.plot(xs, ys, color=color, lw=1.8, marker="o", ms=4.5, zorder=3, clip_on=False)
     return (xs[-1], ys[-1]) if rs else None
 
@@ -349,19 +331,21 @@ def _int_ticks(ax, xs):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #6c0f3459
 def lines(
-    rows,  # dicts, one a point
+    rows: Iterable[dict],  # one a point
     x: str,  # column of a number
     y: str = "value",  # column of the height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
     hue: str | None = None,  # column of the series
-    ref=(),  # published rows with the same columns, drawn hollow in the colour of their series
-    ax=None,  # Axes to draw on
+    ref: Iterable[
+        dict
+    ] = (),  # published rows with the same columns, drawn hollow in the colour of their series
+    ax: Any = None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",  # words
-    ylim=None,  # ends of the value axis
-):  # Axes
+    ylim: tuple | None = None,  # ends of the value axis
+) -> Any:  # Axes
     "Lines with interval bands. Raises ValueError when a row lacks a column"
     rows, ref = sorted(_need(rows, x, y, hue), key=lambda r: r[x]), _need(ref, x, y)
     series = _uniq(rows, hue) if hue else [None]
@@ -372,12 +356,8 @@ def lines(
         own = {s: [r for r in rows if not hue or r[hue] == s] for s in color}
         ends = [(s, _curve(ax, own[s], x, y, lo, hi, color[s], d)) for s, d in zip(color, shifts)]
         for r in ref:
-            ax.plot(
-                r[x],
-                _num(r[y]),
-                zorder=4,
-                **_hollow | dict(markeredgecolor=color.get(r.get(hue), TEXT_COLOR)),
-            )
+            edge = dict(markeredgecolor=color.get(r.get(hue), TEXT_COLOR))
+            ax.plot(r[x], _num(r[y]), zorder=4, **_hollow | edge)
         if ylim:
             ax.set_ylim(*ylim)
         _finish(ax, title, xlabel, ylabel, not rows)
@@ -397,19 +377,19 @@ def _hue_colors(rows, hue):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #cdafa2d6
 def points(
-    rows,  # dicts, one a point
+    rows: Iterable[dict],  # one a point
     x: str,  # column of a number or a category
     y: str = "value",  # column of the height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
     hue: str | None = None,  # column of the series
-    ref=(),  # published rows with the same columns, drawn hollow
-    ax=None,  # Axes to draw on
+    ref: Iterable[dict] = (),  # published rows with the same columns, drawn hollow
+    ax: Any = None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",  # words
-    ylim=None,  # ends of the value axis
-):  # Axes
+    ylim: tuple | None = None,  # ends of the value axis
+) -> Any:  # Axes
     """Points with intervals, side by side within a category or number.
 
     Raises ValueError when a row lacks a column
@@ -443,15 +423,15 @@ def _strip(ax, i, ys, colors):
 
 
 def strip_plot(
-    rows,  # dicts, one a dot
+    rows: Iterable[dict],  # one a dot
     x: str,  # column of the categories
     y: str,  # column of a number
     hue: str | None = None,  # column that colours the dots
-    ax=None,  # Axes to draw on
+    ax: Any = None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",  # words
-):  # Axes
+) -> Any:  # Axes
     """Every row as a dot, spread sideways, with the mean of each category.
 
     Raises ValueError when a row lacks a column
@@ -495,16 +475,16 @@ def _bars_height(cats, parts):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #82272139
 def stacked_bars(
-    rows,  # dicts, one a segment
+    rows: Iterable[dict],  # one a segment
     x: str,  # column of the categories, one a bar
     part: str,  # column of the parts, stacked in order of appearance
     value: str = "value",  # column of the count
     colors: dict | None = None,  # part -> colour; None: the palette
-    ax=None,  # Axes to draw on
+    ax: Any = None,  # Axes to draw on
     title: str = "",
     xlabel: str = "share",
     ylabel: str = "",  # words
-):  # Axes
+) -> Any:  # Axes
     """Shares of a whole as horizontal bars, counts written into them.
 
     Raises ValueError when a row lacks a column
@@ -534,18 +514,18 @@ _number_in_cell: dict[str, Any] = dict(ha="center", va="center", fontsize=8)
 
 
 def heatmap(
-    rows,  # dicts, one a cell
+    rows: Iterable[dict],  # one a cell
     x: str,  # column of the columns
     y: str,  # column of the rows
     value: str = "value",  # column of the number; NaN or absent cells stay blank
     fmt: str = ".2f",  # of the written numbers
     vmin: float = 0.0,  # colour scale's lower end
     vmax: float | None = None,  # and upper end; None: the largest value
-    ax=None,  # Axes to draw on
+    ax: Any = None,  # Axes to draw on
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",  # words
-):  # Axes
+) -> Any:  # Axes
     "A table as colours with the numbers written in. Raises ValueError when a row lacks a column"
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -572,11 +552,11 @@ def heatmap(
 
 # %% ../../nbs/lib/core/06_plot.ipynb #154becb3
 def panels(
-    rows,  # dicts
+    rows: Iterable[dict],  # for all panels
     by: str,  # column whose values make a panel each, in order of appearance
-    draw,  # `bars`, `lines` or `points`
+    draw: Callable,  # `bars`, `lines` or `points`
     *args,  # its columns
-    ref=(),  # published rows, each for the panel it belongs to
+    ref: Iterable[dict] = (),  # published rows, each for the panel it belongs to
     title: str = "",  # in front of the panel's name
     height: float = 2.5,  # of a panel, inches
     **kw,  # passed to `draw`
@@ -587,17 +567,11 @@ def panels(
     rows = _need(rows, by)
     names = _uniq(rows, by) or [""]
     with plot_style():
-        axs = plt.subplots(len(names), 1, figsize=(5.8, height * len(names)), squeeze=False)[1][
-            :, 0
-        ]
+        size = 5.8, height * len(names)
+        axs = plt.subplots(len(names), 1, figsize=size, squeeze=False)[1][:, 0]
     for n, ax in zip(names, axs):
-        part = [[r for r in rs if r[by] == n] for rs in (rows, _need(ref, by))]
-        draw(
-            part[0],
-            *args,
-            ref=part[1],
-            ax=ax,
-            title=f"{title}: {n}" if title and n else title or f"{n}",
-            **kw,
-        )
+        own = [r for r in rows if r[by] == n]
+        published = [r for r in _need(ref, by) if r[by] == n]
+        name = f"{title}: {n}" if title and n else title or f"{n}"
+        draw(own, *args, ref=published, ax=ax, title=name, **kw)
     return list(axs)

@@ -156,12 +156,13 @@ def mode_rows(
 # %% ../../nbs/lib/failures/05_report.ipynb #f6477eb0
 # conversations, critical, benign
 _table2 = dict(airline=(100, 13, 34), retail=(50, 6, 14), telecom=(50, 3, 5))
+# errors by domain, in that order; names of the benchmark's reviewer
 _types = dict(
     guideline_violation=(19, 11, 0),
     hallucination=(15, 2, 0),
     missed_required_action=(11, 4, 0),
     premature_termination=(2, 3, 8),
-)  # errors by domain, in that order; names of the benchmark's reviewer
+)
 
 
 def paper_error_rows() -> list[dict]:  # domain, error, value, lo, hi, n, source

@@ -93,11 +93,9 @@ def _scores(assessment, prefix, by):
     "Judgements as scores: numbers, and dicts with a number in them"
     out = {}
     for name, x in assessment.items():
-        value, why = (
-            (x.get("score", x.get("rating")), x.get("reasoning", ""))
-            if isinstance(x, dict)
-            else (x, "")
-        )
+        value, why = x, ""
+        if isinstance(x, dict):
+            value, why = x.get("score", x.get("rating")), x.get("reasoning", "")
         if isinstance(value, (int, float)):
             out[f"{prefix}{name}"] = Score(float(value), str(why or ""), by)
         elif isinstance(x, dict):
@@ -106,13 +104,13 @@ def _scores(assessment, prefix, by):
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #54c56c9a
 def _targets(text):
+    "Names of target tools: a list, JSON, or separated by commas"
     if isinstance(text, list):
         return text
-    return (
-        _json(dict(target_tools=text), "target_tools", list, [])
-        if (text or "").startswith("[")
-        else [t.strip() for t in (text or "").split(",") if t.strip()]
-    )
+    text = text or ""
+    if text.startswith("["):
+        return _json(dict(target_tools=text), "target_tools", list, [])
+    return [t.strip() for t in text.split(",") if t.strip()]
 
 
 def read_toucan_row(
@@ -121,9 +119,8 @@ def read_toucan_row(
 ) -> Trajectory:  # its tools, its judgements as scores, its facts in `info`
     "A released row as a trajectory. Raises ValueError saying what is torn or missing"
     if not isinstance(row, dict):
-        raise ValueError(
-            f"expected an object with {', '.join(TOUCAN_FIELDS[:3])}, …; got {type(row).__name__}"
-        )
+        fields, kind = ", ".join(TOUCAN_FIELDS[:3]), type(row).__name__
+        raise ValueError(f"expected an object with {fields}, …; got {kind}")
     if missing := [f for f in ("uuid", "messages") if not row.get(f)]:
         raise ValueError(f"no {missing[0]}")
     try:
@@ -141,9 +138,8 @@ def read_toucan_row(
     )
     goal = row.get("question") or next((m.content for m in messages if m.role == "user"), "")
     task = Task(str(row["uuid"]), goal=goal)
-    return Trajectory(
-        task, messages, tools, scores, source="toucan-released", model=model, info=info
-    )
+    by = dict(source="toucan-released", model=model)
+    return Trajectory(task, messages, tools, scores, **by, info=info)
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #01dc4e4b
 def _toucan_lines(path):
@@ -176,12 +172,11 @@ def _row(x):
 def read_toucan(
     path: str | Path,  # .jsonl, .json or .parquet
     model: str = "",  # who answered: the name of the configuration
-    torn: list
-    | None = None,  # is given `row`, `uuid` and `why` of each torn row; None: the first one raises
+    torn: list | None = None,  # gets `row`, `uuid`, `why` of torn rows; None: the first one raises
 ) -> Iterator[Trajectory]:  # one at a time
     """Released records of a file.
 
-    Raises ValueError naming the row that is torn, unless there is a list for those
+    Raises ValueError naming the row that is torn, unless there is a list for those.
     """
     path = Path(path)
     for i, x in enumerate(_toucan_rows(path)):
@@ -193,9 +188,8 @@ def read_toucan(
             where = f"{path.name} row {i}"
             if torn is None:
                 raise ValueError(f"{where}: {e}. Give torn=[] to go on without such rows") from None
-            torn.append(
-                dict(row=i, uuid=row.get("uuid") if isinstance(row, dict) else None, why=str(e))
-            )
+            uuid = row.get("uuid") if isinstance(row, dict) else None
+            torn.append(dict(row=i, uuid=uuid, why=str(e)))
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #730f49ad
 def scripted_seeds(
@@ -203,22 +197,21 @@ def scripted_seeds(
     each: int = 4,  # conversations a domain
     seed: int = 0,  # the same seed gives the same conversations
 ) -> list[Trajectory]:  # by domain
-    "Conversations of the scripted clerk and user on blueprints that no benchmark task holds"
+    "Conversations of a scripted agent and user on blueprints that no benchmark task holds"
 
-    def drawn(d):
-        return propose(d.removesuffix("-workflow"), each, seed=f"seeds/{seed}")
-
-    bs = [replace(b, domain=d) for d in domains for b in drawn(d)]
-    ts = (
-        rollout([b.played() for b in bs], VerbalOracleAgent(), ScriptedUser(), seed=seed)
-        if bs
-        else []
-    )
+    bs = []
+    for d in domains:
+        drawn = propose(d.removesuffix("-workflow"), each, seed=f"seeds/{seed}")
+        bs += [replace(b, domain=d) for b in drawn]
+    if not bs:
+        return []
+    ts = rollout([b.played() for b in bs], VerbalOracleAgent(), ScriptedUser(), seed=seed)
     return [_ours(t, b) for t, b in zip(ts, bs)]
 
 
 def _ours(t, b):
-    t.task, t.source, t.info = b.task(), "scripted", dict(user=t.info["user"])
+    t.task, t.source = b.task(), "scripted"
+    t.info = dict(user=t.info["user"])
     return t
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #b19339d0
@@ -319,22 +312,16 @@ def read_conversation_row(
     site = domain or infer_domain(names, _text_of(row, ms))
     if not site:
         raise ValueError("no τ² domain has these tools or this policy; name it: domain=")
-    info = dict(
-        where=where,
-        reward=row.get("reward"),
-        left_out="user calls" if tools(site, "user") else None,
-    )
     task = _start(site, row.get("task_id"), where)
     ms = _unthought(ms, repairs)
-    return Trajectory(
-        task,
-        ms,
-        offered,
-        source="seed",
-        stop="user_stop",
-        info={k: v for k, v in info.items() if v is not None}
-        | (dict(repairs=repairs) if repairs else {}),
-    )
+    info = dict(where=where)
+    if row.get("reward") is not None:
+        info["reward"] = row["reward"]
+    if tools(site, "user"):
+        info["left_out"] = "user calls"
+    if repairs:
+        info["repairs"] = repairs
+    return Trajectory(task, ms, offered, source="seed", stop="user_stop", info=info)
 
 # %% ../../nbs/lib/generate/10_seeds.ipynb #4d501b55
 def _text(path):
@@ -386,8 +373,7 @@ def _is_results(path, text):
 
 
 def read_seeds(
-    path: str
-    | Path,  # results file or folder of τ²; JSON or JSON Lines of conversations; also gzipped
+    path: str | Path,  # results of τ²; JSON or JSON Lines of conversations; also gzipped
     domain: str = "",  # τ² domain name; empty: found for each row
 ) -> tuple[list[Trajectory], list[dict]]:  # conversations; what could not be read as where, why
     "Conversations of a file. Raises FileNotFoundError, and ValueError when there is not one in it"
@@ -435,14 +421,14 @@ def complete(
 ) -> Score:  # 1 or 0
     "Was it carried through, as far as its source says?"
     stored = traj.info.get("stored") or {}
-    reward = (
-        traj.scores["reward"].value
-        if "reward" in traj.scores
-        else stored.get("reward", traj.info.get("reward"))
-    )
-    bad = [f"it ended by {traj.stop}"] * (traj.stop in CUT_OFF_STOPS) + ["no tool was used"] * (
-        not traj.calls
-    )
+    reward = stored.get("reward", traj.info.get("reward"))
+    if "reward" in traj.scores:
+        reward = traj.scores["reward"].value
+    bad = []
+    if traj.stop in CUT_OFF_STOPS:
+        bad.append(f"it ended by {traj.stop}")
+    if not traj.calls:
+        bad.append("no tool was used")
     if reward is not None and reward < 1:
         bad.append(f"its reward is {reward:g}")
     return Score(float(not bad), "; ".join(bad) or "carried through")
@@ -456,13 +442,9 @@ def logical(
     calls = [(c.name, json.dumps(c.args, sort_keys=True)) for c in traj.calls]
     again = next((a[0] for a, b, c in zip(calls, calls[1:], calls[2:]) if a == b == c), "")
     answers = [m for m in traj.messages if m.role == "tool"]
-    why = (
-        f"{again} three times in a row"
-        if again
-        else "every call failed"
-        if answers and all(map(is_tool_error, answers))
-        else ""
-    )
+    why = f"{again} three times in a row" if again else ""
+    if not why and answers and all(map(is_tool_error, answers)):
+        why = "every call failed"
     return Score(float(not why), why or "no loop")
 
 
@@ -482,6 +464,6 @@ def filter_seeds(
     fresh = [from_dict(Trajectory, to_dict(t) | dict(usage={})) for t in seeds]
     for t in fresh:
         t.info["seed"] = conversation_id(t)
-    return filter_by_gates(
-        fresh, (*gates, JudgePanel(list(judges), SEED_CRITERIA, name="fit")) if judges else gates
-    )
+    if judges:
+        gates = (*gates, JudgePanel(list(judges), SEED_CRITERIA, name="fit"))
+    return filter_by_gates(fresh, gates)

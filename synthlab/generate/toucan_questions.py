@@ -62,9 +62,7 @@ def _some_tools(shelf, names, n, rng):
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #0445d656
 def sample_tools(
-    shelf: dict[
-        str, list[dict]
-    ],  # server name -> OpenAI tool schemas, under the server's own names
+    shelf: dict[str, list[dict]],  # server name -> OpenAI tool schemas, with its own names
     k: int,  # draws
     mode: str = "random",  # `random`, `uniform`, `power` or `multi`
     sizes: tuple = (1, 2, 3),  # numbers of tools, drawn from these
@@ -87,12 +85,7 @@ def sample_tools(
 class Question:
     "What a user says, and what is known about the answer"
 
-    turns: list[
-        dict
-        # each: text; targets (`server::tool`, in order); calls (server, name, arguments) and `say`
-        # when
-        # known
-    ]
+    turns: list[dict]  # each: text; targets (`server::tool`); calls and `say` when known
     servers: list[str]  # what it was written for
     offered: list[str] = field(default_factory=list)  # what the agent gets; empty: the same
     kind: str = "core"  # `core`, `multi-turn`, or `irrelevant`: the right thing is to call nothing
@@ -118,9 +111,8 @@ def question_from_dict(
     d: dict,  # as `to_dict` gives
 ) -> Question:  # the same again
     "A question from plain values"
-    return Question(
-        **d | dict(scores={k: from_dict(Score, s) for k, s in d.get("scores", {}).items()})
-    )
+    scores = {k: from_dict(Score, s) for k, s in d.get("scores", {}).items()}
+    return Question(**d | dict(scores=scores))
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #73f7ba8e
 def call_failed(
@@ -130,13 +122,15 @@ def call_failed(
     return m.error or bool(re.match(r"\W*(\w+ )?error\b(?!\W*:?\W*null)", m.content, re.I))
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #603ae778
-_write = """You write what people ask an assistant that can use tools. These tools are available:
+_write = """\
+You write what people ask an assistant that can use tools. These tools are available:
 
 {tools}
 
 Write one realistic request whose answer needs these tools, and no others: {names}.
-Rules: give every detail that a call needs and that cannot be looked up. Never mention tools, servers or functions by name. \
-Write as a person with a concrete reason would, in one paragraph. An answer must be checkable against what the tools return.
+Rules: give every detail that a call needs and that cannot be looked up. Never mention tools, \
+servers or functions by name. Write as a person with a concrete reason would, in one \
+paragraph. An answer must be checkable against what the tools return.
 {more}
 Answer with a JSON object:
 {shape}"""
@@ -155,15 +149,13 @@ def _shape(names, multi):
 
 
 def _menu(shelf, servers):
-    lines = [
-        dict(
-            tool=f"{s}::{t['function']['name']}",
-            description=t["function"]["description"],
-            parameters=t["function"]["parameters"].get("properties", {}),
-        )
-        for s in servers
-        for t in shelf[s]
-    ]
+    "What servers offer, a tool a line"
+    lines = []
+    for s in servers:
+        for f in (t["function"] for t in shelf[s]):
+            properties = f["parameters"].get("properties", {})
+            line = dict(tool=f"{s}::{f['name']}", description=f["description"])
+            lines.append(line | dict(parameters=properties))
     return "\n".join(json.dumps(l, ensure_ascii=False) for l in lines)
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #03ba33db
@@ -214,11 +206,10 @@ def write_questions(
     temp: float = 1.0,  # temperature
     maxtok: int = 600,  # new tokens of an answer
     seed: int = 0,  # of the first question; the others count on
-) -> tuple[
-    list[Question | str], Usage
-]:  # for each draw a question or why there is none; what it cost
+) -> tuple[list[Question | str], Usage]:  # a question for each draw, or why not; what it cost
     "Have a model write questions"
-    multi, out, usage, groups = multi or [False] * len(draws), [None] * len(draws), Usage(), {}
+    multi = multi or [False] * len(draws)
+    out, usage, groups = [None] * len(draws), Usage(), {}
     for i, d in enumerate(draws):
         groups.setdefault((d.servers, multi[i]), []).append(i)
     for (servers, two), at in groups.items():
@@ -273,10 +264,8 @@ RATING_SCALES = dict(
 )
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #c16e2284
-QUESTION_CRITERIA, ANSWER_CRITERIA = (
-    ("quality", "realism", "verifiable"),
-    ("completeness", "conciseness"),
-)
+QUESTION_CRITERIA = ("quality", "realism", "verifiable")
+ANSWER_CRITERIA = ("completeness", "conciseness")
 
 
 def read_rating(
@@ -287,31 +276,27 @@ def read_rating(
     if isinstance(said, int) and not isinstance(said, bool):
         return float(said) if 1 <= said <= len(labels) else math.nan
     key = said.strip().lower() if isinstance(said, str) else ""
-    return (
-        float(labels.index(key) + 1)
-        if key in labels
-        else read_rating(int(key), labels)
-        if key.isdigit()
-        else math.nan
-    )
+    if key in labels:
+        return float(labels.index(key) + 1)
+    return read_rating(int(key), labels) if key.isdigit() else math.nan
 
 
 def _form(text, criteria):
-    lines = [
-        f"- {c}: {RATING_SCALES[c][0]} One of: {', '.join(RATING_SCALES[c][1])}" for c in criteria
-    ]
-    shape = json.dumps(
-        {"reason": "in one sentence"} | {c: RATING_SCALES[c][1][2] for c in criteria}
-    )
-    return (
-        f"{text}\n\nRate this.\n" + "\n".join(lines) + f"\n\nAnswer with a JSON object like {shape}"
-    )
+    "The form that a judge fills in"
+    lines, shape = [], {"reason": "in one sentence"}
+    for c in criteria:
+        asked, labels = RATING_SCALES[c]
+        lines.append(f"- {c}: {asked} One of: {', '.join(labels)}")
+        shape[c] = labels[2]
+    answer = f"Answer with a JSON object like {json.dumps(shape)}"
+    return "\n\n".join([text, "Rate this.\n" + "\n".join(lines), answer])
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #47fc816a
 def _sheet(criteria):
-    props = dict(reason=dict(type="string")) | {
-        c: dict(type="string", enum=list(RATING_SCALES[c][1])) for c in criteria
-    }
+    "The schema of a filled form"
+    props = dict(reason=dict(type="string"))
+    for c in criteria:
+        props[c] = dict(type="string", enum=list(RATING_SCALES[c][1]))
     return dict(type="object", properties=props, required=list(props), additionalProperties=False)
 
 
@@ -320,12 +305,20 @@ def format_for_rating(
 ) -> str:  # text for a reader
     "A question with the tools it is for, or a conversation without its system prompt"
     if isinstance(x, Question):
-        return (
-            f"A REQUEST TO AN ASSISTANT\n{x.text}\n\nTOOLS THAT IT SHOULD "
-            f"NEED\n{', '.join(x.targets)}"
-        )
+        needed = f"TOOLS THAT IT SHOULD NEED\n{', '.join(x.targets)}"
+        return f"A REQUEST TO AN ASSISTANT\n{x.text}\n\n{needed}"
     said = replace(x, messages=[m for m in x.messages if m.role != "system"])
     return f"A CONVERSATION WITH AN ASSISTANT THAT HAS TOOLS\n{to_md(said, 1500)}"
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #3fe31d03
+def _mean(c, said, llms):
+    "The mean of the ratings that could be read"
+    each = [read_rating((s or {}).get(c), RATING_SCALES[c][1]) for s in said]
+    read = [v for v in each if not math.isnan(v)]
+    why = " | ".join(str(s["reason"]) for s in said if s and s.get("reason"))
+    mean = sum(read) / len(read) if read else math.nan
+    told = f"{len(read)} of {len(each)} read" + (f": {why}" if why else "")
+    return Score(mean, told, ", ".join(l.name for l in llms))
 
 
 def rate_items(
@@ -335,7 +328,8 @@ def rate_items(
     seed: int = 0,  # for models that sample
 ) -> Usage:  # what it cost
     "Have models rate things from 1 to 5"
-    texts, usage, rows = [_form(format_for_rating(x), criteria) for x in items], Usage(), []
+    texts = [_form(format_for_rating(x), criteria) for x in items]
+    usage, rows = Usage(), []
     for llm in llms:
         answers, cost = ask_json(llm, texts, _sheet(criteria), 0.0, 300, seed)
         usage += cost
@@ -343,17 +337,6 @@ def rate_items(
     for x, said in zip(items, zip(*rows)):
         x.scores |= {c: _mean(c, said, llms) for c in criteria}
     return usage
-
-# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #3fe31d03
-def _mean(c, said, llms):
-    each = [read_rating((s or {}).get(c), RATING_SCALES[c][1]) for s in said]
-    read = [v for v in each if v == v]
-    why = " | ".join(str(s["reason"]) for s in said if s and s.get("reason"))
-    return Score(
-        sum(read) / len(read) if read else math.nan,
-        f"{len(read)} of {len(each)} read" + (f": {why}" if why else ""),
-        ", ".join(l.name for l in llms),
-    )
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #b59e0e12
 UPFRONT_CONSENT = [
@@ -397,7 +380,8 @@ def question_from_blueprint(
     seed: int | str = 0,  # of the words around it
 ) -> Question:  # with its answer, and the task that grades it
     "A blueprint as a question"
-    rng, acts = random.Random(f"{seed}/{b.id}"), [a["name"] for a in b.actions]
+    rng = random.Random(f"{seed}/{b.id}")
+    acts = [a["name"] for a in b.actions]
     said = to_first_person(f"{b.goal['reason_for_call']} {b.goal['known_info']}")
     first = next((i for i, p in enumerate(b.plan) if p["name"] in acts), len(b.plan))
     if two and 0 < first < len(b.plan):
@@ -407,17 +391,10 @@ def question_from_blueprint(
             _turn(rng.choice(CONSENT_REPLIES), b.plan[first:], _closing(b, acts), name),
         ]
     else:
-        turns = [
-            _turn(
-                f"{said} {rng.choice(UPFRONT_CONSENT)}" if acts else said,
-                b.plan,
-                _closing(b, acts),
-                name,
-            )
-        ]
-    return Question(
-        turns, [name], kind="multi-turn" if len(turns) > 1 else "core", task=to_dict(b.task())
-    )
+        text = f"{said} {rng.choice(UPFRONT_CONSENT)}" if acts else said
+        turns = [_turn(text, b.plan, _closing(b, acts), name)]
+    kind = "multi-turn" if len(turns) > 1 else "core"
+    return Question(turns, [name], kind=kind, task=to_dict(b.task()))
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #1c07724e
 def domain_questions(
@@ -436,10 +413,8 @@ def domain_questions(
         good |= {b.id: b for b in more if _agents(b) and (init or not b.init)}
         if len(good) >= k:
             break
-    return [
-        question_from_blueprint(b, name, two, seed)
-        for b, two in zip(list(good.values())[:k], multi)
-    ]
+    pairs = zip(list(good.values())[:k], multi)
+    return [question_from_blueprint(b, name, two, seed) for b, two in pairs]
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #2f45d433
 PLACEHOLDER_WORDS = [
@@ -464,6 +439,7 @@ REQUEST_OPENINGS = [
 
 
 def _quoted(text):
+    "Examples that a description quotes"
     return [a or b for a, b in re.findall(r"'([\w/.: -]+)'|\"([\w/.: -]+)\"", text or "")]
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #cc1b0c3e
@@ -476,9 +452,8 @@ def _value(name, s, hints, rng):
         return rng.choice(list(told))
     if "default" in s:
         return s["default"]
-    kind = s.get("type") or next(
-        (o.get("type") for o in s.get("anyOf", ()) if o.get("type") != "null"), "string"
-    )
+    options = [o.get("type") for o in s.get("anyOf", ()) if o.get("type") != "null"]
+    kind = s.get("type") or (options[0] if options else "string")
     if kind == "array":
         return [_value(name, s.get("items", {}), (), rng)]
     return dict(
@@ -505,44 +480,8 @@ def sample_arguments(
     return {p: _value(p, props.get(p, {}), hints(p), rng) for p in schema.get("required", ())}
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #9ff3078f
-def _does(t, args, rng):
-    "A request for one call in words"
-    what = re.split(
-        r"(?<=[^.])\.(?:\s|$)", t["description"].strip() or t["name"].replace("_", " ")
-    )[0]
-    what = what[:1].lower() + what[1:]
-    told = describe_action(dict(name="", arguments=args)).strip()
-    return rng.choice(REQUEST_OPENINGS).format(f"{what} {told}".strip())
-
-
-def template_questions(
-    draws: list[ToolSample],  # of one server
-    where: MCPServer,  # it
-    tools: list[dict],  # its OpenAI tool schemas
-    multi: list[bool],  # which are wanted in two turns
-    pool: ServerPool,  # where the calls are tried
-    seed: int
-    # the same seed gives the same questions, as far as the server gives the same answers
-    | str = 0,
-    most: int = 8,  # sessions at once
-) -> list[Question | str]:  # or why there is none
-    "Questions from schemas, each tried"
-    known, values = {t["function"]["name"]: t["function"] for t in tools}, dict(where.values)
-    plans = [_plan(d, known, values, random.Random(f"{seed}/{i}/{d}")) for i, d in enumerate(draws)]
-    out = []
-    for i in range(0, len(plans), most):
-        part = plans[i : i + most]
-        ok = _tried(part, where, pool)
-        out += [
-            _ask(p, where.name, two, random.Random(f"{seed}/{i + j}"))
-            if good
-            else "execution: a call does not work"
-            for j, (p, good, two) in enumerate(zip(part, ok, multi[i : i + most]))
-        ]
-    return out
-
-# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #2f429ce5
 def _plan(draw, known, values, rng):
+    "Tools with arguments, in the order of the draw"
     fs = [known[t.split("::", 1)[1]] for t in draw.tools]
     return [(f, sample_arguments(f["parameters"], f["name"], values, rng)) for f in fs]
 
@@ -560,17 +499,48 @@ def _tried(plans, where, pool):
     pool.drop(*alive.values())
     return [fine.get(i, False) for i in range(len(plans))]
 
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #2f429ce5
+def _does(t, args, rng):
+    "A request for one call in words"
+    about = t["description"].strip() or t["name"].replace("_", " ")
+    what = re.split(r"(?<=[^.])\.(?:\s|$)", about)[0]
+    what = what[:1].lower() + what[1:]
+    told = describe_action(dict(name="", arguments=args)).strip()
+    return rng.choice(REQUEST_OPENINGS).format(f"{what} {told}".strip())
+
 
 def _ask(plan, name, two, rng):
+    "A plan as a question in one turn or two"
     said = [_does(f, a, rng) for f, a in plan]
     calls = [dict(name=f["name"], arguments=a) for f, a in plan]
     cut = 1 if two and len(plan) > 1 else len(plan)
-    turns = [
-        _turn(" ".join(said[a:b]), calls[a:b], "", name)
-        for a, b in ((0, cut), (cut, len(plan)))
-        if a < b
-    ]
+    turns = [_turn(" ".join(said[:cut]), calls[:cut], "", name)]
+    if cut < len(plan):
+        turns.append(_turn(" ".join(said[cut:]), calls[cut:], "", name))
     return Question(turns, [name], kind="multi-turn" if len(turns) > 1 else "core")
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #5923564f
+def template_questions(
+    draws: list[ToolSample],  # of one server
+    where: MCPServer,  # it
+    tools: list[dict],  # its OpenAI tool schemas
+    multi: list[bool],  # which are wanted in two turns
+    pool: ServerPool,  # where the calls are tried
+    seed: int | str = 0,  # the same seed gives the same questions, if the server's answers are
+    most: int = 8,  # sessions at once
+) -> list[Question | str]:  # or why there is none
+    "Questions from schemas, each tried"
+    known = {t["function"]["name"]: t["function"] for t in tools}
+    values = dict(where.values)
+    plans = [_plan(d, known, values, random.Random(f"{seed}/{i}/{d}")) for i, d in enumerate(draws)]
+    works = []
+    for i in range(0, len(plans), most):
+        works += _tried(plans[i : i + most], where, pool)
+    out = []
+    for i, (p, two, good) in enumerate(zip(plans, multi, works)):
+        rng = random.Random(f"{seed}/{i}")
+        out.append(_ask(p, where.name, two, rng) if good else "execution: a call does not work")
+    return out
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #9e25b519
 def join_questions(
@@ -580,19 +550,33 @@ def join_questions(
     turns = []
     for k in range(max(len(q.turns) for q in qs)):
         now = [q.turns[k] for q in qs if k < len(q.turns)]
-        turns.append(
-            dict(
-                text=" Also: ".join(t["text"] for t in now),
-                targets=sum((t["targets"] for t in now), []),
-                calls=sum((t["calls"] for t in now), []),
-                say=" ".join(filter(None, (t["say"] for t in now))),
-            )
-        )
-    return Question(
-        turns, [s for q in qs for s in q.servers], kind="multi-turn" if len(turns) > 1 else "core"
-    )
+        text = " Also: ".join(t["text"] for t in now)
+        targets = sum((t["targets"] for t in now), [])
+        calls = sum((t["calls"] for t in now), [])
+        say = " ".join(filter(None, (t["say"] for t in now)))
+        turns.append(dict(text=text, targets=targets, calls=calls, say=say))
+    servers = [s for q in qs for s in q.servers]
+    return Question(turns, servers, kind="multi-turn" if len(turns) > 1 else "core")
 
 # %% ../../nbs/lib/generate/13_toucan_questions.ipynb #582c18c9
+def _ours(where, draws, at):
+    "May a question start from a state of its own?"
+    return bool(where.domain) and all(len(draws[i].servers) == 1 for i in at)
+
+
+def _only(draw, name):
+    "The part of a draw that is about one server"
+    return ToolSample((name,), tuple(t for t in draw.tools if t.split("::")[0] == name))
+
+
+def _whole(qs):
+    "One question of the parts, or why one of them is none"
+    bad = [q for q in qs if isinstance(q, str)]
+    if bad:
+        return bad[0]
+    return qs[0] if len(qs) == 1 else join_questions(qs)
+
+# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #4a5012dc
 def scripted_questions(
     draws: list[ToolSample],  # what to ask about
     shelf: dict[str, list[dict]],  # server name -> OpenAI tool schemas
@@ -603,38 +587,21 @@ def scripted_questions(
     split: str = "base",  # benchmark tasks that must not be repeated
 ) -> list[Question | str]:  # for each draw a question with its answer, or why there is none
     "Questions without a model"
-    multi, parts = multi or [False] * len(draws), [{} for _ in draws]
+    multi = multi or [False] * len(draws)
+    parts = [{} for _ in draws]
     for name, where in servers.items():
         at = [i for i, d in enumerate(draws) if name in d.servers]
-        own, twos = [_only(draws[i], name) for i in at], [multi[i] for i in at]
+        own = [_only(draws[i], name) for i in at]
+        twos = [multi[i] for i in at]
         if not at:
             continue
         if where.world:
-            qs = domain_questions(
-                name,
-                where.world,
-                len(at),
-                twos,
-                f"{seed}/{name}",
-                split,
-                init=_ours(where, draws, at),
-            )
+            own_start = _ours(where, draws, at)
+            key = f"{seed}/{name}"
+            qs = domain_questions(name, where.world, len(at), twos, key, split, own_start)
             qs += ["execution: no more blueprints"] * (len(at) - len(qs))
         else:
             qs = template_questions(own, where, shelf[name], twos, pool, f"{seed}/{name}")
         for i, q in zip(at, qs):
             parts[i][name] = q
     return [_whole([parts[i][n] for n in d.servers]) for i, d in enumerate(draws)]
-
-
-def _ours(where, draws, at):
-    return bool(where.domain) and all(len(draws[i].servers) == 1 for i in at)
-
-# %% ../../nbs/lib/generate/13_toucan_questions.ipynb #4a5012dc
-def _only(draw, name):
-    return ToolSample((name,), tuple(t for t in draw.tools if t.split("::")[0] == name))
-
-
-def _whole(qs):
-    bad = [q for q in qs if isinstance(q, str)]
-    return bad[0] if bad else qs[0] if len(qs) == 1 else join_questions(qs)

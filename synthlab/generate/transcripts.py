@@ -170,9 +170,8 @@ def _shared(turn, waiting, where):
         return [Message("assistant", calls=[call])], did
     if role == "tool" or role == "user" and (waiting or "<tool_response>" in text):
         untagged = role == "user" and "<tool_response>" not in text
-        return [Message("tool", t) for t in _told(text)], [
-            "an answer in the turn of the human"
-        ] * untagged
+        did = ["an answer in the turn of the human"] * untagged
+        return [Message("tool", t) for t in _told(text)], did
     if role != "assistant" or "<tool_call>" not in text:
         return [Message(role, text)], []
     reply = parse_reply(text)
@@ -186,7 +185,7 @@ def from_sharegpt(
 ) -> tuple[list[Message], list[dict]]:  # messages; repairs as where, what
     """Messages of a ShareGPT conversation, plain or Hermes.
 
-    Raises ValueError saying which turn cannot be read
+    Raises ValueError saying which turn cannot be read.
     """
     out, repairs = [], []
     for i, turn in enumerate(turns):
@@ -218,9 +217,7 @@ def number_calls(
 class ParsedTranscript:
     "What could be read of a model's text"
 
-    messages: list[Message] = field(
-        default_factory=list
-    )  # the conversation, as far as it can be read
+    messages: list[Message] = field(default_factory=list)  # as far as they can be read
     repairs: list[dict] = field(default_factory=list)  # where, what
     why: str = ""  # why it is no conversation; empty when it is
     ended: bool = False  # the last line is there
@@ -275,9 +272,8 @@ def _segments(d, text):
     if how is _loose and marks:
         d.did("text", f"prefixes like {marks[0][0].strip()!r} instead of those asked for")
     if marks and text[: marks[0].start()].strip():
-        d.did(
-            "text", f"words before the dialogue left out: {text[: marks[0].start()].strip()!r:.80}"
-        )
+        before = text[: marks[0].start()].strip()
+        d.did("text", f"words before the dialogue left out: {before!r:.80}")
     stops = [m.start() for m in marks[1:]] + [len(text)]
     return [(_prefix(m[1]), text[m.end() : e].strip()) for m, e in zip(marks, stops)]
 
@@ -328,11 +324,8 @@ def _joined(messages):
 def _listed(d, text):
     "Messages of a dialogue that is JSON; None when it is not"
     v = json_or_none(text.strip()) if text.lstrip()[:1] in ("[", "{") else None
-    v = (
-        next((v[k] for k in ("messages", "conversations") if k in v), None)
-        if isinstance(v, dict)
-        else v
-    )
+    if isinstance(v, dict):
+        v = v.get("messages", v.get("conversations"))
     if not isinstance(v, list) or not v or not all(isinstance(m, dict) for m in v):
         return None
     d.did("text", "JSON messages instead of lines")
@@ -399,7 +392,8 @@ def _calls_first(messages):
             yield f"turn {i}: two turns of the {words} in a row"
         if done and m.role != done:
             yield f"turn {i}: the {m.role} speaks before the {done}, who made the call"
-        waiting, words, done = len(m.calls), "" if m.calls else m.role, m.role if m.calls else ""
+        waiting = len(m.calls)
+        words, done = ("", m.role) if m.calls else (m.role, "")
 
 
 def ordering_error(
@@ -419,9 +413,8 @@ def conversation_id(
     traj: Trajectory,  # any
 ) -> str:  # by what is said and called, not by what tools answer
     "A name for a conversation"
-    said = [
-        [m.role, m.content.strip(), [[c.name, c.args] for c in m.calls]]
-        for m in traj.messages
-        if m.role in ("user", "assistant")
-    ]
+    said = []
+    for m in traj.messages:
+        if m.role in ("user", "assistant"):
+            said.append([m.role, m.content.strip(), [[c.name, c.args] for c in m.calls]])
     return content_key([traj.task.domain, said], 16)

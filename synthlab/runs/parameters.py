@@ -36,14 +36,14 @@ def _fits_args(v, base, args):
     if base in ("Optional", "Union"):
         return (v is None and base == "Optional") or any(matches_type(v, a) for a in args)
     if base == "dict":
-        return isinstance(v, dict) and all(
-            matches_type(k, args[0]) and matches_type(o, args[1]) for k, o in v.items()
-        )
+        if not isinstance(v, dict):
+            return False
+        return all(matches_type(k, args[0]) and matches_type(o, args[1]) for k, o in v.items())
     return isinstance(v, (list, tuple)) and all(matches_type(o, args[0]) for o in v)
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #4c717095
 def matches_type(
-    v,  # value
+    v: Any,  # value
     ann: ast.expr | str,  # annotation, such as `list[str]|None`
 ) -> bool:  # whether it is one
     """Whether a value is of the annotated type.
@@ -58,9 +58,8 @@ def matches_type(
     if isinstance(a, ast.BinOp):
         return matches_type(v, a.left) or matches_type(v, a.right)
     if isinstance(a, ast.Subscript):
-        return _fits_args(
-            v, ast.unparse(a.value), a.slice.elts if isinstance(a.slice, ast.Tuple) else [a.slice]
-        )
+        args = a.slice.elts if isinstance(a.slice, ast.Tuple) else [a.slice]
+        return _fits_args(v, ast.unparse(a.value), args)
     name = ast.unparse(a)
     if name == "Any":
         return True
@@ -86,20 +85,15 @@ class Param:
 
 
 def _comments(src):
-    return {
-        t.start[0]: t.string.lstrip("#").strip()
-        for t in tokenize.generate_tokens(io.StringIO(src).readline)
-        if t.type == tokenize.COMMENT
-    }
+    found = tokenize.generate_tokens(io.StringIO(src).readline)
+    comments = [t for t in found if t.type == tokenize.COMMENT]
+    return {t.start[0]: t.string.lstrip("#").strip() for t in comments}
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #202cc828
 def _param(node, helps, where):
     target = getattr(node, "target", None) or getattr(node, "targets", [None])[0]
-    if (
-        not isinstance(node, (ast.Assign, ast.AnnAssign))
-        or not isinstance(target, ast.Name)
-        or node.value is None
-    ):
+    plain = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(target, ast.Name)
+    if not plain or node.value is None:
         raise ValueError(
             f"{where}: the parameters cell may hold only lines like `name: type = literal # help`, "
             f"not {ast.unparse(node).splitlines()[0]!r}"
@@ -133,7 +127,8 @@ def read_params(
     def docs(n):
         return isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
 
-    return {p.name: p for n in body if not docs(n) for p in [_param(n, helps, where)]}
+    params = [_param(n, helps, where) for n in body if not docs(n)]
+    return {p.name: p for p in params}
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #262d6bc5
 @dataclass
@@ -145,14 +140,15 @@ class Study:
     params: dict[str, Param]  # what it takes
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.path.stem
 
     @property
-    def code(self):
+    def code(self) -> list[str]:  # source of each code cell
         return ["".join(c["source"]) for c in self.nb["cells"] if c["cell_type"] == "code"]
 
-    def takes(self):
+    def takes(self) -> str:  # in words
+        "What parameters there are"
         return "; ".join(map(str, self.params.values())) or "nothing"
 
 
@@ -164,7 +160,8 @@ def list_studies(
     root: Path | None = None,  # None: `repo_root()`
 ) -> list[str]:  # names, in order
     "The studies of the repository"
-    return sorted(p.stem for p in ((root or repo_root()) / "nbs" / "studies").glob("*.ipynb"))
+    folder = (root or repo_root()) / "nbs" / "studies"
+    return sorted(p.stem for p in folder.glob("*.ipynb"))
 
 # %% ../../nbs/lib/runs/01_parameters.ipynb #2f2e346a
 def read_study(
@@ -180,9 +177,8 @@ def read_study(
     found = [n for n in names if n == name] or [n for n in names if n.startswith(name)]
     if len(found) != 1:
         some = ", ".join(found or names) or "none"
-        raise ValueError(
-            f"{'several studies begin with' if found else 'no study'} {name!r}; there are {some}"
-        )
+        what = "several studies begin with" if found else "no study"
+        raise ValueError(f"{what} {name!r}; there are {some}")
     path = root / "nbs" / "studies" / f"{found[0]}.ipynb"
     try:
         nb = json.loads(path.read_text("utf8"))
@@ -199,7 +195,7 @@ def read_study(
 def parse_value(
     s: str,  # text from a command line
     name: str = "",  # of the parameter; a secret's text is taken as it is
-):  # the value it means
+) -> Any:  # the value it means
     "A value as YAML reads it. Raises ValueError when it does not parse"
     import yaml
 
@@ -251,9 +247,8 @@ def file_key(
     if (path / "manifest.json").is_file():
         path = path / "manifest.json"
     if path.is_dir():
-        return content_key(
-            [[p.relative_to(path).as_posix(), p.stat().st_size] for p in _files(path)]
-        )
+        sizes = [[p.relative_to(path).as_posix(), p.stat().st_size] for p in _files(path)]
+        return content_key(sizes)
     if not path.is_file():
         return None
     st = path.stat()
@@ -267,7 +262,9 @@ def files_in_params(
     root: Path,  # relative paths are below it
 ) -> dict[str, str]:  # path as given -> content key
     "The files and folders that parameters name, with the keys of their content"
-    values = [t for v in params.values() for t in (v if isinstance(v, (list, tuple)) else [v])]
+    values = []
+    for v in params.values():
+        values += v if isinstance(v, (list, tuple)) else [v]
     paths = [t for t in values if isinstance(t, str) and 1 < len(t) < 250 and t.isprintable()]
     keys = {t: file_key(root / Path(t).expanduser()) for t in paths}
     return {t: k for t, k in keys.items() if k}
@@ -318,12 +315,10 @@ def closure_key(
 ) -> str:  # 16 hex digits
     "A name for the source of a module and of all that it imports: another code, another key"
     package = package_dir()
-    files = [
-        package.parent / (m.replace(".", "/") + ".py") for m in import_closure(module, package)
-    ]
-    return content_key(
-        [[f.relative_to(package).as_posix(), f.read_text("utf8")] for f in files], 16
-    )
+    names = import_closure(module, package)
+    files = [package.parent / (m.replace(".", "/") + ".py") for m in names]
+    sources = [[f.relative_to(package).as_posix(), f.read_text("utf8")] for f in files]
+    return content_key(sources, 16)
 
 
 def run_key(
@@ -333,6 +328,5 @@ def run_key(
     library: str | None = None,  # `library_key()`
 ) -> str:  # 16 hex digits
     "The name of a run: equal when it would compute the same"
-    return content_key(
-        [study.code, library or library_key(), redact(params), files_in_params(params, root)], 16
-    )
+    files = files_in_params(params, root)
+    return content_key([study.code, library or library_key(), redact(params), files], 16)

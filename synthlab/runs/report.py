@@ -18,6 +18,7 @@ import sys
 from contextlib import suppress
 from html import escape
 from pathlib import Path
+from typing import Any
 
 # %% ../../nbs/lib/runs/02_report.ipynb #6b78bf78
 def _out(*cmd, cwd=None):
@@ -33,20 +34,16 @@ def git_state(
     root: Path,  # repository
 ) -> dict:  # commit, dirty; None when this is not a git checkout
     "The commit that is checked out, and whether tracked files differ from it"
-    commit = _out("git", "rev-parse", "HEAD", cwd=root)
-    changed = (
-        _out("git", "status", "--porcelain", "--untracked-files=no", cwd=root) if commit else None
-    )
+    commit, changed = _out("git", "rev-parse", "HEAD", cwd=root), None
+    if commit:
+        changed = _out("git", "status", "--porcelain", "--untracked-files=no", cwd=root)
     return dict(commit=commit, dirty=None if changed is None else bool(changed))
 
 # %% ../../nbs/lib/runs/02_report.ipynb #364e433f
 def package_versions(
     of: str = "synthlab",  # installed distribution
 ) -> dict[str, str]:  # name -> version
-    """Versions of the installed packages that a distribution names as its requirements, extras
-    included
-    """
-    import re
+    "Versions of the packages that a distribution requires, extras included, where installed"
     from importlib.metadata import PackageNotFoundError, requires, version
 
     def have(n):
@@ -101,14 +98,13 @@ def list_files(
             digest = hashlib.file_digest(f, "sha256").hexdigest()
         return dict(name=p.relative_to(folder).as_posix(), bytes=p.stat().st_size, sha256=digest)
 
-    return [
-        entry(p) for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json"
-    ]
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json"]
+    return [entry(p) for p in found]
 
 
 def write_json(
     path: Path,  # target
-    x,  # JSON-like
+    x: Any,  # JSON-like
 ) -> None:
     "Write JSON so that the file appears whole or not at all"
     tmp = path.with_name(f".{path.name}.{os.getpid()}")
@@ -180,9 +176,8 @@ def notebook_to_page(
 def _unpath(s, places):
     "Text without the paths of this machine: `places` maps a folder to what stands for it"
     for folder, name in sorted(places.items(), key=lambda o: -len(o[0])):
-        s = s.replace(folder.rstrip("/") + "/", name and name + "/").replace(
-            folder.rstrip("/"), name or "."
-        )
+        folder = folder.rstrip("/")
+        s = s.replace(folder + "/", name and name + "/").replace(folder, name or ".")
     return s
 
 
@@ -196,23 +191,21 @@ def _said(nb):
 
 def _bare(c):
     "A cell without the traces of its execution: counts, timings, warnings"
-    c = {
-        k: v
-        for k, v in c.items()
-        if k in ("cell_type", "id", "source", "outputs", "metadata", "attachments")
-    }
+    kept = ("cell_type", "id", "source", "outputs", "metadata", "attachments")
+    c = {k: v for k, v in c.items() if k in kept}
     c["metadata"] = {k: v for k, v in c["metadata"].items() if k == "tags" and v}
     if c["cell_type"] != "code":
         return c
-    c["outputs"] = [
-        {
-            **o,
-            **({"execution_count": None} if o["output_type"] == "execute_result" else {}),
-            **({"metadata": {}} if "metadata" in o else {}),
-        }
-        for o in c["outputs"]
-        if o.get("name") != "stderr"
-    ]
+
+    def bare(o):
+        o = dict(o)
+        if o["output_type"] == "execute_result":
+            o["execution_count"] = None
+        if "metadata" in o:
+            o["metadata"] = {}
+        return o
+
+    c["outputs"] = [bare(o) for o in c["outputs"] if o.get("name") != "stderr"]
     return {**c, "execution_count": None}
 
 # %% ../../nbs/lib/runs/02_report.ipynb #912b840f
@@ -229,13 +222,11 @@ def freeze_notebook(
     def md(id, src):
         return dict(cell_type="markdown", id=id, metadata={}, source=src.splitlines(True))
 
-    head = (
-        f"# {title or 'Report'}{name and f' · {name}'}\n\n> {sub or 'A frozen run'}\n\n- "
-        "skip_exec: true\n- skip_showdoc: true"
-    )
-    cells = [md("frozen", head), md("facts", facts)] + (
-        [md("opening", rest)] if rest.strip() else []
-    )
+    head = f"# {title or 'Report'}{name and f' · {name}'}\n\n> {sub or 'A frozen run'}\n\n"
+    head += "- skip_exec: true\n- skip_showdoc: true"
+    cells = [md("frozen", head), md("facts", facts)]
+    if rest.strip():
+        cells.append(md("opening", rest))
     cells += [_bare(c) for c in nb["cells"] if c is not first]
     meta = dict(kernelspec=dict(display_name="python3", language="python", name="python3"))
     kept = dict(cells=cells, metadata=meta, nbformat=4, nbformat_minor=5)
@@ -247,10 +238,8 @@ def freeze_notebook(
 
 # %% ../../nbs/lib/runs/02_report.ipynb #e023033d
 def _too_big(nb, size, limit):
-    sizes = sorted(
-        ((len(json.dumps(c.get("outputs", []))), i) for i, c in enumerate(nb["cells"])),
-        reverse=True,
-    )[:3]
+    sizes = [(len(json.dumps(c.get("outputs", []))), i) for i, c in enumerate(nb["cells"])]
+    sizes = sorted(sizes, reverse=True)[:3]
     worst = ", ".join(f"cell {i} with {n // 1024} KB" for n, i in sizes)
     return (
         f"the report has {size // 1024} KB, at most {limit} can be published; the largest "
@@ -274,7 +263,7 @@ _cards = """.runs{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,m
 
 
 def format_metric(
-    v,  # metric as a manifest stores it: a number, or a dict of value, lo, hi, n
+    v: Any,  # metric as a manifest stores it: a number, or a dict of value, lo, hi, n
 ) -> str:  # such as `0.45 [0.31, 0.60], n=40`
     "A metric in words; unknown is said, never shown as a number"
     if not isinstance(v, dict):
@@ -302,17 +291,13 @@ def _thumb(at, name):
 def _card(m):
     at, said = escape(f"{m['study']}/{m['key']}"), escape(headline(m) or m["status"])
     secs = f"{m['seconds']:.1f} s" if m.get("seconds") is not None else None
-    facts = " · ".join(
-        filter(None, [m.get("profile"), secs, (m.get("finished") or "")[:16].replace("T", " ")])
-    )
+    when = (m.get("finished") or "")[:16].replace("T", " ")
+    facts = " · ".join(filter(None, [m.get("profile"), secs, when]))
     figs = "".join(_thumb(at, f["name"]) for f in m.get("files", []) if f["name"].endswith(".png"))
     bad = "" if m["status"] == "done" else ' class="bad"'
-    names, name = {f["name"] for f in m.get("files", [])}, escape(m["study"])
-    title = (
-        f'<a href="{at}/report.html">{name}</a>'
-        if "report.html" in names or m.get("error")
-        else name
-    )
+    names, title = {f["name"] for f in m.get("files", [])}, escape(m["study"])
+    if "report.html" in names or m.get("error"):
+        title = f'<a href="{at}/report.html">{title}</a>'
     return (
         f'<div class="run"><h3>{title}</h3><p{bad}>{said}</p>'
         f'<p>{escape(facts)}</p><div class="figs">{figs}</div></div>'

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -26,6 +27,7 @@ from ..core.display import table
 from synthlab.core.settings import (
     MIN_SECRET_LENGTH,
     SecretScrubber,
+    Settings,
     cost,
     is_secret,
     redact,
@@ -35,7 +37,10 @@ from synthlab.core.settings import (
     settings,
 )
 from ..core.types import Trajectory, Usage, content_key, read_jsonl, to_dict, write_jsonl
+
+# %% ../../nbs/lib/runs/03_run.ipynb #4739e125
 from synthlab.runs.parameters import (
+    Study,
     check_params,
     file_key,
     files_in_params,
@@ -44,8 +49,6 @@ from synthlab.runs.parameters import (
     read_study,
     run_key,
 )
-
-# %% ../../nbs/lib/runs/03_run.ipynb #4e6f5a94
 from synthlab.runs.report import (
     format_metric,
     freeze_notebook,
@@ -102,11 +105,8 @@ def read_manifest(
     "The manifest of a run"
     stub = dict(study=folder.parent.name, key=folder.name, files=[], metrics={}, path=str(folder))
     try:
-        return {
-            **stub,
-            **json.loads((folder / "manifest.json").read_text("utf8")),
-            "path": str(folder),
-        }
+        said = json.loads((folder / "manifest.json").read_text("utf8"))
+        return {**stub, **said, "path": str(folder)}
     except (ValueError, TypeError):
         return {**stub, "status": "failed", "error": "manifest.json is torn"}
     except FileNotFoundError:
@@ -117,18 +117,17 @@ def list_runs(
     study: str = "",  # only studies that begin so
 ) -> list[dict]:  # manifests with their `path`, newest first
     "The runs in the outputs folder, whatever became of them"
-    at = [
-        p
-        for p in settings().outdir.glob(f"{study}*/*")
-        if p.is_dir() and p.name != "interactive" and p.parent.name[0] != "."
-    ]
+
+    def is_run(p):
+        return p.is_dir() and p.name != "interactive" and p.parent.name[0] != "."
+
+    at = [p for p in settings().outdir.glob(f"{study}*/*") if is_run(p)]
     return sorted(map(read_manifest, at), key=lambda m: m.get("finished") or "9", reverse=True)
 
 
 def latest_run(
     study: str,  # name
-    profile: str
-    | None = None,  # its last run in this profile is preferred; None: that of the run we are in
+    profile: str | None = None,  # preferred; None: that of the run we are in
 ) -> Path | None:  # folder; None when no run of it is done
     "The folder of a study's last finished run"
     profile = profile or os.environ.get("SYNTHLAB_PROFILE")
@@ -149,9 +148,9 @@ def find_run(
     def full(m):
         return f"{m['study']}/{m['key']}"
 
-    fits = [m for m in ms if name in (m["study"], full(m))][:1] or [
-        m for m in ms if full(m).startswith(name) or m["key"].startswith(name)
-    ]
+    fits = [m for m in ms if name in (m["study"], full(m))][:1]
+    if not fits:
+        fits = [m for m in ms if full(m).startswith(name) or m["key"].startswith(name)]
     if len(fits) == 1:
         return Path(fits[0]["path"])
     if fits:
@@ -171,9 +170,7 @@ def _metric(v):
 
 
 def _own_key(study, params):
-    """`interactive` in a Jupyter server, which names its sessions; else a key: papermill or
-    nbconvert started this kernel
-    """
+    "`interactive` in a Jupyter server, which names its sessions; else a key: papermill is at work"
     if "JPY_PARENT_PID" not in os.environ or "JPY_SESSION_NAME" in os.environ:
         return "interactive"
     return "papermill-" + content_key([study, redact(params), library_key()], 12)
@@ -374,11 +371,11 @@ class RunFailed(RuntimeError):
 class _Plan:
     "What will be run: the study, its parameters, and the folder that follows from them"
 
-    study: object
+    study: Study
     passed: dict
     params: dict
     profile: str | None
-    s: object
+    s: Settings
     library: str
     key: str
 
@@ -414,9 +411,8 @@ def _upstream(v, profile, root):
 def _named(st, profile, root):
     "The last runs of the studies that a study's code names: it may take them, so they count"
     code = "\n".join(st.code)
-    named = [
-        n for n in list_studies(root) if n != st.name and (f"'{n}'" in code or f'"{n}"' in code)
-    ]
+    others = [n for n in list_studies(root) if n != st.name]
+    named = [n for n in others if f"'{n}'" in code or f'"{n}"' in code]
     return {n: found.name for n in named if (found := latest_run(n, profile))}
 
 
@@ -426,11 +422,10 @@ def _plan(study, params, profile):
     _strong(params)
     resolved = check_params(st, {**profile_params(st.name, profile, s.root), **params})
     resolved = {k: _upstream(v, profile, s.root) for k, v in resolved.items()}
-    lib, models = (
-        library_key(),
-        {k: s.values[k] for k in ("agent", "user", "teacher", "judge", "api_base")},
-    )
-    key = content_key([run_key(st, resolved, s.root, lib), models, _named(st, profile, s.root)], 16)
+    lib = library_key()
+    models = {k: s.values[k] for k in ("agent", "user", "teacher", "judge", "api_base")}
+    named = _named(st, profile, s.root)
+    key = content_key([run_key(st, resolved, s.root, lib), models, named], 16)
     return _Plan(st, params, resolved, profile, s, lib, key)
 
 # %% ../../nbs/lib/runs/03_run.ipynb #1fed73c4
@@ -451,9 +446,8 @@ class _Scrubbed:
 
     def write(self, buf, path):
         tmp = self.path.with_name(".report.ipynb")
-        tmp.write_text(
-            json.dumps(self.scrub.all(json.loads(buf)), indent=1, ensure_ascii=False) + "\n", "utf8"
-        )
+        clean = self.scrub.all(json.loads(buf))
+        tmp.write_text(json.dumps(clean, indent=1, ensure_ascii=False) + "\n", "utf8")
         os.replace(tmp, self.path)
 
 
@@ -463,7 +457,10 @@ def _environ(**kw):
 
     def put(d):
         for k, v in d.items():
-            os.environ.pop(k, None) if v is None else os.environ.__setitem__(k, v)
+            if v is None:
+                os.environ.pop(k, None)
+            else:
+                os.environ[k] = v
 
     put(kw)
     try:
@@ -534,11 +531,9 @@ def _render(plan):
 def _record(plan, error, start):
     "The manifest of what just ran"
     result = plan.folder / "result.json"
-    done = (
-        json.loads(result.read_text("utf8"))
-        if result.exists()
-        else dict(metrics={}, inputs={}, usage={})
-    )
+    done = dict(metrics={}, inputs={}, usage={})
+    if result.exists():
+        done = json.loads(result.read_text("utf8"))
     result.unlink(missing_ok=True)
     return _manifest(
         plan.folder,
@@ -593,14 +588,14 @@ def write_index() -> Path:  # outputs/index.html
 # %% ../../nbs/lib/runs/03_run.ipynb #7f246cd6
 def _facts(m):
     git = m.get("git") or dict(commit=None, dirty=None)
-    code = f"commit `{(git['commit'] or 'unknown')[:10]}`" + (
-        " with uncommitted changes" if git["dirty"] else ""
-    )
+    code = f"commit `{(git['commit'] or 'unknown')[:10]}`"
+    if git["dirty"]:
+        code += " with uncommitted changes"
     params = ", ".join(f"`{k}={v!r}`" for k, v in m["params"]["resolved"].items())
     heads = "".join(f"\n- {k}: {format_metric(v)}" for k, v in m["metrics"].items())
-    run = f"Frozen run `{m['study']}/{m['key']}`" + (
-        f", profile *{m['profile']}*" if m.get("profile") else ""
-    )
+    run = f"Frozen run `{m['study']}/{m['key']}`"
+    if m.get("profile"):
+        run += f", profile *{m['profile']}*"
     where = f"{m['device']}; {code}; {m['finished'][:10]}; {m['seconds']:.1f} s"
     return f"{run}: {where}.\n\nParameters: {params or 'none'}.\n{heads}"
 
@@ -622,9 +617,8 @@ def publish_report(
     home, tmp = str(Path.home()), tempfile.gettempdir()
     places = {str(root): "", str(folder): "run", sys.prefix: "venv", home: "~", tmp: "tmp"}
     name = name or m.get("profile") or m["key"][:8]
-    text = freeze_notebook(
-        json.loads((folder / "report.ipynb").read_text("utf8")), _facts(m), places, name
-    )
+    nb = json.loads((folder / "report.ipynb").read_text("utf8"))
+    text = freeze_notebook(nb, _facts(m), places, name)
     path = root / "nbs" / "reports" / f"{m['study']}-{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf8")
@@ -639,11 +633,8 @@ class StepCache:
         folder: str | Path,  # for all steps
         **decides,  # settings that every step depends on
     ):
-        self.folder, self.base, self.done = (
-            Path(folder),
-            content_key([decides, library_key()], 16),
-            [],
-        )
+        self.folder = Path(folder)
+        self.base, self.done = content_key([decides, library_key()], 16), []
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def at(
@@ -658,7 +649,7 @@ class StepCache:
         self,
         name: str,  # of the step
         decides: list,  # what it depends on besides
-        make,  # () -> trajectories
+        make: Callable,  # () -> trajectories
     ) -> list[Trajectory]:  # made, or read
         "Trajectories of a step"
         path = self.at(name, *decides).with_suffix(".jsonl")

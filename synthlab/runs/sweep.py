@@ -16,6 +16,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from fastcore.basics import patch
 
@@ -168,9 +169,8 @@ def _point(job):
     except RunFailed as e:
         folder = e.path
     except (ValueError, FileNotFoundError) as e:
-        return dict(
-            params=redact(params), run="", status="failed", error=str(e), metrics={}, fresh=True
-        )
+        failed = dict(run="", status="failed", error=str(e), metrics={}, fresh=True)
+        return dict(params=redact(params), **failed)
     m = read_manifest(folder)
     return dict(
         params=redact(params),
@@ -236,9 +236,7 @@ def _name(sw, p):
 # %% ../../nbs/lib/runs/04_sweep.ipynb #4c41d9c0
 def sweep(
     study: str,  # name, or what it begins with
-    values: dict[
-        str, list
-    ],  # parameter -> its values; those with one value are the same at every point
+    values: dict[str, list],  # parameter -> its values; one value: the same at every point
     profile: str | None = None,  # recipe that the points start from
     jobs: int = 1,  # runs at once
 ) -> Sweep:  # with its folder below `outputs/sweeps/`
@@ -249,9 +247,8 @@ def sweep(
     st, start, todo = read_study(study, settings().root), time.time(), parameter_grid(values)
     for p in todo:
         check_params(st, {**profile_params(st.name, profile), **p})
-    points = pmap(
-        _point, [(st.name, p, profile, _stamp(start)) for p in todo], jobs, desc=f"sweep {st.name}"
-    )
+    asked = [(st.name, p, profile, _stamp(start)) for p in todo]
+    points = pmap(_point, asked, jobs, desc=f"sweep {st.name}")
     varied = {k: v for k, v in redact(values).items() if len(v) > 1}
     name = content_key([st.name, profile, [p["run"] or p["params"] for p in points]], 8)
     out = Sweep(st.name, varied, points, settings().outdir / "sweeps" / f"{st.name}-{name}")
@@ -273,11 +270,9 @@ def _parts(v):
 
 
 def newcombe_difference(
-    a,  # metric as a manifest stores it
-    b,  # the same of another run
-) -> tuple[
-    float, float, float
-]:  # b - a with the ends of its 95 % interval; NaN where they cannot be known
+    a: Any,  # metric as a manifest stores it
+    b: Any,  # the same of another run
+) -> tuple[float, float, float]:  # b - a with the ends of its 95 % interval; NaN where not known
     "The difference of two estimates taken as independent (Newcombe 1998)"
     (x, xl, xh), (y, yl, yh) = _parts(a), _parts(b)
     return y - x, y - x - math.hypot(y - yl, xh - x), y - x + math.hypot(yh - y, x - xl)
@@ -436,17 +431,15 @@ def format_comparison(
         return None if x != x else x
 
     def words(r):
-        return format_metric(
-            dict(value=known(r["difference"]), lo=known(r["lo"]), hi=known(r["hi"]))
-        )
+        if r["difference"] != r["difference"]:
+            return "–"
+        ends = {k: known(r[k]) for k in ("lo", "hi")}
+        return format_metric(dict(value=r["difference"], **ends))
 
     def keep(r):
         return {k: v for k, v in r.items() if k not in ("difference", "lo", "hi")}
 
-    return [
-        dict(keep(r), difference="–" if r["difference"] != r["difference"] else words(r))
-        for r in rows
-    ]
+    return [dict(keep(r), difference=words(r)) for r in rows]
 
 # %% ../../nbs/lib/runs/04_sweep.ipynb #99f53a3b
 def _picture(p):

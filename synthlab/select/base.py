@@ -108,7 +108,9 @@ class Budget:
             raise ValueError(f"unit {unit!r}: a budget is counted in 'rows' or 'tokens'")
         self.cost = [1] * len(items) if unit == "rows" else [x.tokens for x in items]
         self.parent = [x.parent or f"row {i}" for i, x in enumerate(items)] if cap else ()
-        self.left, self.cap, self.used = k, cap, Counter()
+        self.left = k
+        self.cap = cap
+        self.used = Counter()
 
     @property
     def spent(self):
@@ -117,8 +119,8 @@ class Budget:
     def take(
         self,
         i: int,  # position in the pool
-    ) -> bool:  # whether there was room; a row that does not fit, or whose parent has its share, is passed over
-        "Take a row, if that may be"
+    ) -> bool:  # whether there was room
+        "Take a row, unless it does not fit, or its parent has its share"
         if self.cost[i] > self.left or self.cap and self.used[self.parent[i]] >= self.cap:
             return False
         if self.cap:
@@ -140,7 +142,7 @@ def take_until_budget(
             out.append(int(i))
     return out
 
-# %% ../../nbs/lib/select/01_base.ipynb #58974888
+
 def by_score(
     items: list[Item],  # the pool
     score,  # one a row; NaN rows are never chosen
@@ -159,9 +161,9 @@ def by_score(
         raise ValueError(f"{len(s)} scores for {len(items)} rows")
     if which not in ("top", "bottom", "mid"):
         raise ValueError(f"which={which!r}: 'top', 'bottom' or 'mid'")
-    key = {"top": -s, "bottom": s, "mid": abs(s - np.nanmedian(s)) if np.isfinite(s).any() else s}[
-        which
-    ]
+    key = -s if which == "top" else s
+    if which == "mid" and np.isfinite(s).any():
+        key = abs(s - np.nanmedian(s))
     order = [i for i in np.argsort(key, kind="stable") if not math.isnan(s[i])]
     idx = take_until_budget(order, Budget(items, k, unit, cap))
     return Selection(idx, s.tolist(), [f"{name} {s[i]:.4g}" for i in idx], name, **more)
@@ -189,7 +191,8 @@ def balanced_rows(
     cap: int | None = None,  # rows of one parent, at most
 ) -> Selection:
     "A draw with equal shares of all sources, as far as each has rows (2503.01807, random balanced)"
-    groups, rng = defaultdict(list), random.Random(seed)
+    rng = random.Random(seed)
+    groups = defaultdict(list)
     for i, x in enumerate(items):
         groups[x.source].append(i)
     for g in groups.values():
@@ -200,9 +203,8 @@ def balanced_rows(
         if budget.take(i := groups[g].pop()):
             out.append(i)
             given[g] += budget.cost[i]
-    return Selection(
-        out, [math.nan] * len(items), [f"from {items[i].source or '?'}" for i in out], "balanced"
-    )
+    why = [f"from {items[i].source or '?'}" for i in out]
+    return Selection(out, [math.nan] * len(items), why, "balanced")
 
 # %% ../../nbs/lib/select/01_base.ipynb #21615022
 def by_length(
@@ -247,14 +249,9 @@ def kept_by_group(
     "What a selector keeps of each group: does it reject the junk?"
     pool, kept = Counter(map(of, items)), Counter(of(items[i]) for i in sel.idx)
     n = max(len(sel), 1)
-    return [
-        dict(
-            selector=sel.name,
-            group=g,
-            pool=c,
-            kept=kept[g],
-            share=kept[g] / n,
-            lift=kept[g] / n * len(items) / c,
-        )
-        for g, c in sorted(pool.items())
-    ]
+    out = []
+    for g, c in sorted(pool.items()):
+        share = kept[g] / n
+        row = dict(selector=sel.name, group=g, pool=c, kept=kept[g], share=share)
+        out.append(row | dict(lift=share * len(items) / c))
+    return out

@@ -26,12 +26,11 @@ class _Far:
     "Each row's cosine with its nearest centre, brought up to date only where it may matter"
 
     def __init__(self, e, block):
-        self.e, self.block = e, min(block, len(e))
-        self.close, self.upto, self.centres = (
-            np.full(len(e), -2.0, np.float32),
-            np.zeros(len(e), int),
-            [],
-        )
+        self.e = e
+        self.block = min(block, len(e))
+        self.close = np.full(len(e), -2.0, np.float32)
+        self.upto = np.zeros(len(e), int)
+        self.centres = []
 
     def _update(self, at):
         first = int(self.upto[at].min())
@@ -40,7 +39,8 @@ class _Far:
         self.upto[at] = len(self.centres)
 
     def drop(self, i):
-        self.close[i], self.upto[i] = np.inf, 1 << 60
+        self.close[i] = np.inf
+        self.upto[i] = 1 << 60
 
     def add(self, i):
         self.centres.append(i)
@@ -65,7 +65,8 @@ def farthest_first(
 ) -> tuple[list[int], list[float]]:  # positions, and the distance each had to those before it
     "k-center by farthest-first traversal on unit vectors (Gonzalez 1985)"
     e = normalize_rows(embeddings)
-    budget, far, out, dist = _budget(budget, e), _Far(e, block), [], []
+    budget, far = _budget(budget, e), _Far(e, block)
+    out, dist = [], []
     for n in range(len(e)):
         if budget.spent:
             break
@@ -84,8 +85,8 @@ def nearest_neighbours(
     embeddings,  # array of shape (rows, dimensions)
     m: int = 64,  # nearest rows of each
     block: int = 512,  # rows at once
-):  # (positions, cosines), arrays of shape (rows, m), the row itself among them; negative cosines as 0
-    "Each row's nearest rows by cosine, exactly"
+):  # positions and cosines, arrays of shape (rows, m), the row itself among them
+    "Each row's nearest rows by cosine, exactly; negative cosines as 0"
     import torch
 
     e = normalize_rows(embeddings)
@@ -93,16 +94,13 @@ def nearest_neighbours(
     at, cos = np.empty((len(e), m), np.int32), np.empty((len(e), m), np.float32)
     for a in range(0, len(e), block):
         s = torch.from_numpy(e[a : a + block] @ e.T)
-        cos[a : a + block], at[a : a + block] = torch.topk(
-            s, m, 1, sorted=False
-        )  # numpy's argpartition takes longer than the product
+        # numpy's argpartition takes longer than the product
+        cos[a : a + block], at[a : a + block] = torch.topk(s, m, 1, sorted=False)
     return at, np.maximum(cos, 0)
 
 # %% ../../nbs/lib/select/05_coverage.ipynb #d14d7fb8
 def _columns(e, m):
-    """For each candidate j: the rows it represents and how well, as three flat arrays (start, row,
-    similarity)
-    """
+    "The rows that each candidate represents and how well: flat arrays of start, row, similarity"
     at, cos = nearest_neighbours(e, m)
     order = np.argsort(at, axis=None, kind="stable")
     start = np.concatenate([[0], np.cumsum(np.bincount(at.ravel(), minlength=len(at)))])
@@ -129,10 +127,14 @@ def greedy_facility(
 ) -> tuple[list[int], list[float]]:  # positions, and the gain of each
     "Facility location by lazy greedy on cosine similarity, negative ones as 0 (Minoux 1978)"
     e = normalize_rows(embeddings)
-    budget, best, out, gains = _budget(budget, e), np.zeros(len(e), np.float32), [], []
+    budget, best = _budget(budget, e), np.zeros(len(e), np.float32)
+    out, gains = [], []
     if m is None and len(e) <= 20_000:
         s = np.maximum(e @ e.T, 0)
-        column, first = (lambda j: (slice(None), s[j])), s.sum(1)
+        first = s.sum(1)
+
+        def column(j):
+            return slice(None), s[j]
     else:
         start, row, sim = _columns(e, m or 64)
 
@@ -174,9 +176,8 @@ def kcenter(
 ) -> Selection:  # the embeddings' own cost is not in it
     "The rows that leave no other far away"
     order, far = farthest_first(embeddings, Budget(items, k, unit, cap), seed)
-    return _spread(
-        "k-center", items, order, far, 2.0 * len(items) * len(order) * len(embeddings[0])
-    )
+    flops = 2.0 * len(items) * len(order) * len(embeddings[0])
+    return _spread("k-center", items, order, far, flops)
 
 
 def facility_location(
@@ -189,9 +190,8 @@ def facility_location(
 ) -> Selection:  # the embeddings' own cost is not in it
     "The rows that represent the pool best"
     order, gains = greedy_facility(embeddings, Budget(items, k, unit, cap), m)
-    return _spread(
-        "facility location", items, order, gains, 2.0 * len(items) ** 2 * len(embeddings[0])
-    )
+    flops = 2.0 * len(items) ** 2 * len(embeddings[0])
+    return _spread("facility location", items, order, gains, flops)
 
 # %% ../../nbs/lib/select/05_coverage.ipynb #f644866a
 def _turns(tasks):
@@ -237,7 +237,7 @@ def rds(
 ) -> Selection:  # the score is the cosine with the nearest query
     """RDS+: rows nearest to the queries, dealt out in turn (2503.01807).
 
-    Raises ValueError without queries
+    Raises ValueError without queries.
     """
     if not queries:
         raise ValueError("RDS+ needs queries: some rows of the tasks that are wanted")
@@ -249,4 +249,5 @@ def rds(
     order = round_robin(sim, [q.source for q in queries], Budget(items, k, unit, cap))
     why = [f"cosine {sim[q, i]:.3f} with query {queries[q].id or q}" for i, q in order]
     flops = 0.0 if embeddings else reader.flops([x.input_ids for x in [*items, *queries]], 0)
-    return Selection([i for i, _ in order], sim.max(0).astype(float).tolist(), why, "RDS+", flops)
+    score = sim.max(0).astype(float).tolist()
+    return Selection([i for i, _ in order], score, why, "RDS+", flops)

@@ -24,13 +24,12 @@ class DedupResult:
     "Rows that stay, and those that go with their reasons"
 
     kept: list[int] = field(default_factory=list)  # positions, in order
-    drops: list[dict] = field(
-        default_factory=list
-    )  # `row`, `of` (the row it repeats; -1: outside the pool), `how`, `value`
+    drops: list[dict] = field(default_factory=list)  # row, of (-1: outside the pool), how, value
 
     def clusters(self) -> dict:  # kept row -> rows that repeat it
         "The groups of rows of which one was kept"
-        out, up = {}, {d["row"]: d["of"] for d in self.drops if d["of"] >= 0}
+        up = {d["row"]: d["of"] for d in self.drops if d["of"] >= 0}
+        out = {}
         for i in up:
             j = up[i]
             while j in up:
@@ -40,10 +39,10 @@ class DedupResult:
 
 
 def _split(n, drops):
+    "The rows that stay, beside the drops in order"
     gone = {d["row"] for d in drops}
-    return DedupResult(
-        [i for i in range(n) if i not in gone], sorted(drops, key=lambda d: d["row"])
-    )
+    kept = [i for i in range(n) if i not in gone]
+    return DedupResult(kept, sorted(drops, key=lambda d: d["row"]))
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #30eee27c
 def normalize_text(
@@ -81,8 +80,9 @@ def _powers(base, bits):
 
 
 def _spans(values, starts, ends):
-    """A hash of each run of values, the same wherever it stands: a difference of sums of value ×
-    power, shifted back to 0
+    """A hash of each run of values, the same wherever it stands.
+
+    It is a difference of sums of value × power, shifted back to 0.
     """
     import numpy as np
 
@@ -97,6 +97,7 @@ def _spans(values, starts, ends):
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #8f8b2b83
 def _block(texts, n):
+    "Hashes of the n-grams of some rows, and how many each row has"
     import numpy as np
 
     rows = [t.lower().encode("utf8", "replace") for t in texts]
@@ -108,24 +109,20 @@ def _block(texts, n):
     size, i = np.diff(first), np.arange(len(words))
     end = np.repeat(first[1:], size)
     i = i[(end - i >= n) | (i == np.repeat(first[:-1], size))]
-    return _spans(words, i, np.minimum(i + n, end[i])), np.where(
-        size > 0, np.maximum(size - n + 1, 1), 0
-    )
+    counts = np.where(size > 0, np.maximum(size - n + 1, 1), 0)
+    return _spans(words, i, np.minimum(i + n, end[i])), counts
 
 
 def _ngrams(texts, n, block=256):
-    """Hashes of word n-grams, all rows in one array, and where each row begins; a shorter row is
-    one gram
-    """
+    "Hashes of word n-grams, all rows in one array, and where each row begins"
     import numpy as np
 
-    parts = [_block(texts[a : a + block], n) for a in range(0, len(texts), block)] or [
-        (np.zeros(0, np.uint64), np.zeros(0, int))
-    ]
-    counts = np.concatenate([c for _, c in parts])
-    return np.concatenate([g for g, _ in parts]), np.concatenate([[0], np.cumsum(counts)]).astype(
-        np.uint64
-    )
+    parts = [_block(texts[a : a + block], n) for a in range(0, len(texts), block)]
+    if not parts:
+        return np.zeros(0, np.uint64), np.zeros(1, np.uint64)
+    ends = np.cumsum(np.concatenate([c for _, c in parts]))
+    starts = np.concatenate([[0], ends]).astype(np.uint64)
+    return np.concatenate([g for g, _ in parts]), starts
 
 
 def _matrix(grams, offsets, size, seed):
@@ -143,9 +140,8 @@ def minhash_signatures(
     "MinHash signatures of word n-grams (library: rensa)"
     import numpy as np
 
-    return np.array(_matrix(*_ngrams(texts, n), size, seed).to_rows(), np.uint32).reshape(
-        len(texts), size
-    )
+    rows = _matrix(*_ngrams(texts, n), size, seed).to_rows()
+    return np.array(rows, np.uint32).reshape(len(texts), size)
 
 
 def banding_threshold(
@@ -160,10 +156,9 @@ def _groups(sig, bands, rows):
     "Candidate pairs (later row, first row of its bucket), band by band"
     import numpy as np
 
+    powers = _powers(HASH_MULTIPLIER, 16)[1 : rows + 1]
     for b in range(bands):
-        part = (sig[:, b * rows : (b + 1) * rows] * _powers(HASH_MULTIPLIER, 16)[1 : rows + 1]).sum(
-            1
-        )
+        part = (sig[:, b * rows : (b + 1) * rows] * powers).sum(1)
         _, first, which = np.unique(part, return_index=True, return_inverse=True)
         lead = first[which]
         later = np.flatnonzero(lead != np.arange(len(lead)))
@@ -183,10 +178,8 @@ def _suspects(texts, n, bands, rows, seed):
     at = np.flatnonzero(np.array(flags, bool) & (sizes > 0))
     mine = np.isin(np.repeat(np.arange(len(texts)), sizes), at)
     some = np.concatenate([[0], np.cumsum(sizes[at])]).astype(np.uint64)
-    sig = np.array(_matrix(grams[mine], some, bands * rows, seed).to_rows(), np.uint32).reshape(
-        len(at), bands * rows
-    )
-    return at, sig
+    sig = _matrix(grams[mine], some, bands * rows, seed).to_rows()
+    return at, np.array(sig, np.uint32).reshape(len(at), bands * rows)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #d9bc1d97
 def drop_near(
@@ -197,9 +190,7 @@ def drop_near(
     rows: int = 8,  # values in a band
     seed: int = 0,  # of the hash functions
 ) -> DedupResult:  # the first of each group stays
-    """Drop near copies by MinHash: rensa finds who shares a band, each drop names the row it
-    repeats and the estimated similarity
-    """
+    "Drop near copies by MinHash; each drop names the row it repeats and the estimated similarity"
     import numpy as np
 
     at, sig = _suspects(texts, n, bands, rows, seed)
@@ -217,6 +208,7 @@ def drop_near(
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #9190ba85
 def _clustered(e, k, seed):
+    "Cluster of each row, and unit centres"
     import numpy as np
 
     if k < 2:
@@ -245,9 +237,8 @@ def drop_semantic(
         cos = np.triu(e[at] @ e[at].T, 1)
         close, of = cos.max(0), cos.argmax(0)
         for j in np.flatnonzero(close > 1 - eps):
-            drops.append(
-                dict(row=int(at[j]), of=int(at[of[j]]), how="semantic", value=float(close[j]))
-            )
+            row, first = int(at[j]), int(at[of[j]])
+            drops.append(dict(row=row, of=first, how="semantic", value=float(close[j])))
     return _split(len(e), drops)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #54c8119c
@@ -258,14 +249,12 @@ def decontaminate(
 ) -> DedupResult:  # rows that share no `n` words in a row with a test
     "Drop rows that repeat a test; each drop quotes the words"
     held = {g for t in tests for g in ngrams(t, n)}
-    hits = (
-        (i, next((g for g in ngrams(t, n) if g in held), ()))
-        for i, t in enumerate(progress(texts, "against tests"))
-    )
-    return _split(
-        len(texts),
-        [dict(row=i, of=-1, how=f"in a test: {' '.join(g)}", value=1.0) for i, g in hits if g],
-    )
+    drops = []
+    for i, t in enumerate(progress(texts, "against tests")):
+        g = next((g for g in ngrams(t, n) if g in held), ())
+        if g:
+            drops.append(dict(row=i, of=-1, how=f"in a test: {' '.join(g)}", value=1.0))
+    return _split(len(texts), drops)
 
 # %% ../../nbs/lib/select/02_dedup.ipynb #6c29304e
 @lru_cache(maxsize=None)
@@ -277,20 +266,16 @@ def drop_same_outcome(
     trajs: list[Trajectory],  # the pool
     split: str = "base",  # of the benchmark: the tasks that must not be repeated
 ) -> DedupResult:  # trajectories that leave no task's solved state behind
-    """Drop conversations that end where a benchmark task ends, whatever is said in them; each drop
-    names the task
-    """
+    "Drop conversations that end where a benchmark task ends; each drop names the task"
     drops = []
     for i, t in enumerate(progress(trajs, "against end states")):
         if t.task.domain not in DOMAINS:
             continue
-        made = [
-            dict(name=c.name, arguments=c.args, requestor=c.by)
-            for c in t.calls
-            if isinstance(c.args, dict)
-        ]
+        readable = [c for c in t.calls if isinstance(c.args, dict)]
+        made = [dict(name=c.name, arguments=c.args, requestor=c.by) for c in readable]
         state = end_state(t.task.domain, t.task.init, made)
-        if state and (task := _solved(t.task.domain, split).get(state)):
+        task = _solved(t.task.domain, split).get(state) if state else None
+        if task:
             drops.append(dict(row=i, of=-1, how=f"ends as {t.task.domain} task {task}", value=1.0))
     return _split(len(trajs), drops)
 
@@ -301,17 +286,14 @@ def dropped_pairs(
     width: int = 60,  # characters of each text
 ) -> list[dict]:  # `cluster` size, `kept`, `dropped`, `how`, `value`: the largest clusters first
     "Drops beside the row that stays, for a table"
-    by, size = {r["row"]: r for r in d.drops}, {k: len(v) + 1 for k, v in d.clusters().items()}
+    by = {r["row"]: r for r in d.drops}
 
-    def row(n, k, i):
-        return dict(
-            cluster=n,
-            kept=k,
-            dropped=texts[i][:width],
-            how=by[i]["how"],
-            value=round(by[i]["value"], 3),
-        )
+    def row(n, kept, i):
+        what = dict(cluster=n, kept=kept, dropped=texts[i][:width])
+        return what | dict(how=by[i]["how"], value=round(by[i]["value"], 3))
 
-    rows = [row(size[k], texts[k][:width], i) for k, v in d.clusters().items() for i in v]
+    rows = []
+    for k, v in d.clusters().items():
+        rows += [row(len(v) + 1, texts[k][:width], i) for i in v]
     lone = [row(1, "", r["row"]) for r in d.drops if r["of"] < 0]
     return sorted(rows, key=lambda r: -r["cluster"]) + lone

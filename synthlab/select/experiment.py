@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['COMPOSITE_SELECTORS', 'COMPARED_METHODS', 'SEEDED_METHODS', 'ROW_TYPE_COLORS', 'truncated_model', 'rank_pool',
-           'rank_by_all', 'train_at_budgets', 'summarize_points', 'result_rows', 'ComputeLaw', 'fit_compute_law',
-           'fit_compute_laws', 'pareto_front', 'plot_compute_pareto', 'published_pareto', 'composition_rows',
-           'precision_rows', 'junk_rejection', 'selector_pairs', 'score_histograms', 'example_rows']
+           'rank_by_all', 'train_at_budgets', 'summarize_points', 'result_rows', 'headline_estimates', 'ComputeLaw',
+           'fit_compute_law', 'fit_compute_laws', 'pareto_front', 'plot_compute_pareto', 'published_pareto',
+           'pool_rows', 'composition_rows', 'precision_rows', 'junk_rejection', 'junk_rows', 'selector_pairs',
+           'score_histograms', 'example_rows']
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #3e73a1b5
 import math
@@ -220,7 +221,7 @@ def summarize_points(
         out.append(row)
     return out
 
-
+# %% ../../nbs/lib/select/09_experiment.ipynb #f9ea40c8
 def result_rows(
     found: list[dict],  # of `summarize_points`
 ) -> list[dict]:  # the same in plain numbers, for a table
@@ -232,6 +233,24 @@ def result_rows(
         row |= dict(hi=r["whole"].hi, loss=r["loss"].value, gain=r["gain"].value)
         row |= dict(gain_lo=r["gain"].lo, gain_hi=r["gain"].hi, FLOPs=f"{r['total']:.2e}")
         out.append(row | dict(seeds=r["seeds"], n=r["whole"].n))
+    return out
+
+
+def headline_estimates(
+    found: list[dict],  # of `summarize_points`
+    k: int,  # rows of the comparison that was chosen beforehand
+    chosen: str = "dedup + rds+",  # its method
+) -> dict[str, Estimate]:  # by name, the chosen comparison first
+    "Gains over random rows, and exact calls of the baselines"
+    fixed = [r for r in found if r["method"] == chosen and (r["unit"], r["k"]) == ("rows", k)]
+    others = [r for r in found if r["gain"].n and r not in fixed]
+    out = {f"{r['method']} over random, {r['k']} {r['unit']}": r["gain"] for r in fixed}
+    for r in sorted(others, key=lambda r: -r["gain"].value)[:1]:
+        name = f"{r['method']} over random, {r['k']} {r['unit']}"
+        out[f"{name}, best of the other {len(others)}"] = r["gain"]
+    for r in found:
+        if r["method"] in ("zero-shot", "random", "balanced", "all"):
+            out[f"{r['method']}, {r['k']} {r['unit']}"] = r["whole"]
     return out
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #455e8b05
@@ -436,6 +455,17 @@ ROW_TYPE_COLORS = {
 }
 
 
+def pool_rows(
+    pool: LabelledPool,  # any
+) -> list[dict]:  # sort, rows, tokens, share
+    "What a pool is made of"
+    of = {}
+    for x in pool.items:
+        of.setdefault(x.info["what"], []).append(x.tokens)
+    n = len(pool.items)
+    return [dict(sort=w, rows=len(ts), tokens=sum(ts), share=len(ts) / n) for w, ts in of.items()]
+
+# %% ../../nbs/lib/select/09_experiment.ipynb #fd67c48e
 def composition_rows(
     orders: dict,  # method -> `Selection` with its whole order
     pool: LabelledPool,  # rows
@@ -472,7 +502,7 @@ def precision_rows(
         out.append(dict(method=m, **shares, n=len(idx)))
     return out
 
-
+# %% ../../nbs/lib/select/09_experiment.ipynb #6f819054
 def junk_rejection(
     s: Selection,  # of the pool
     pool: LabelledPool,  # rows
@@ -481,6 +511,20 @@ def junk_rejection(
     "The share of copies and off-domain rows that are not among a selector's first"
     left = junk_counts(take_until_budget(s.idx, Budget(pool.items, k)), pool.items)
     return wilson(sum(b - a for a, b in left.values()), sum(b for _, b in left.values()))
+
+
+def junk_rows(
+    orders: dict,  # method -> `Selection`
+    pool: LabelledPool,  # rows
+    ks: list[int],  # numbers of first rows
+) -> list[dict]:  # method, rows, value, lo, hi, count
+    "The share of junk that each selector rejects"
+    out = []
+    for m, s in orders.items():
+        for k in dict.fromkeys(ks):
+            e = junk_rejection(s, pool, k)
+            out.append(dict(method=m, rows=k, value=e.value, lo=e.lo, hi=e.hi, count=e.n))
+    return out
 
 # %% ../../nbs/lib/select/09_experiment.ipynb #eefdee4f
 def selector_pairs(

@@ -30,27 +30,29 @@ def expected_rating(
     "Expected rating under the scorer's own probabilities of the digits (DEITA, 2312.15685, eq. 1)"
     import torch
 
-    out, head = [math.nan] * len(prompts), reader.net.get_output_embeddings()
+    out = [math.nan] * len(prompts)
+    head = reader.net.get_output_embeddings()
     with torch.inference_mode():
         for at in reader.batches(prompts):
             h, _ = reader.hidden([prompts[i] for i in at])
             last = torch.stack([h[b, len(prompts[i]) - 1] for b, i in enumerate(at)])
             p = head(last)[:, digits].float().softmax(-1)
-            for i, v in zip(
-                at, (p * torch.arange(1, len(digits) + 1, device=p.device)).sum(-1).tolist()
-            ):
+            mean = (p * torch.arange(1, len(digits) + 1, device=p.device)).sum(-1)
+            for i, v in zip(at, mean.tolist()):
                 out[i] = v
     return out
 
-
+# %% ../../nbs/lib/select/04_likelihood.ipynb #f652d008
 RATING_PROMPTS = dict(
-    complexity="How difficult is the request in this conversation, from 1 (trivial) to 6 (very "
-    "hard)?",
-    quality="How good are the assistant's turns in this conversation, from 1 (poor) to 6 "
-    "(excellent)?",
+    complexity=(
+        "How difficult is the request in this conversation, from 1 (trivial) to 6 (very hard)?"
+    ),
+    quality=(
+        "How good are the assistant's turns in this conversation, from 1 (poor) to 6 (excellent)?"
+    ),
 )
 
-# %% ../../nbs/lib/select/04_likelihood.ipynb #f652d008
+
 def rate_texts(
     texts: list[str],  # conversations as text
     reader: Reader,  # the scorer
@@ -59,16 +61,13 @@ def rate_texts(
 ) -> tuple[dict, float]:  # {'complexity': …, 'quality': …} and the FLOPs of asking
     "Complexity and quality of conversations by any chat model that knows digits"
     digits = [prompter.tok(str(n), add_special_tokens=False)["input_ids"][-1] for n in range(1, 7)]
-    ask = {
-        what: [
-            prompter.ids([Message("user", f"{t[-room:]}\n\n{q} Answer with one digit.")])
-            for t in texts
-        ]
-        for what, q in RATING_PROMPTS.items()
-    }
-    return {w: expected_rating(p, digits, reader) for w, p in ask.items()}, sum(
-        reader.flops(p, len(p)) for p in ask.values()
-    )
+    out, flops = {}, 0
+    for what, q in RATING_PROMPTS.items():
+        asked = [f"{t[-room:]}\n\n{q} Answer with one digit." for t in texts]
+        prompts = [prompter.ids([Message("user", a)]) for a in asked]
+        out[what] = expected_rating(prompts, digits, reader)
+        flops += reader.flops(prompts, len(prompts))
+    return out, flops
 
 # %% ../../nbs/lib/select/04_likelihood.ipynb #e69bae29
 def deita(
@@ -82,25 +81,23 @@ def deita(
     unit: str = "rows",  # what `k` counts: rows or tokens
     cap: int | None = None,  # rows of one parent, at most
 ) -> Selection:
-    """Complexity times quality, best first, passing over what is already there (DEITA, 2312.15685,
-    section 3)
-    """
+    "Complexity times quality, best first, nothing twice (DEITA, 2312.15685, section 3)"
     import numpy as np
 
-    e, score = unit_rows(embeddings), [c * q for c, q in zip(complexity, quality)]
+    e = unit_rows(embeddings)
+    score = [c * q for c, q in zip(complexity, quality)]
     budget, idx, passed = Budget(items, k, unit, cap), [], 0
-    for i in (
-        int(i) for i in np.argsort(-np.array(score), kind="stable") if not math.isnan(score[i])
-    ):
+    for i in np.argsort(-np.array(score), kind="stable").tolist():
+        if math.isnan(score[i]):
+            continue
         if budget.spent:
             break
         if idx and float((e[idx] @ e[i]).max()) > near:
             passed += 1
         elif budget.take(i):
             idx.append(i)
-    return Selection(
-        idx, score, [f"DEITA {score[i]:.3g}" for i in idx], "DEITA", flops, info=dict(alike=passed)
-    )
+    why = [f"DEITA {score[i]:.3g}" for i in idx]
+    return Selection(idx, score, why, "DEITA", flops, info=dict(alike=passed))
 
 # %% ../../nbs/lib/select/04_likelihood.ipynb #90018c6c
 def reading_flops(
@@ -119,12 +116,10 @@ def by_perplexity(
     **kw,  # unit, cap
 ) -> Selection:
     "Rows by perplexity: the top is mostly noise, the middle is what D4 and others keep"
-    flops = reading_flops(items, reader)
-    return by_score(
-        items, target_perplexity(items, reader), k, f"perplexity, {which}", which, flops=flops, **kw
-    )
+    flops, p = reading_flops(items, reader), target_perplexity(items, reader)
+    return by_score(items, p, k, f"perplexity, {which}", which, flops=flops, **kw)
 
-
+# %% ../../nbs/lib/select/04_likelihood.ipynb #2e73bfc5
 def ifd(
     items: list[Item],  # the pool
     k: int,  # budget, in `unit`
@@ -132,13 +127,13 @@ def ifd(
     **kw,  # unit, cap
 ) -> Selection:  # rows with a score of 1 or more are never chosen
     "Instruction-following difficulty PPL(a|q)/PPL(a), highest first below 1 (Cherry, 2308.12032)"
-    ratio = [
-        a / b
-        for a, b in zip(target_perplexity(items, reader), unconditional_perplexity(items, reader))
-    ]
+    asked, alone = target_perplexity(items, reader), unconditional_perplexity(items, reader)
+    ratio = [a / b for a, b in zip(asked, alone)]
     flops = reading_flops(items, reader) + reader.flops([[0] * x.targets for x in items])
-    out = by_score(items, [r if r < 1 else math.nan for r in ratio], k, "IFD", flops=flops, **kw)
-    out.score, out.info = ratio, dict(at_least_1=sum(r >= 1 for r in ratio))
+    below = [r if r < 1 else math.nan for r in ratio]
+    out = by_score(items, below, k, "IFD", flops=flops, **kw)
+    out.score = ratio
+    out.info = dict(at_least_1=sum(r >= 1 for r in ratio))
     return out
 
 # %% ../../nbs/lib/select/04_likelihood.ipynb #91fde85c
@@ -149,8 +144,9 @@ def grape(
     prompt=lambda x: x.info.get("prompt") or x.id,  # which rows answer the same prompt
     **kw,  # unit, cap
 ) -> Selection:
-    """Of the answers to a prompt the one that the target model finds likeliest, mean
-    log-probability (2502.04194, eq. 3)
+    """Of the answers to a prompt the one that the target model finds likeliest.
+
+    By mean log-probability (2502.04194, eq. 3).
     """
     score = [-math.log(p) for p in target_perplexity(items, reader)]
     best = {}
@@ -159,14 +155,8 @@ def grape(
             best[prompt(x)] = i
     winners = set(best.values())
     flops = reading_flops(items, reader)
-    out = by_score(
-        items,
-        [s if i in winners else math.nan for i, s in enumerate(score)],
-        k,
-        "GRAPE",
-        flops=flops,
-        **kw,
-    )
+    best_only = [s if i in winners else math.nan for i, s in enumerate(score)]
+    out = by_score(items, best_only, k, "GRAPE", flops=flops, **kw)
     out.score = score
     return out
 
@@ -184,36 +174,27 @@ def agent_turn_spans(
             start = None
     return out
 
-# %% ../../nbs/lib/select/04_likelihood.ipynb #2be88b46
+
 def critical_steps(
     items: list[Item],  # the pool: whole trajectories
     k: int,  # budget, in `unit`
     reader: Reader,  # the model
     share: float = 0.3,  # of a trajectory's steps that count: the hardest
     **kw,  # unit, cap
-) -> (
-    Selection
-):  # `info['steps']`: for each row (first token, mean surprise) of the steps that counted
-    """Trajectories by the surprise of their hardest steps, after ATLAS (2503.02197), which trains
-    on about 30 % of them
+) -> Selection:  # `info['steps']`: for each row (first token, surprise) of the steps that counted
+    """Trajectories by the surprise of their hardest steps.
+
+    After ATLAS (2503.02197), which trains on about 30 % of them.
     """
     nll = token_nll(reader, [x.input_ids for x in items], [x.labels for x in items])
     hard, score = [], []
     for x, v in zip(items, nll):
         it, own = iter(v), []
         for a, b in agent_turn_spans(x):
-            own.append((a, mean_or_nan([next(it) for t in range(max(a, 1), b)])))
-        top = sorted((s for s in own if not math.isnan(s[1])), key=lambda s: -s[1])[
-            : max(1, math.ceil(share * len(own)))
-        ]
+            own.append((a, mean_or_nan([next(it) for _ in range(max(a, 1), b)])))
+        known = sorted((s for s in own if not math.isnan(s[1])), key=lambda s: -s[1])
+        top = known[: max(1, math.ceil(share * len(own)))]
         hard.append(sorted(top))
         score.append(mean_or_nan([s for _, s in top]))
-    return by_score(
-        items,
-        score,
-        k,
-        "critical steps",
-        flops=reading_flops(items, reader),
-        info=dict(steps=hard),
-        **kw,
-    )
+    how = dict(flops=reading_flops(items, reader), info=dict(steps=hard))
+    return by_score(items, score, k, "critical steps", **how, **kw)

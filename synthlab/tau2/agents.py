@@ -309,7 +309,8 @@ def _texts(module):
         if isinstance(text, ast.Constant):
             out[a.targets[0].id] = cast(str, text.value)
         elif isinstance(text, ast.Call) and getattr(text.func, "attr", "") == "strip":
-            out[a.targets[0].id] = text.func.value.value.strip()  # pyright: ignore[reportAttributeAccessIssue]
+            quoted = cast(Any, text.func).value.value
+            out[a.targets[0].id] = quoted.strip()
     return out
 
 
@@ -547,7 +548,7 @@ def _closing(ep, brisk):
     if "transfer" in kinds:
         return " ".join([*said, TRANSFER_MESSAGE])
     # A brisk voice refuses in one wording. With five (and kinds as drawn) SmolLM2-135M refused 0 of
-    # 30 tasks after 352 rows, with one (and kinds balanced) 20 of 30: which did it was not told apart
+    # 30 tasks after 352 rows, with one (and kinds balanced) 20 of 30: the cause was not told apart
     if about.get("refusal"):
         wording = REFUSAL_TEMPLATES[0] if brisk else rng.choice(REFUSAL_TEMPLATES)
         said.append(wording.format(about["refusal"]))

@@ -8,9 +8,10 @@ __all__ = ['LAYOUTS', 'pack', 'dataset_rows', 'collate', 'gather_target_logits',
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #e37c5a09
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..models.hub import limit_openmp_spin, model_dir, quiet_transformers, short_hub_errors
 
@@ -92,9 +93,8 @@ def _padded(rows, pad):
     def fill(k, v):
         return torch.tensor([r[k] + [v] * (width - len(r[k])) for r in rows])
 
-    mask = torch.tensor(
-        [[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows]
-    )
+    lengths = [len(r["input_ids"]) for r in rows]
+    mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
     return dict(input_ids=fill("input_ids", pad), labels=fill("labels", -100), attention_mask=mask)
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #89c80c4d
@@ -119,11 +119,9 @@ def collate(
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #cf941ce4
 def gather_target_logits(
-    model,  # a transformers causal language model
-):
-    """Make `model(..., labels=…, fused_lm_head=True)` give the loss of each target token, `nll`,
-    from those positions only
-    """
+    model: Any,  # a transformers causal language model
+) -> None:
+    "Let `model(..., labels=…, fused_lm_head=True)` give each target token's loss, `nll`, only"
     import torch
 
     plain, net = model.forward, model
@@ -131,14 +129,12 @@ def gather_target_logits(
     def forward(*args, fused_lm_head=False, labels=None, **kw):
         if not fused_lm_head or labels is None:
             return plain(*args, **kw, **({} if labels is None else dict(labels=labels)))
-        hidden = net.base_model(
-            *args, use_cache=False, **{k: v for k, v in kw.items() if k != "use_cache"}
-        ).last_hidden_state
+        kw["use_cache"] = False
+        hidden = net.base_model(*args, **kw).last_hidden_state
         hit = labels[:, 1:] != -100
         logits = net.get_output_embeddings()(hidden[:, :-1][hit]).float()
-        return dict(
-            nll=torch.nn.functional.cross_entropy(logits, labels[:, 1:][hit], reduction="none")
-        )
+        targets = labels[:, 1:][hit]
+        return dict(nll=torch.nn.functional.cross_entropy(logits, targets, reduction="none"))
 
     model.forward = forward
 
@@ -163,19 +159,17 @@ def _row_attention(
     return torch.cat([one(*r) for r in rows], 2).transpose(1, 2).to(kind).contiguous(), None
 
 
+# models with one of these reach back only so far, or cap their scores
+_other_attention = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
+
+
 def attend_by_row(
-    model,  # a transformers causal language model
-) -> (
-    bool
-):  # whether it does; not where attention reaches back only so far, or its scores are capped
+    model: Any,  # a transformers causal language model
+) -> bool:  # whether it does; not where its attention is of another kind
     "Make attention over flat or packed rows a call for each row"
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    c = model.config
-    if any(
-        getattr(c, k, None)
-        for k in ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
-    ):
+    if any(getattr(model.config, k, None) for k in _other_attention):
         return False
     AttentionInterface.register("by_row", _row_attention)
     AttentionMaskInterface.register("by_row", lambda *a, **kw: None)
@@ -184,7 +178,7 @@ def attend_by_row(
 
 # %% ../../nbs/lib/train/02_recipe.ipynb #fc733327
 def fastest_threads(
-    step,  # does one training step
+    step: Callable,  # does one training step
     most: int,  # threads at most
     tries: int = 3,  # steps with each
 ) -> tuple[int, dict]:  # threads to use, and seconds of the fastest step with each
@@ -291,7 +285,7 @@ def dtype_of(
 # %% ../../nbs/lib/train/02_recipe.ipynb #449c4ca2
 def load_for_training(
     r: Recipe,  # its model, rank and dtype
-):  # model and tokenizer
+) -> tuple[Any, Any]:  # model and tokenizer
     "The model with a fresh adapter, or with all weights free"
     limit_openmp_spin()
     import peft
@@ -309,7 +303,7 @@ def load_for_training(
     torch.manual_seed(r.seed)
     lora = peft.LoraConfig(
         r=r.rank,
-        lora_alpha=r.lora_alpha,  # pyright: ignore[reportArgumentType]  (a float works)
+        lora_alpha=cast(int, r.lora_alpha),  # a float works, too
         lora_dropout=r.dropout,
         target_modules=r.targets,
         task_type="CAUSAL_LM",

@@ -162,23 +162,20 @@ class TrainingResult:
     facts: dict  # rows, dropped, tokens, targets, seconds, train_seconds (without loading), threads
 
     @property
-    def adapter(self):
+    def adapter(self) -> Path:
         return self.path / "adapter"
 
     @property
-    def merged(self):
+    def merged(self) -> Path:
         return self.path / ("merged" if (self.path / "merged").exists() else "model")
 
     @property
-    def loss(self):
+    def loss(self) -> float:
         return self.losses[-1]["value"]
 
     def __repr__(self):
-        first = self.losses[0]["value"]
-        return (
-            f"Trained({self.path.name}: {len(self.losses)} steps, loss {first:.3f} to "
-            f"{self.loss:.3f})"
-        )
+        n, first = len(self.losses), self.losses[0]["value"]
+        return f"Trained({self.path.name}: {n} steps, loss {first:.3f} to {self.loss:.3f})"
 
 
 def load_training_result(
@@ -211,9 +208,8 @@ def _threads(r, trainer):
     if has_gpu() or r.threads:
         n, seconds = r.threads, {}
     else:
-        batch = trainer.data_collator(
-            [trainer.train_dataset[i] for i in range(min(r.batch, len(trainer.train_dataset)))]
-        )
+        data = trainer.train_dataset
+        batch = trainer.data_collator([data[i] for i in range(min(r.batch, len(data)))])
 
         def step():
             trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=1.0).backward()
@@ -251,20 +247,19 @@ def _card(t, r, base):
     import transformers
     import trl
 
-    lib, tags = (
-        ("peft", "synthlab, trl, sft, lora") if r.rank else ("transformers", "synthlab, trl, sft")
-    )
+    lib, tags, kind = "transformers", "synthlab, trl, sft", "all weights"
+    if r.rank:
+        lib, tags, kind = "peft", f"{tags}, lora", f"a LoRA adapter of rank {r.rank}"
     head = f"---\nbase_model: {base}\nlibrary_name: {lib}\ntags: [{tags}]\n---\n"
-    kind = f"a LoRA adapter of rank {r.rank}" if r.rank else "all weights"
-    facts = "\n".join(
-        f"- {k}: {v:,}" if isinstance(v, int) else f"- {k}: {v}" for k, v in t.facts.items()
-    )
+
+    def fact(k, v):
+        return f"- {k}: {v:,}" if isinstance(v, int) else f"- {k}: {v}"
+
+    facts = "\n".join(fact(k, v) for k, v in t.facts.items())
     made = ", ".join(f"{m.__name__} {m.__version__}" for m in (trl, peft, transformers, torch))
     setting = "\n".join(f"- {k}: {v}" for k, v in asdict(r).items() if k != "model")
-    loss = (
-        f"Loss of target tokens: {t.losses[0]['value']:.4f} at step 1, {t.loss:.4f} at step "
-        f"{t.losses[-1]['step']}."
-    )
+    first, last = t.losses[0]["value"], t.losses[-1]["step"]
+    loss = f"Loss of target tokens: {first:.4f} at step 1, {t.loss:.4f} at step {last}."
     parts = [
         head,
         f"# {t.path.name}",
@@ -292,9 +287,8 @@ def _save(trainer, t, r, merged):
     (t.path / "README.md").write_text(card, "utf8")
     if r.rank:
         (t.adapter / "README.md").write_text(card, "utf8")
-    (t.path / "trained.json").write_text(
-        json.dumps(dict(losses=t.losses, facts=t.facts), indent=1), "utf8"
-    )
+    done = json.dumps(dict(losses=t.losses, facts=t.facts), indent=1)
+    (t.path / "trained.json").write_text(done, "utf8")
 
 # %% ../../nbs/lib/train/03_sft.ipynb #7b7af88c
 _runtime = "train_runtime"  # seconds, as transformers logs them
@@ -366,15 +360,8 @@ def loss_rows(
         part = xs[i : i + w] if i + 2 * w <= len(xs) else xs[i:]
         m = sum(part) / len(part)
         half = 1.96 * math.sqrt(sum((x - m) ** 2 for x in part) / max(1, len(part) - 1) / len(part))
-        out.append(
-            dict(
-                step=t.losses[i + len(part) - 1]["step"],
-                value=m,
-                lo=m - half,
-                hi=m + half,
-                series=name,
-            )
-        )
+        step = t.losses[i + len(part) - 1]["step"]
+        out.append(dict(step=step, value=m, lo=m - half, hi=m + half, series=name))
     return out
 
 # %% ../../nbs/lib/train/03_sft.ipynb #f479ea02
@@ -397,10 +384,8 @@ def read_recipe(
     d |= over
     for f in fields(Recipe):
         if f.type in (int, float) and not isinstance(d.get(f.name, 0), (int, float)):
-            raise ValueError(
-                f"{f.name} is a number, not {d[f.name]!r}"
-                + (": YAML reads 1e-4 as a text, write 1.0e-4" if f.type is float else "")
-            )
+            hint = ": YAML reads 1e-4 as a text, write 1.0e-4" if f.type is float else ""
+            raise ValueError(f"{f.name} is a number, not {d[f.name]!r}{hint}")
     return make_recipe(**d)
 
 # %% ../../nbs/lib/train/03_sft.ipynb #80ffb879
@@ -429,12 +414,7 @@ def train_file(
     t = train(read_rows(rows), r, folder, merged=True)
     if int(os.environ.get("RANK", 0)):
         return t
-    ax: Any = lines(
-        loss_rows(t),
-        "step",
-        title=f"Loss of target tokens: {t.path.name}",
-        xlabel="step",
-        ylabel="nats",
-    )
+    title = f"Loss of target tokens: {t.path.name}"
+    ax: Any = lines(loss_rows(t), "step", title=title, xlabel="step", ylabel="nats")
     ax.figure.savefig(t.path / "loss.png", bbox_inches="tight", dpi=120)
     return t

@@ -23,9 +23,8 @@ class Row:
     tools: list[dict] | None = None  # OpenAI-style schemas
     id: str = ""  # where it came from
     weight: float = 1.0  # of every target token
-    lead: tuple | None = (
-        None  # (characters, weight): the first characters of the last reply weigh this instead
-    )
+    # (characters, weight): the first characters of the last reply weigh this instead
+    lead: tuple | None = None
 
 
 def _visible(m):
@@ -43,7 +42,7 @@ def _alpaca(d):
     head = [Message("system", d["system"])] if d.get("system") else []
     return [*head, Message("user", asked), Message("assistant", d["output"])]
 
-
+# %% ../../nbs/lib/train/01_tokenize.ipynb #220d672b
 _said = dict(
     human="user",
     user="user",
@@ -55,7 +54,7 @@ _said = dict(
     system="system",
 )
 
-# %% ../../nbs/lib/train/01_tokenize.ipynb #220d672b
+
 def _turn(t):
     "A turn in ShareGPT's columns. Raises ValueError on an unknown speaker"
     who, text = _said.get(t.get("from")), t.get("value")
@@ -66,16 +65,14 @@ def _turn(t):
     if t["from"] == "function_call":
         made = json.loads(text)
         made = made if isinstance(made, list) else [made]
-        return Message(
-            who,
-            calls=[ToolCall(c["name"], parse_tool_args(c.get("arguments") or {})) for c in made],
-        )
+        args = [parse_tool_args(c.get("arguments") or {}) for c in made]
+        return Message(who, calls=[ToolCall(c["name"], a) for c, a in zip(made, args)])
     if who != "assistant":
         return Message(who, text)
     r = parse_reply(text)
     return Message(who, r.text, r.calls)
 
-
+# %% ../../nbs/lib/train/01_tokenize.ipynb #3393ec28
 def _columns(d):
     "A dict of any trainer's columns with its chat in `messages`"
     if "instruction" in d and "output" in d:
@@ -91,9 +88,9 @@ def _columns(d):
 def _schemas(tools):
     "Schemas in OpenAI's form, from there or from a text that holds them"
     tools = json.loads(tools) if isinstance(tools, str) and tools else tools
-    return [
-        t if "function" in t else dict(type="function", function=t) for t in tools or []
-    ] or None
+    if not tools:
+        return None
+    return [t if "function" in t else dict(type="function", function=t) for t in tools]
 
 # %% ../../nbs/lib/train/01_tokenize.ipynb #2b711343
 def _message(m):
@@ -103,9 +100,7 @@ def _message(m):
 
 
 def as_row(
-    # a `Row`, a trajectory, a chat, or a dict: a row's fields, a trajectory's, or Alpaca's,
-    # ShareGPT's or TRL's columns
-    x,
+    x: Any,  # a Row, a trajectory, a chat, or a dict in their, Alpaca's, ShareGPT's or TRL's form
 ) -> Row:  # messages as records
     "Anything that can be trained on as a row. Raises ValueError when it is none"
     if isinstance(x, Row):
@@ -113,11 +108,8 @@ def as_row(
     if isinstance(x, dict) and "task" in x:
         x = from_dict(Trajectory, x)
     if isinstance(x, Trajectory):
-        return Row(
-            [v for m in x.messages if (v := _visible(m))],
-            x.tools or None,
-            f"{x.task.domain}/{x.task.id}",
-        )
+        seen = [v for m in x.messages if (v := _visible(m))]
+        return Row(seen, x.tools or None, f"{x.task.domain}/{x.task.id}")
     d: Any = dict(messages=x) if isinstance(x, list) else x
     if isinstance(d, dict):
         d = _columns(d)
@@ -170,9 +162,8 @@ def target_spans(
     plain, more = prompter._tools(row.messages, row.tools)
     turns = [i for i, m in enumerate(plain) if m["role"] == "assistant"]
     text = _write(prompter, plain[: turns[-1] + 1] if turns else plain, more, False)
-    return text, [
-        _span(prompter, plain, more, i, text, tail) for i in (turns[-1:] if last else turns)
-    ]
+    wanted = turns[-1:] if last else turns
+    return text, [_span(prompter, plain, more, i, text, tail) for i in wanted]
 
 # %% ../../nbs/lib/train/01_tokenize.ipynb #5b3835ea
 def _ids(tok, s):
@@ -212,7 +203,7 @@ class EncodedRow:
     cut: int = 0  # tokens lost to the cut-off
 
     @property
-    def targets(self):
+    def targets(self) -> int:
         return sum(l != -100 for l in self.labels)
 
 # %% ../../nbs/lib/train/01_tokenize.ipynb #2aa3300b
@@ -229,7 +220,7 @@ def _weights(row, prompter, text, spans, n, own):
 
 
 def encode_row(
-    x,  # what `as_row` takes
+    x: Any,  # what `as_row` takes
     prompter: Prompter,  # of the model
     cutoff: int = 0,  # tokens kept from the start; 0: all
     tail: bool = False,  # also learn the white space that the template writes after a turn
@@ -245,15 +236,15 @@ def encode_row(
         raise ValueError("no assistant turn")
     ids, own = _tokens(prompter.tok, text, spans)
     labels = [i if s else -100 for i, s in zip(ids, own)]
-    first, end = next((i for i, s in enumerate(own) if s), len(ids)), cutoff or len(ids)
+    first = next((i for i, s in enumerate(own) if s), len(ids))
+    end = cutoff or len(ids)
     if first >= end:
         raise ValueError(
             f"truncated to no target: the first one is token {first + 1:,}, the cut-off is {end:,}"
         )
     weights = _weights(row, prompter, text, spans, len(ids), own)
-    return EncodedRow(
-        ids[:end], labels[:end], weights and weights[:end], row.id, max(0, len(ids) - end)
-    )
+    lost = max(0, len(ids) - end)
+    return EncodedRow(ids[:end], labels[:end], weights and weights[:end], row.id, lost)
 
 # %% ../../nbs/lib/train/01_tokenize.ipynb #3a7b22a8
 @dataclass
@@ -264,15 +255,15 @@ class EncodedRows:
     dropped: list[dict] = field(default_factory=list)  # `row` (position), `id`, `why`
 
     @property
-    def targets(self):
+    def targets(self) -> int:
         return sum(r.targets for r in self.rows)
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         return sum(len(r.input_ids) for r in self.rows)
 
     @property
-    def cut(self):
+    def cut(self) -> int:
         return sum(r.cut > 0 for r in self.rows)
 
 

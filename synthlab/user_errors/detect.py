@@ -13,7 +13,7 @@ from synthlab.user_errors.guideline_violation import (
     role_violations,
     turn_format_errors,
 )
-from .hallucination import ungrounded_statements
+from .hallucination import ungrounded_statements, unsupported_reasons
 from .inconsistency import changed_identifiers, retracted_requests
 from .misreading import misread_questions, misreported_results
 from synthlab.user_errors.missed_action import (
@@ -23,7 +23,7 @@ from synthlab.user_errors.missed_action import (
     unstated_facts,
 )
 from .premature_termination import early_endings
-from .tool_calls import tool_call_errors
+from .tool_calls import tool_call_errors, unasked_batches
 from .view import Finding, agent_loop_turns, user_view
 
 # %% ../../nbs/lib/user_errors/12_detect.ipynb #ea69a2de
@@ -43,6 +43,7 @@ USER_ERROR_TYPES = (
 DETECTORS = (
     early_endings,
     ungrounded_statements,
+    unsupported_reasons,
     unstated_facts,
     missing_payment_method,
     exceeded_price_limit,
@@ -56,6 +57,7 @@ DETECTORS = (
     misread_questions,
     misreported_results,
     tool_call_errors,
+    unasked_batches,
 )
 _all_ = ["Finding"]
 

@@ -177,13 +177,10 @@ def record_nouns(
     if domain not in DOMAINS:
         return "|".join(_general)
     named = [f["function"] for f in tools(domain)]
-    words = {
-        w.rstrip("s")
-        for f in named
-        for n in [*f["name"].split("_")[1:], *f["parameters"].get("properties", {})]
-        for w in n.split("_")
-        if len(w) > 2
-    }
+    words = set()
+    for f in named:
+        names = [*f["name"].split("_")[1:], *f["parameters"].get("properties", {})]
+        words |= {w.rstrip("s") for n in names for w in n.split("_") if len(w) > 2}
     return "|".join(sorted({*words, *_general} - _not_kept))
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #16f848a8

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from .dialogue_acts import open_requests, split_sentences
-from .entities import STOPWORD_STEMS, extract_entities, stem, stems
+from .entities import STOPWORD_STEMS, stem, stems
 from synthlab.user_errors.view import (
     ASIDE_PATTERN,
     INSTRUCTION_FIELDS,
@@ -191,30 +191,52 @@ def _held(t):
                 )
                 break
 
-# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #8cdece75
-def _identity(t):
-    task, first = t.traj.task, t.turns[0] if t.turns else None
-    if (
-        first is None
-        or first.at > t.start + 1
-        or _upfront.search(t.told)
-        or open_requests(first.asked)
-    ):
-        return
-    why = {(m.kind, m.value) for m in extract_entities(instruction_field(task, "reason_for_call"))}
-    own = {
-        (m.kind, m.value)
-        for m in extract_entities(instruction_field(task, "known_info"))
-        if m.kind in ("user", "email", "zip", "phone", "reservation")
-    } - why
-    hit = next((m for m in extract_entities(first.text) if (m.kind, m.value) in own), None)
-    if hit:
-        yield Finding(
-            "revealed_info_early",
-            first.at,
-            quote(first.text, hit.at),
-            f"{hit.kind} told before anybody asked",
-        )
+# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #22175ecc
+_asking = re.compile(r"\bask(?:s|ed)?\b(?P<topic>.*)", re.I | re.S)
+_past = re.compile(r"\b(?:was|were|had|\w+ed)\b", re.I)
+_asking_words = stems(
+    "service agent representative ask asks how many much what which who if you that there are is "
+    "in the"
+)
+_digits = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+def _numbers(text):
+    "Numbers in a text, words for small ones among them"
+    return {
+        str(_digits.index(w)) if w in _digits else w
+        for w in re.findall(r"[a-z]+|\d+", text.lower())
+        if w in _digits or w.isdigit()
+    }
+
+
+def _answers_in_waiting(task):
+    "Topic of a question, the numbers of its answer, whether these stand elsewhere too"
+    clauses = conditional_clauses(task)
+    for when, then in clauses:
+        if not (m := _asking.search(when)) or not (values := _numbers(then)):
+            continue
+        topic = stems(m["topic"]) - _asking_words
+        whole = " ".join(instruction_field(task, f) for f in INSTRUCTION_FIELDS)
+        others = [s for s in split_sentences(whole) if then not in s and topic & stems(s)]
+        yield topic, values, any(values & _numbers(s) for s in others)
+
+# %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #12196a61
+def _unasked_answers(t):
+    for topic, values, shared in _answers_in_waiting(t.traj.task):
+        for turn in t.turns:
+            asked = [s for a in t.agent_before(turn.at)[1:] for s in open_requests(a)]
+            if any(topic & stems(s) for s in asked if "many" in s.lower() or "number" in s.lower()):
+                break
+            said = [
+                s
+                for s in split_sentences(turn.text)
+                if "?" not in s and values & _numbers(s) and topic & stems(s)
+            ]
+            if said and (not shared or any(map(_past.search, said))):
+                why = "told before the question it answers"
+                yield Finding("revealed_info_early", turn.at, quote(said[0]), why)
+                break
 
 
 def early_disclosures(
@@ -222,6 +244,6 @@ def early_disclosures(
 ) -> list[Finding]:  # in order, one for each turn
     "What the user told before its time"
     found = {}
-    for f in [*_held(t), *_fallbacks(t), *_identity(t)]:
+    for f in [*_held(t), *_fallbacks(t), *_unasked_answers(t)]:
         found.setdefault(f.turn, f)
     return [found[i] for i in sorted(found)]

@@ -90,8 +90,6 @@ def turn_format_errors(
         if m.role == "user" and i >= t.start and not t.traj.solo
     ]
     for i, m in mine:
-        if len(m.calls) > 1:
-            add(i, "several calls in a turn", ", ".join(map(str, m.calls)))
         if m.calls and m.content.strip():
             add(i, "words beside a call", m.content)
     if turn := _farewells(t):

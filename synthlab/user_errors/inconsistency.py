@@ -82,7 +82,7 @@ _aghast = re.compile(
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #90e32e82
 def _refused(t, turn):
-    "Where a turn turns down a proposal without a reason or another wish; -1 where it does not"
+    "Where a turn turns down a proposal without a reason or another request; else -1"
     m = _flatly.search(turn.text) or _stops_it.search(turn.text)
     if m:
         return m.start() if _flatly.search(turn.text) or consent_request(turn.asked) else -1

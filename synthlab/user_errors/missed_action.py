@@ -143,13 +143,11 @@ _price = re.compile(r"total|charg|cost|price|pay|fee|difference|additional", re.
 
 def _sums(text):
     "Prices in an agent's proposal"
-    return [
-        float(m.value)
-        for s in split_sentences(text)
-        if _price.search(s) and not re.search("refund|save|balance|worth", s, re.I)
-        for m in extract_entities(s)
-        if m.kind == "amount"
-    ]
+    out = []
+    for s in split_sentences(text):
+        if _price.search(s) and not re.search("refund|save|balance|worth", s, re.I):
+            out += [float(m.value) for m in extract_entities(s) if m.kind == "amount"]
+    return out
 
 
 def exceeded_price_limit(

@@ -85,27 +85,19 @@ def violation_rates(
         if math.isnan(t.reward) or (r := replay_with_rules(t)).env is None:
             continue
         how = "passed" if abs(t.reward - 1) <= 1e-6 else "failed"
-        all_, real = (
-            {h["rule"] for h in r.found if which(h)}
-            for which in (bool, lambda h: not h.get("refused"))
-        )
+        all_ = {h["rule"] for h in r.found}
+        real = {h["rule"] for h in r.found if not h.get("refused")}
         seen.update((x.id, how) for x in domain_rules(t.task.domain, t.solo, kinds))
         hits.update((i, how) for i in all_)
         spared.update((i, how) for i in all_ - real)
     often = [i for i in RULES if hits[i, "passed"] + hits[i, "failed"] >= least]
-    return [
-        dict(
-            rule=i,
-            kind=RULES[i].kind,
-            outcome=how,
-            broken=hits[i, how],
-            refused=spared[i, how],
-            **wilson(hits[i, how], seen[i, how]).row(),
-        )
-        for i in often
-        for how in ("passed", "failed")
-        if seen[i, how]
-    ]
+
+    def row(i, how):
+        counts = dict(broken=hits[i, how], refused=spared[i, how])
+        share = wilson(hits[i, how], seen[i, how]).row()
+        return dict(rule=i, kind=RULES[i].kind, outcome=how, **counts, **share)
+
+    return [row(i, how) for i in often for how in ("passed", "failed") if seen[i, how]]
 
 # %% ../../nbs/lib/verify/06_gates.ipynb #e8961c84
 def _score(bad, good, n=3):

@@ -94,9 +94,7 @@ def _hit(x, turn, why, s=None):
 
 def replay_with_rules(
     traj: Trajectory,  # of a τ² domain
-) -> (
-    Replay
-):  # `found` holds what is broken, in order: rule, turn, why, kind; of calls also call and refused
+) -> Replay:  # `found` holds what is broken: rule, turn, why, kind; of calls also call, refused
     "Replay a trajectory under the rules of its domain. Raises ValueError when those are not loaded"
     tools, end = _of(traj.task.domain, traj.solo)
     if end and not tools:
@@ -115,9 +113,7 @@ def replay_with_rules(
 # %% ../../nbs/lib/verify/01_rules.ipynb #6f62e63a
 def broken_rules(
     traj: Trajectory,  # of a τ² domain
-    # gives rule, turn, why, kind; for rules about a call also the call and whether the environment
-    # refused it
-) -> list[dict]:
+) -> list[dict]:  # rule, turn, why, kind; for rules about a call also call and refused
     """Which policy rules a trajectory breaks, and where.
 
     Empty also where it cannot be replayed: see `replay_with_rules`

@@ -6,14 +6,21 @@ import math
 import re
 from dataclasses import replace
 
+import matplotlib as mpl
+import numpy as np
 import pytest
 
 from synthlab.budget.planner import plan
 from synthlab.budget.theory import Gaussian
-from synthlab.core.display import long_table, table
+from synthlab.core import plot
+from synthlab.core.display import long_table, small_png, table
 from synthlab.core.types import Message, Task, ToolCall, Trajectory, Usage
 from synthlab.runs.run import Run
 from synthlab.select.base import Selection
+from tests.core.common import rows
+
+mpl.use("Agg")
+
 
 EVIL = [
     "<script>alert(1)</script>",
@@ -21,7 +28,11 @@ EVIL = [
     "</td></table><iframe src='x'>",
     "<b>&amp;</b>",
 ]
+
+
 evil = pytest.mark.parametrize("bad", EVIL)
+
+
 OURS = (
     r"</?(?:div|b|code|p|table|thead|tbody|tr|th|td|details|summary|span|style)(?: "
     r'style="text-align:(?:left|right)"| class="[\w -]*")?>'
@@ -112,3 +123,61 @@ def test_short_tables_are_as_before():
         and "<details>" not in table(rows).data
         and "<details>" in table([dict(b="x" * 601)]).data
     )
+
+
+def test_small_png_is_a_small_png_of_the_same_figure():
+    import io
+
+    from PIL import Image
+
+    ax = plot.bars(rows, "agent", hue="part")
+    raw = io.BytesIO()
+    ax.figure.savefig(raw, format="png", dpi=150, bbox_inches="tight")
+    a, b = (
+        np.asarray(Image.open(io.BytesIO(x)).convert("RGB"), float)
+        for x in (raw.getvalue(), small_png(ax.figure))
+    )
+    assert (
+        a.shape == b.shape
+        and abs(a - b).mean() < 2
+        and len(small_png(ax.figure)) < len(raw.getvalue())
+    )
+
+
+def test_every_figure_shows_in_a_kernel():
+    "Real kernels load the backend late: each cell's figure must still be shown, as an indexed PNG"
+    import base64
+    import io
+
+    import nbformat
+    from nbclient import NotebookClient
+    from PIL import Image
+
+    draw = "bars([dict(a='x', value=.5, lo=.4, hi=.6)], 'a');"
+    sources = [
+        "from synthlab.core.plot import bars\nfrom synthlab.core.display import "
+        "inline_figures\ninline_figures()",
+        draw,
+        draw,
+        "import matplotlib.pyplot as plt; plt.plot([1, 2]);",
+    ]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
+    NotebookClient(nb, kernel_name="python3", timeout=120).execute()
+    shown = [
+        [o.data["image/png"] for o in c.outputs if "image/png" in o.get("data", {})]
+        for c in nb.cells
+    ]
+    assert list(map(len, shown)) == [0, 1, 1, 1]
+    assert {Image.open(io.BytesIO(base64.b64decode(x))).mode for xs in shown for x in xs} == {"P"}
+
+
+def test_tables_escape_and_say_what_is_missing():
+    html = table([dict(a_b="<i>", n=3, v=1 / 3), dict(a_b="x", n=None, v=math.nan)]).data
+    assert (
+        "&lt;i&gt;" in html
+        and "<th>a b</th>" in html
+        and ">3<" in html
+        and "0.33" in html
+        and html.count("–") == 2
+    )
+    assert table([]).data

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from synthlab.core import plot
-from synthlab.core.display import small_png, table
-from synthlab.core.stats import Estimate, wilson
+from synthlab.core.stats import Estimate
+from tests.core.common import rows
 
 mpl.use("Agg")
+
 
 MACHADO = {  # Machado, Oliveira & Fernandes 2009, severity 1.0, linear RGB
     "normal": np.eye(3),
@@ -67,12 +68,6 @@ def test_palette_is_told_apart(vision):
 def test_text_is_readable():
     for c in (plot.TEXT_COLOR, plot.MUTED_COLOR):
         assert 1.05 / (linear(c) @ [0.2126, 0.7152, 0.0722] + 0.05) >= 4.5
-
-
-rows = [
-    dict(agent=a, part=p, **wilson(k, 20).row())
-    for a, p, k in (("x", "DB", 4), ("y", "DB", 9), ("x", "ALL", 3), ("y", "ALL", 8))
-]
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -256,64 +251,6 @@ def test_series_absent_from_a_category_take_no_room():
     )
     middles = [p.get_x() + p.get_width() / 2 for p in ax.patches]
     assert middles == pytest.approx([-0.2, 0.2, 0.8, 1.2])
-
-
-def test_small_png_is_a_small_png_of_the_same_figure():
-    import io
-
-    from PIL import Image
-
-    ax = plot.bars(rows, "agent", hue="part")
-    raw = io.BytesIO()
-    ax.figure.savefig(raw, format="png", dpi=150, bbox_inches="tight")
-    a, b = (
-        np.asarray(Image.open(io.BytesIO(x)).convert("RGB"), float)
-        for x in (raw.getvalue(), small_png(ax.figure))
-    )
-    assert (
-        a.shape == b.shape
-        and abs(a - b).mean() < 2
-        and len(small_png(ax.figure)) < len(raw.getvalue())
-    )
-
-
-def test_every_figure_shows_in_a_kernel():
-    "Real kernels load the backend late: each cell's figure must still be shown, as an indexed PNG"
-    import base64
-    import io
-
-    import nbformat
-    from nbclient import NotebookClient
-    from PIL import Image
-
-    draw = "bars([dict(a='x', value=.5, lo=.4, hi=.6)], 'a');"
-    sources = [
-        "from synthlab.core.plot import bars\nfrom synthlab.core.display import "
-        "inline_figures\ninline_figures()",
-        draw,
-        draw,
-        "import matplotlib.pyplot as plt; plt.plot([1, 2]);",
-    ]
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
-    NotebookClient(nb, kernel_name="python3", timeout=120).execute()
-    shown = [
-        [o.data["image/png"] for o in c.outputs if "image/png" in o.get("data", {})]
-        for c in nb.cells
-    ]
-    assert list(map(len, shown)) == [0, 1, 1, 1]
-    assert {Image.open(io.BytesIO(base64.b64decode(x))).mode for xs in shown for x in xs} == {"P"}
-
-
-def test_tables_escape_and_say_what_is_missing():
-    html = table([dict(a_b="<i>", n=3, v=1 / 3), dict(a_b="x", n=None, v=math.nan)]).data
-    assert (
-        "&lt;i&gt;" in html
-        and "<th>a b</th>" in html
-        and ">3<" in html
-        and "0.33" in html
-        and html.count("–") == 2
-    )
-    assert table([]).data
 
 
 def test_given_colours_stay_with_their_series():

@@ -1,4 +1,6 @@
-"Simulated conversations: every form is read or refused with a reason, every lie about the state is caught, nothing is paid twice."
+"""Simulated conversations: every form is read or refused with a reason, every lie about the state is
+caught, nothing is paid twice
+"""
 
 import gzip
 import json
@@ -51,7 +53,7 @@ SITES = ("mock", "airline", "retail", "telecom")
 quick = settings(max_examples=60, deadline=None)
 
 
-# ------------------------------------------------------------------------------------------------------------ transcripts
+# ---- transcripts
 
 words = st.one_of(
     st.text(min_size=1).map(str.strip).filter(bool),
@@ -221,7 +223,7 @@ def test_the_answer_after_a_hermes_call_is_a_tools_even_without_its_tag():
     assert from_sharegpt(turns) == (ms, [])
 
 
-# ------------------------------------------------------------------------------------------------------------- seeds
+# ---- seeds
 
 SEEDS = DATA / "seeds" / "tau2_sft_small.json.gz"
 
@@ -322,7 +324,7 @@ def test_apigen_mt_rows_are_read_without_the_tool_that_thinks():
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- corruption
+# ---- corruption
 
 
 def corrupted_writes(trajs, rng):
@@ -387,7 +389,9 @@ def test_what_was_told_truly_is_kept_unless_the_benchmark_has_it(funnel, faulty)
 
 
 def test_a_skipped_write_is_the_ambiguous_case_and_it_is_known_how_ambiguous():
-    "Consistent with the environment: only words tell, and the rule for words sees it where nothing at all was done"
+    """Consistent with the environment: only words tell, and the rule for words sees it where nothing
+    at all was done
+    """
     liar = ScriptedTeacher(skipped=1.0)
     f = generate(24, ("retail", "airline"), teacher=liar, seed=1, tries=1, writes=(1,))
     fates = Counter(
@@ -424,7 +428,7 @@ def test_fidelity_is_exactly_what_was_corrupted():
                 assert at[k, "state"]["value"] == sum(wrong) / len(wrong)
 
 
-# ----------------------------------------------------------------------------------------------------------- generation
+# ---- generation
 
 
 def benchmark_reward(t):
@@ -545,7 +549,7 @@ def test_the_example_is_dealt_without_replacement_and_the_prompt_has_all_schemas
     )
 
 
-# --------------------------------------------------------------------------------------------------------------- resume
+# ---- resume
 
 
 def test_a_second_run_asks_nothing_and_gives_the_same(tmp_path):
@@ -591,7 +595,8 @@ def slow(chat, seed, **_):
     time.sleep(float(sys.argv[2]))
     return teacher([chat], seed=seed)[0][0]
 llm = ScriptedLLM(slow, 'slow'); llm.chunk = 3
-write_jsonl(generate(8, ('retail',), teacher=llm, mode='grounded', resume=sys.argv[1]).kept, sys.argv[1]+'/kept.jsonl')
+kept = generate(8, ('retail',), teacher=llm, mode='grounded', resume=sys.argv[1]).kept
+write_jsonl(kept, sys.argv[1]+'/kept.jsonl')
 """
 
 
@@ -623,7 +628,7 @@ def test_a_kill_loses_nothing_doubles_nothing_and_pays_at_most_the_open_chunk_ag
     ) == len(kept)
 
 
-# ---------------------------------------------------------------------------------------------------------------- a model
+# ---- a model
 
 
 @needs_smollm2

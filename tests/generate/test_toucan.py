@@ -1,4 +1,6 @@
-"Toucan: questions, conversations with live servers, gates that can be failed, judges read exactly, and runs that survive a kill."
+"""Toucan: questions, conversations with live servers, gates that can be failed, judges read exactly,
+and runs that survive a kill
+"""
 
 import json
 import math
@@ -463,7 +465,9 @@ def paid(log):
     ],
 )
 def test_interrupted_and_run_again(tmp_path, servers, sign):
-    "Nothing lost, nothing twice, no call paid twice; with a server whose answers change from second to second"
+    """Nothing lost, nothing twice, no call paid twice; with a server whose answers change from second
+    to second
+    """
     folder, log = tmp_path / "resume", tmp_path / "log"
     for cut in (
         (8, 22) if sign == signal.SIGKILL else (15,)

@@ -91,7 +91,9 @@ def test_selection_says_when_the_pool_is_too_small():
 # one that was never stopped
 RUN = """import os, sys
 from synthlab.loop.prompts import PromptReduction, ReducedPromptAgent
-from synthlab.runs.run import StepCache; from synthlab.loop.evaluate import evaluate; from synthlab.loop.distill import simulate_pool
+from synthlab.runs.run import StepCache
+from synthlab.loop.evaluate import evaluate
+from synthlab.loop.distill import simulate_pool
 from synthlab.generate.mock_tasks import mock_tasks
 from synthlab.core.types import to_dict, content_key
 from synthlab.tau2.agents import NullAgent
@@ -103,7 +105,8 @@ def second():
     if die: os.kill(os.getpid(), 9)
     return asked(5)()
 second = at.trajs('second', [5], second)
-print(at.done, content_key([[to_dict(m) for m in t.messages]+[t.task.id, t.reward] for t in first+second], 16))"""
+ends = [[to_dict(m) for m in t.messages]+[t.task.id, t.reward] for t in first+second]
+print(at.done, content_key(ends, 16))"""
 
 
 def test_a_killed_study_goes_on_to_the_same_end(tmp_path):

@@ -83,22 +83,25 @@ def test_a_round_has_its_own_learning_rate(home):
 
 
 LOOP = """import json, os, sys
-import synthlab.iterate
 from synthlab.budget.bootstrap import run_bootstrap
+from synthlab.loop import rejection_sampling
 from synthlab.loop.rejection_sampling import MockTaskWorld, make_schedule
 home, folder, die = sys.argv[1:]
 class Every(MockTaskWorld):
-    "A model with random weights passes nothing: this verifier takes every episode, so that there is something to train on"
+    "A model with random weights passes nothing: this verifier takes every episode to train on"
     def verify(self, samples, seed): return [True]*len(samples)
     def update(self, samples, seed):
         if die == 'die' and os.path.exists(folder+'/draws-2.jsonl'): os.kill(os.getpid(), 9)
         return super().update(samples, seed)
+small = dict(warm=0, tests=2, maxtok=6, play=dict(max_steps=6))
 def end(folder):
-    w = Every(model=home, warm=0, tests=2, maxtok=6, play=dict(max_steps=6), training=dict(rank=2, lr=.05, dtype='float32'))
+    w = Every(model=home, training=dict(rank=2, lr=.05, dtype='float32'), **small)
     done = run_bootstrap(w, make_schedule('planned'), 12., rounds=2, c_t=2., folder=folder)
-    return [[r.drawn, r.trained, r.spent] for r in done]+[w.learner.mark, [m.content for t in w.episodes for m in t.messages]]
+    said = [m.content for t in w.episodes for m in t.messages]
+    return [[r.drawn, r.trained, r.spent] for r in done]+[w.learner.mark, said]
 again = end(folder)
-synthlab.iterate._begun.clear(); synthlab.iterate._played.clear()
+rejection_sampling._begun.clear()
+rejection_sampling._played.clear()
 print(json.dumps([again, end(folder+'-whole')]))"""
 
 

@@ -9,7 +9,6 @@ import os
 import random
 import re
 import signal
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -20,53 +19,20 @@ import time
 import pytest
 from calls_client import chats, client
 from conftest import ROOT
-from fake_server import CONFIG, KINDS, FakeServer
+from fake_server import KINDS, FakeServer
 
-from synthlab.core.types import Message, ToolCall, Usage, read_jsonl, write_jsonl
+from synthlab.core.types import Usage, read_jsonl, write_jsonl
 from synthlab.models.chat import Backend, Reply
 from synthlab.models.durable import DurableLLM
 from synthlab.models.journal import Journal
-from synthlab.models.llm import HTTP, CallError, make_llm
+from synthlab.models.llm import CallError, make_llm
+from tests.models.common import expected, states, texts
 
 SECRET = "sk-never-write-this-down-0123456789"
+
+
 fork = multiprocessing.get_context("forkserver")
 fork.set_forkserver_preload(["openai.resources.chat", "synthlab.models.durable"])
-
-
-def expected(n, start=0):
-    return [f"reply to q{i}#0" for i in range(start, start + n)]
-
-
-def texts(replies):
-    return [r.text or r.error for (r,) in replies]
-
-
-def states(path):
-    return [s for (s,) in Journal(path).db.execute("SELECT state FROM calls")]
-
-
-@pytest.fixture(scope="module")
-def server():
-    with FakeServer() as s:
-        HTTP(s.url, "m").ready()
-        yield s
-
-
-@pytest.fixture
-def fresh(server):
-    "The server with clean counts and the faults a test asks for"
-
-    def of(**config):
-        server.set(**{**CONFIG, **config})
-        server.reset()
-        return server
-
-    return of
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "calls.sqlite"
 
 
 def test_two_thousand_calls_at_twenty_percent_faults(fresh, path):
@@ -232,42 +198,6 @@ def test_a_person_at_a_terminal_sees_how_it_goes(fresh, path):
     )
 
 
-def test_fatal_errors_are_not_retried(fresh, path):
-    s = fresh(poison="q3")
-    out = DurableLLM(make_llm(s.url + "#m"), path)(chats(10))
-    assert [i for i, r in enumerate(texts(out)) if r != f"reply to q{i}#0"] == [3]
-    assert "400" in out[3][0].error and s.stats()["asked"]["q3#0"] == 1
-    DurableLLM(make_llm(s.url + "#m"), path, again=False)(chats(10))
-    assert s.stats()["asked"]["q3#0"] == 1, "set aside means not asked"
-    s.set(poison="")
-    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(10))) == expected(10)
-
-
-def test_a_call_that_always_fails_is_set_aside(fresh, path):
-    s = fresh(poison="q3", poison_status=500)
-    out = DurableLLM(make_llm(s.url + "#m"), path, tries=3)(chats(10))
-    assert s.stats()["asked"]["q3#0"] == 3 and "500" in out[3][0].error
-    assert states(path).count("done") == 9 and states(path).count("failed") == 1
-
-
-def test_retry_after_in_whole_seconds(fresh, path):
-    s = fresh(faults=1.0, kinds=["429"], retry_after="1")
-    threading.Timer(0.3, lambda: s.set(faults=0.0)).start()
-    start = time.monotonic()
-    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(4))) == expected(4)
-    assert (
-        1 <= time.monotonic() - start < 4
-        and set(s.stats()["asked"].values()) == {2}
-        and s.stats()["early"] == 0
-    )
-
-
-def test_a_wait_longer_than_our_patience_is_said(fresh, path):
-    s = fresh(faults=1.0, kinds=["429"], retry_after="86400")
-    out = DurableLLM(make_llm(s.url + "#m"), path, patience=5.0)(chats(1))
-    assert "429" in out[0][0].error and sum(s.stats()["asked"].values()) == 1
-
-
 def test_the_key_is_nowhere(fresh, path, tmp_path, caplog, capfd):
     "The server echoes the key in its error; and one refusal is enough, the rest is not asked"
     s = fresh(key="another")
@@ -301,23 +231,6 @@ def test_duplicates_on_the_wire_never_answer_another_question(fresh, path):
     assert set(s.stats()["asked"].values()) == {1} and sum(s.stats()["faults"].values()) > 70
 
 
-def test_the_gate_finds_what_a_server_bears(fresh, path):
-    "A server that refuses the ninth call at once: all answered, few refused, its capacity used"
-    s = fresh(capacity=8, latency=0.05, retry_after="")
-    calls = DurableLLM(make_llm(s.url + "#m"), path, most=64, tries=10)
-    assert texts(calls(chats(300))) == expected(300)
-    got = s.stats()
-    assert got["faults"].get("429", 0) < 75 and got["most"] >= 8
-
-
-def test_an_outage_does_not_use_up_the_attempts(fresh, path):
-    "A second of nothing but 500: everything pauses, then goes on"
-    s = fresh(faults=1.0, kinds=["500"])
-    threading.Timer(1, lambda: s.set(faults=0.0)).start()
-    assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(200))) == expected(200)
-    assert s.stats()["faults"]["500"] < 100
-
-
 def test_nobody_there(path):
     "A refused connection ends with a reason for every call, soon after our patience"
     start = time.monotonic()
@@ -327,53 +240,6 @@ def test_nobody_there(path):
         and all(r.error for (r,) in out)
         and "APIConnectionError" in out[0][0].error
     )
-
-
-def test_no_barrier(path):
-    """The first call ends only when all others have: a batch that waits for its stragglers would
-    wait for ever
-    """
-    ended, others = [], asyncio.Event()
-
-    async def ask(chat, **_):
-        if chat[-1].content == "q0":
-            await others.wait()
-        ended.append(chat[-1].content)
-        if len(ended) == 39:
-            others.set()
-        return Reply("ok")
-
-    assert all(r.ok for (r,) in DurableLLM(ask, path, most=4)(chats(40)))
-    assert ended[-1] == "q0"
-
-
-def test_same_call_once_and_samples_apart(fresh, path):
-    s = fresh()
-    out = DurableLLM(make_llm(s.url + "#m"), path)(chats(3) * 5, n=4, temp=1.0)
-    assert sum(s.stats()["asked"].values()) == 12 and [len(r) for r in out] == [4] * 15
-    assert len({r.text for r in out[0]}) == 4 and out[0] == out[3] and out[0][0] is not out[3][0]
-    DurableLLM(make_llm(s.url + "#m"), path)(chats(3), n=6, temp=1.0)
-    assert sum(s.stats()["asked"].values()) == 18, (
-        "more samples of the same chat ask for the new ones only"
-    )
-    DurableLLM(make_llm(s.url + "#m"), path)(chats(3), n=6, temp=0.5)
-    assert sum(s.stats()["asked"].values()) == 36
-
-
-def test_all_of_a_reply_survives(path):
-    calls = [ToolCall("f", '{"a": ', "c1"), ToolCall("g", {"x": [1, None]})]
-    said = Reply("café \ud83d \u2028", calls, "tool_calls", Usage(7, 3, 2, 0.5), raw="<raw>")
-
-    async def ask(chat, **_):
-        return said
-
-    first = DurableLLM(ask, path)(chats(1))
-
-    async def never(chat, **_):
-        raise AssertionError("asked again")
-
-    never.__name__ = "ask"
-    assert first == DurableLLM(never, path)(chats(1)) == [[said]]
 
 
 def test_ledger_survives_resume_and_knows_what_it_does_not_know(path):
@@ -456,38 +322,6 @@ def test_models_of_one_name_are_told_apart(path, tmp_path):
     )
 
 
-def test_a_full_disk_is_an_error_and_loses_nothing(path):
-    asked = []
-
-    async def ask(chat, **_):
-        asked.append(chat[-1].content)
-        return Reply("x" * 3000)
-
-    calls = DurableLLM(ask, path, most=4)
-    calls.journal.db.execute("PRAGMA max_page_count=40")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
-        calls(chats(200))
-    kept = states(path).count("done")
-    calls.journal.db.execute("PRAGMA max_page_count=100000")
-    assert all(r.ok for (r,) in calls(chats(200))) and kept > 0
-    assert len(asked) <= 200 + 4 and len(set(asked)) == 200
-
-
-def test_a_long_policy_is_stored_once(path):
-    policy = "Rule: be kind. " * 1500
-
-    async def ask(chat, **_):
-        return Reply("yes")
-
-    calls = DurableLLM(ask, path)
-    calls([[Message("system", policy), Message("user", f"q{i}")] for i in range(300)])
-    calls.close()
-    assert path.stat().st_size < 20 * len(policy)
-    calls.journal.export(path.with_suffix(".jsonl"))
-    rows = list(read_jsonl(path.with_suffix(".jsonl")))
-    assert len(rows) == 300 and all(r["request"]["messages"][0]["content"] == policy for r in rows)
-
-
 def came_back(custom_id, text):
     said = dict(finish_reason="stop", message=dict(role="assistant", content=text))
     body = dict(choices=[said], usage=dict(prompt_tokens=10, completion_tokens=5))
@@ -505,36 +339,27 @@ def test_batch_files_there_and_back(fresh, path, tmp_path):
         chats(25), tmp_path / "queue.jsonl", per_file=8, tools=tools, schema=None
     )
     lines = [l for f in files for l in read_jsonl(f)]
-    assert [f.name for f in files] == ["queue.jsonl", "queue-2.jsonl", "queue-3.jsonl"] and len(
-        lines
-    ) == 20
-    assert {l["body"]["top_p"] for l in lines} == {0.9} and all(
-        l["body"]["tools"] == tools for l in lines
-    )
-    back = [
-        came_back(l["custom_id"], f"reply to {l['body']['messages'][-1]['content']}#0")
-        for l in lines
-    ]
+    assert [f.name for f in files] == ["queue.jsonl", "queue-2.jsonl", "queue-3.jsonl"]
+    assert len(lines) == 20 and {l["body"]["top_p"] for l in lines} == {0.9}
+    assert all(l["body"]["tools"] == tools for l in lines)
+    said = [f"reply to {l['body']['messages'][-1]['content']}#0" for l in lines]
+    back = [came_back(l["custom_id"], text) for l, text in zip(lines, said)]
     back[0].update(error=dict(code="batch_expired", message="too late"), response=None)
     back[1]["response"] = dict(status_code=500, body=dict(error="broken"))
     back[2]["response"]["body"] = dict(choices=[])
     write_jsonl(reversed(back), tmp_path / "out.jsonl")
     assert calls.read_batch(tmp_path / "out.jsonl") == dict(answered=17, known=0, failed=3)
     assert calls.read_batch(tmp_path / "out.jsonl") == dict(answered=0, known=17, failed=3)
-    kept = texts(
-        DurableLLM(make_llm(s.url + "#m", top_p=0.9), path, again=False)(chats(25), tools=tools)
-    )
+    once = DurableLLM(make_llm(s.url + "#m", top_p=0.9), path, again=False)
+    kept = texts(once(chats(25), tools=tools))
     assert kept[8:] == expected(17, 8)
     assert "batch_expired" in kept[5] and "500" in kept[6] and "chat completion" in kept[7]
     asked = sum(s.stats()["asked"].values())
-    assert (
-        texts(calls(chats(25), tools=tools)) == expected(25)
-        and sum(s.stats()["asked"].values()) == asked + 3
-    )
+    assert texts(calls(chats(25), tools=tools)) == expected(25)
+    assert sum(s.stats()["asked"].values()) == asked + 3
     (row,) = calls.ledger()
-    assert row["calls"] == 25 and row["usd"] == pytest.approx(
-        (8 + 17 * 0.5) * (10 * 2 + 5 * 8) / 1e6
-    )
+    usd = (8 + 17 * 0.5) * (10 * 2 + 5 * 8) / 1e6
+    assert row["calls"] == 25 and row["usd"] == pytest.approx(usd)
 
 
 def test_batch_results_that_do_not_fit_are_refused_whole(path, tmp_path):
@@ -556,19 +381,6 @@ def test_batch_results_that_do_not_fit_are_refused_whole(path, tmp_path):
     with pytest.raises(ValueError, match="out.jsonl:3"):
         calls.read_batch(tmp_path / "out.jsonl")
     assert states(path) == ["batch", "batch"]
-
-
-def test_a_mistake_in_python_is_no_outage(path):
-    tried = []
-
-    async def ask(chat, **_):
-        tried.append(1)
-        return chat.nothing
-
-    start = time.monotonic()
-    out = DurableLLM(ask, path, most=4)(chats(200))
-    assert time.monotonic() - start < 5 and len(tried) < 30
-    assert "AttributeError" in out[0][0].error and "not asked" in out[-1][0].error
 
 
 def test_wrong_arguments_are_errors_at_once(path):

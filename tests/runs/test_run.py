@@ -4,107 +4,20 @@ never be written down.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from conftest import ROOT
-from toy import CLI, env, json_of, lab, notebook, repository
+from toy import CLI, env, json_of, lab
 
-from synthlab.core.parallel import pmap
-from synthlab.core.settings import settings
 from synthlab.core.types import Usage
-from synthlab.runs.parameters import (
-    check_params,
-    closure_key,
-    import_closure,
-    library_key,
-    parse_value,
-    read_params,
-    read_study,
-)
 from synthlab.runs.run import Run, is_locked, read_manifest
-
-TOY = [
-    ("markdown", "# Toy?\n\n> Yes.", []),
-    (
-        "code",
-        "import os, time\nfrom pathlib import Path\nfrom synthlab.core.plot import bars\nfrom "
-        "synthlab.runs.run import Run; from synthlab.core.parallel import progress",
-        [],
-    ),
-    (
-        "code",
-        "n: int = 3 # how many\nfile: str = '' # read\ngate: str = '' # a file NAME.txt that "
-        "must exist\nnap: float = 0. # s\n"
-        "api_key: str = '' # of a server\nlabels: list[str]|None = None # any",
-        ["parameters"],
-    ),
-    (
-        "code",
-        "run = Run('01_toy', dict(n=n, file=file, gate=gate, nap=nap, api_key=api_key, "
-        "labels=labels))\nrun",
-        [],
-    ),
-    (
-        "code",
-        "with open('ran.txt', 'a') as f: print(n, file=f)\nprint('the key is', "
-        "api_key)\nos.getcwd()",
-        [],
-    ),
-    (
-        "code",
-        "rows = [dict(i=i, y=i*i) for i in progress(range(n), "
-        "'squaring')]\nrun.save_rows('rows.jsonl', rows)",
-        [],
-    ),
-    ("code", "run.save_fig(bars(rows, 'i', 'y'), 'squares', rows)", []),
-    ("code", "run.save_fig(bars(rows, 'i', 'i').figure, 'numbers', rows)", []),
-    (
-        "code",
-        "time.sleep(nap)\nif gate and not Path(gate+'.txt').exists(): raise "
-        "RuntimeError(f'{gate} is shut, {api_key}')",
-        [],
-    ),
-    (
-        "code",
-        "text = run.input(file).read_text() if file else ''\nrun.finish(dict(n=n, "
-        "undefined=float('nan')))",
-        [],
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    """A repository with one study, a copy of the library that a test may change, and a folder deep
-    inside
-    """
-    root = repository(
-        tmp_path_factory.mktemp("toy"),
-        {"01_toy": TOY},
-        "01_toy:\n  smoke: {}\n  demo: {n: 4, file: data.txt}\n",
-    )
-    (root / "deep/down").mkdir(parents=True)
-    (root / "data.txt").write_text("one")
-    shutil.copytree(
-        ROOT / "synthlab", root / "lib/synthlab", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    return root
 
 
 def ran(toy):
     return len((toy / "ran.txt").read_text().splitlines()) if (toy / "ran.txt").exists() else 0
-
-
-@pytest.fixture(scope="module")
-def done(toy):
-    r = lab(toy, "run", "01", "--profile", "demo", "--json")
-    assert r.returncode == 0, r.stderr
-    return json_of(r)
 
 
 def test_a_run_says_everything_about_itself(toy, done):
@@ -172,74 +85,6 @@ def test_same_key_returns_at_once_without_papermill(toy, done):
         check=True,
     )
     assert r.stdout.split("\n")[:2] == [done["key"], "[]"] and ran(toy) == before
-
-
-def key_of(toy, _params=None, **kw):
-    code = (
-        f"from synthlab.runs.run import _plan; print(_plan('01_toy', {_params or {}!r}, "
-        "'demo').key)"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=toy,
-        env=env(toy, **kw),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-
-
-def changed(path, old, new, f):
-    "`f()` while a file says something else"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    try:
-        return f()
-    finally:
-        path.write_text(text)
-
-
-def test_the_key_follows_what_would_be_computed(toy, done):
-    def key():
-        return key_of(toy)
-
-    assert key() == done["key"] != key_of(toy, dict(n=5))
-    assert key_of(toy, dict(api_key="sk-secret-1")) == key_of(toy, dict(api_key="sk-secret-2"))
-    assert key_of(toy, SYNTHLAB_AGENT="hf:another") != done["key"] == key_of(toy, SYNTHLAB_JOBS="3")
-    study = toy / "nbs/studies/01_toy.ipynb"
-    assert changed(study, "# Toy?", "# Toys?", key) == done["key"], "words are not code"
-    others = [
-        changed(toy / "data.txt", "one", "two", key),
-        changed(study, "y=i*i", "y=i+i", key),
-        changed(toy / "lib/synthlab/core/types.py", "class Usage", "class  Usage", key),
-    ]
-    assert len({done["key"], *others}) == 4, "inputs, code and library each make another run"
-    assert key() == done["key"]
-
-
-def test_changed_library_is_another_library_key(tmp_path):
-    (tmp_path / "a.py").write_text("x = 1\n")
-    (tmp_path / "_modidx.py").write_text("d = 1\n")
-    first = library_key(tmp_path)
-    (tmp_path / "_modidx.py").write_text("d = 2\n")
-    assert library_key(tmp_path) == first
-    (tmp_path / "a.py").write_text("x = 2\n")
-    assert library_key(tmp_path) != first
-    second = library_key(tmp_path)
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package/b.py").write_text("y = 1\n")
-    assert library_key(tmp_path) not in (first, second), "modules of packages count"
-
-
-def test_import_closure_is_what_a_module_needs_and_no_more():
-    "Only what a module imports, directly or through others, makes another key"
-    needed = import_closure("synthlab.generate.simia")
-    assert {"synthlab.generate.simia", "synthlab.tau2.replay", "synthlab.core.types"} <= set(needed)
-    assert not [
-        m for m in needed if m.startswith(("synthlab.cli", "synthlab.loop", "synthlab.alpha"))
-    ]
-    assert closure_key("synthlab.core.types") != closure_key("synthlab.core.stats")
 
 
 def test_failure_leaves_report_and_manifest_without_secrets_and_is_run_again(toy):
@@ -342,37 +187,6 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(toy, args, said):
     assert sorted((toy / "outputs").rglob("*") if (toy / "outputs").exists() else []) == before
 
 
-@pytest.mark.parametrize(
-    "cells, said", [([TOY[1]], "0 cells are tagged"), ([TOY[2], TOY[2]], "2 cells are tagged")]
-)
-def test_a_study_has_exactly_one_tagged_cell(tmp_path, cells, said):
-    (tmp_path / "nbs/studies").mkdir(parents=True)
-    (tmp_path / "settings.ini").touch()
-    (tmp_path / "nbs/studies/01_toy.ipynb").write_text(json.dumps(notebook(cells)))
-    r = lab(tmp_path, "run", "01_toy", cwd=".")
-    assert r.returncode == 2 and said in r.stderr and not (tmp_path / "outputs").exists()
-
-
-def test_a_torn_notebook_is_named(tmp_path):
-    (tmp_path / "nbs/studies").mkdir(parents=True)
-    (tmp_path / "nbs/studies/01_toy.ipynb").write_text('{"cells": [')
-    with pytest.raises(ValueError, match="01_toy.ipynb is not a notebook"):
-        read_study("01_toy", tmp_path)
-
-
-def test_values_and_types(toy):
-    st = read_study("01_toy", toy)
-    assert (
-        check_params(st, dict(nap=2))["nap"] == 2.0
-        and check_params(st, dict(labels=None))["labels"] is None
-    )
-    for bad in (dict(n=True), dict(nap="2"), dict(file=None), dict(labels="a")):
-        with pytest.raises(ValueError, match="01_toy: parameter"):
-            check_params(st, bad)
-    assert parse_value("[a, 1]") == ["a", 1] and parse_value("5", "api_key") == "5"
-    assert read_params("x: float = -1e-3 # a # b")["x"].help == "a # b"
-
-
 def test_publish_freezes_the_report(toy, done):
     r = lab(toy, "publish", f"01_toy/{done['key']}", "kept")
     assert r.returncode == 0, r.stderr
@@ -468,85 +282,3 @@ def test_a_failed_run_cannot_be_published(toy):
     (folder / "manifest.json").unlink()
     folder.rmdir()
     assert r.returncode == 2 and "only a finished run" in r.stderr
-
-
-def test_settings_from_file_and_environment(tmp_path, monkeypatch):
-    (tmp_path / "settings.ini").write_text("[models]\nagent = hf:a\n")
-    assert settings(tmp_path).agent == "hf:a"
-    monkeypatch.setenv("SYNTHLAB_AGENT", "hf:b")
-    assert settings(tmp_path).agent == "hf:b"
-    monkeypatch.setenv("SYNTHLAB_API_KEY", "sk-secret")
-    assert "sk-secret" not in repr(settings(tmp_path))
-    monkeypatch.setenv("SYNTHLAB_AGNET", "x")
-    with pytest.raises(
-        ValueError, match="SYNTHLAB_AGNET: no such setting; known: SYNTHLAB_OUTPUTS"
-    ):
-        settings(tmp_path)
-    monkeypatch.delenv("SYNTHLAB_AGNET")
-    for text, said in [
-        ("[lab]\nx = 1\n", "no key 'x'"),
-        ("[odd]\n", r"no section \[odd\]"),
-        ("x\n", "settings.ini"),
-        ("[prices]\nm = 1\n", "three numbers"),
-    ]:
-        (tmp_path / "settings.ini").write_text(text)
-        with pytest.raises(ValueError, match=said):
-            settings(tmp_path)
-
-
-def fail_on_two(x):
-    if x == 2:
-        raise KeyError("two")
-    return x * x
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_pmap_keeps_order_and_names_the_item(jobs):
-    assert (
-        pmap(fail_on_two, [3, 0, 1], jobs=jobs) == [9, 0, 1]
-        and pmap(fail_on_two, [], jobs=jobs) == []
-    )
-    with pytest.raises(KeyError, match="two") as e:
-        pmap(fail_on_two, [1, 2, 3], jobs=jobs, desc="squares")
-    assert e.value.__notes__ == ["squares: item 1, 2"]
-
-
-kept_alive = []
-
-
-def grow(x):
-    "After the first items, half a gigabyte freed and a little kept on top of it: malloc keeps all"
-    import os
-    import time
-
-    some = [b"x" * 100_000 for _ in range(6000 if x > 1 else 0)]
-    kept_alive.append(b"y" * 100_000)
-    time.sleep(1.1)
-    del some
-    return os.getpid()
-
-
-def test_pmap_keeps_its_processes_when_memory_was_freed():
-    "joblib replaces a process that seems to leak, and with it goes what it had loaded"
-    assert len(set(pmap(grow, range(6), jobs=2))) <= 2
-
-
-def test_pmap_on_ray_gives_the_same():
-    pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    code = """
-from synthlab.core.parallel import pmap
-try: pmap(lambda x: 6//x, [3, 0, 1], jobs=2, engine='ray', desc='six')
-except ZeroDivisionError as e:
-    print(e.__notes__, pmap(lambda x: 6//x, [3, 2, 1], jobs=2, engine='ray'))
-"""
-    r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    if "timed out during startup" in r.stderr:
-        pytest.skip("Ray did not start within its own 30 s: this machine is too busy")
-    assert "['six: item 1, 0'] [2, 3, 6]" in r.stdout.splitlines(), (
-        f"{r.returncode} {r.stdout} {r.stderr}"
-    )  # among Ray's own lines
-
-
-def test_pmap_knows_its_engines():
-    with pytest.raises(ValueError, match="'local' or 'ray', not 'spark'"):
-        pmap(fail_on_two, [1], engine="spark")

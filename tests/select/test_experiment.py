@@ -173,7 +173,7 @@ def test_llama3_calls_are_examined_in_their_own_form(tmp_path):
     )
     rows, called = make_labelled_pool(8, 3, 4, model=name).items, 0
     for x in rows:
-        for (a, b), d in zip(agent_turn_spans(x), action_targets(x, name), strict=True):
+        for (a, _), d in zip(agent_turn_spans(x), action_targets(x, name), strict=True):
             if not d["name"]:
                 continue
             called += 1

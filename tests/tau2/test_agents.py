@@ -9,11 +9,26 @@ import pytest
 from synthlab.core.types import Message, ToolCall, Usage
 from synthlab.models.chat import Reply
 from synthlab.models.llm import ScriptedLLM, make_llm
-from synthlab.tau2.agents import LLMAgent, LLMUser, agent_chat, agent_prompt, user_chat, user_prompt
+from synthlab.tau2.agents import (
+    LLMAgent,
+    LLMUser,
+    NullAgent,
+    OracleAgent,
+    ScriptedUser,
+    agent_chat,
+    agent_prompt,
+    user_chat,
+    user_prompt,
+)
 from synthlab.tau2.database import DOMAINS
 from synthlab.tau2.env import tasks, to_tau2, tools
 from synthlab.tau2.grade import grade
-from synthlab.tau2.rollout import Episode, rollout
+from synthlab.tau2.rollout import (
+    Episode,
+    rollout,
+    supports_solo,
+)
+from tests.tau2.common import base
 
 
 def theirs(task, solo=False):
@@ -161,3 +176,81 @@ def test_embedded_model_plays_both_sides_on_mock():
     assert tools("mock")[0]["function"]["name"] in str(
         llm.prompter.text(agent_chat(Episode(some[0])), tools("mock"))
     )
+
+
+NULL = dict(
+    mock=["create_task_1_nl_eval"],
+    airline=[
+        "0",
+        "1",
+        "4",
+        "5",
+        "6",
+        "10",
+        "13",
+        "26",
+        "28",
+        "31",
+        "34",
+        "36",
+        "41",
+        "43",
+        "45",
+        "46",
+        "47",
+        "48",
+        "49",
+    ],
+    retail=["10", "12", "25", "50", "57", "65", "105"],
+    telecom=[],
+)
+
+
+@pytest.mark.parametrize(
+    "domain, unmet",
+    [
+        ("mock", ["update_task_with_history_and_env_assertions"]),
+        ("airline", []),
+        ("retail", []),
+        ("telecom", []),
+        ("telecom-workflow", []),
+    ],
+)
+def test_the_oracle_earns_every_reward_that_can_be_earned(domain, unmet):
+    out = [grade(t) for t in rollout(base(domain), OracleAgent(), ScriptedUser())]
+    assert [t.task.id for t in out if t.reward != 1] == unmet and {t.stop for t in out} == {
+        "user_stop"
+    }
+    assert {t.model for t in out} == {"scripted:oracle"} and {t.info["user"] for t in out} == {
+        "scripted:user"
+    }
+
+
+def test_the_oracle_solves_the_whole_of_telecom():
+    assert all(
+        grade(t).reward == 1
+        for t in rollout(tasks("telecom", "full")[::8], OracleAgent(), ScriptedUser())
+    )
+
+
+@pytest.mark.parametrize(
+    "domain, unmet", [("mock", ["update_task_with_initialization_data"]), ("telecom", [])]
+)
+def test_the_oracle_alone(domain, unmet):
+    "In solo mode nobody hears the agent, so what must be communicated cannot be"
+    out = [
+        grade(t)
+        for t in rollout([t for t in base(domain) if supports_solo(t)], OracleAgent(), solo=True)
+    ]
+    assert [t.task.id for t in out if t.reward != 1] == unmet and {t.stop for t in out} == {
+        "agent_stop"
+    }
+    assert [t.scores["reward"].why for t in out if t.reward != 1] == ["not met: COMMUNICATE"] * len(
+        unmet
+    )
+
+
+@pytest.mark.parametrize("domain", NULL)
+def test_doing_nothing_earns_what_the_audit_says(domain):
+    out = rollout(base(domain), NullAgent(), ScriptedUser())
+    assert [t.task.id for t in out if grade(t).reward == 1] == NULL[domain]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from synthlab.core.types import Task, ToolCall
-from synthlab.tau2.database import DOMAINS, env_template, read_domain_json, shared_rows, tau2_module
+from synthlab.tau2.database import DOMAINS, read_domain_json, tau2_module
 from synthlab.tau2.env import (
     Env,
     canonical_json,
@@ -26,7 +26,6 @@ from synthlab.tau2.env import (
     to_tau2,
     tools,
 )
-from synthlab.tau2.grade import oracle_trajectory
 from synthlab.tau2.results import load_results
 
 MODES = [
@@ -108,9 +107,6 @@ def digest(env):
     )
 
 
-# -------------------------------------------------------------------------- what random episodes do
-
-
 def pool(domain):
     "Arguments that occur in a domain: those of gold actions, and ids of the first records"
     found = {}
@@ -121,30 +117,25 @@ def pool(domain):
     return found
 
 
+junk = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 9),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+    st.lists(st.text(max_size=3), max_size=2),
+)
+
+
 def calls(domain):
-    """Calls that often work: gold actions; and calls that mostly do not: arguments mixed, missing,
-    wrong or reserved
-    """
-    gold = [
-        (a["name"], a["arguments"], a.get("requestor", "assistant"))
-        for t in tasks(domain)
-        for a in t.gold or []
-    ]
-    args, names = (
-        pool(domain),
-        [t["function"]["name"] for by in ("assistant", "user") for t in tools(domain, by)],
-    )
-    junk = st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(-3, 9),
-        st.floats(allow_nan=False),
-        st.text(max_size=5),
-        st.lists(st.text(max_size=3), max_size=2),
-    )
-    mixed = st.dictionaries(
-        st.sampled_from([*args, "self", "tool_name", "requestor", "nothing"]), junk, max_size=4
-    )
+    "Gold actions, which often work, and calls that mostly do not: arguments mixed, wrong, reserved"
+    steps = [a for t in tasks(domain) for a in t.gold or []]
+    gold = [(a["name"], a["arguments"], a.get("requestor", "assistant")) for a in steps]
+    args = pool(domain)
+    schemas = [t for by in ("assistant", "user") for t in tools(domain, by)]
+    names = [t["function"]["name"] for t in schemas]
+    odd = st.sampled_from([*args, "self", "tool_name", "requestor", "nothing"])
+    mixed = st.dictionaries(odd, junk, max_size=4)
     swapped = st.fixed_dictionaries({}, optional={k: st.sampled_from(v) for k, v in args.items()})
     by = st.sampled_from(["assistant", "assistant", "user"])
     free = st.builds(
@@ -159,11 +150,12 @@ def calls(domain):
         st.sampled_from([*args]),
         junk,
     )
-    return st.lists(
-        st.one_of(st.sampled_from(gold), st.sampled_from(gold), typed, free), max_size=20
-    ).map(
-        lambda rows: [ToolCall(n, copy.deepcopy(a), f"c{i}", b) for i, (n, a, b) in enumerate(rows)]
-    )
+
+    def made(rows):
+        return [ToolCall(n, copy.deepcopy(a), f"c{i}", b) for i, (n, a, b) in enumerate(rows)]
+
+    some = st.one_of(st.sampled_from(gold), st.sampled_from(gold), typed, free)
+    return st.lists(some, max_size=20).map(made)
 
 
 @pytest.mark.parametrize("domain,solo", MODES)
@@ -214,19 +206,6 @@ def test_arguments_are_not_kept():
     env.step(call)
     call.args["status"].append("b")
     assert env.diff()["agent/tasks/task_1/status"] == ("pending", ["a"])
-
-
-def test_the_shared_records_are_never_written_to():
-    "After everything this file did, the parsed records still are what a fresh parse gives"
-    for domain in ("mock", "airline", "retail"):
-        for t in tasks(domain):
-            oracle_trajectory(t)
-        for name in read_domain_json(domain, "db.json"):
-            rows = shared_rows(domain, name)
-            assert all(r == rows.cls.model_validate(rows.raw[k]) for k, r in rows.records.items())
-
-
-# ------------------------------------------------------------------------------- the same benchmark
 
 
 @pytest.mark.parametrize("domain", ["mock", "airline", "retail", "telecom"])
@@ -283,9 +262,6 @@ def test_domain_table():
     )
     assert rows["telecom"]["reward_basis"] == {"ENV_ASSERTION": 2253, "ENV_ASSERTION+ACTION": 32}
     assert [d for d in rows if rows[d]["solo"]] == ["mock", "telecom", "telecom-workflow"]
-
-
-# --------------------------------------------------------------------------------- parts and faults
 
 
 def test_vpn_details_stay_in_their_episode():
@@ -356,7 +332,3 @@ def test_recorded_calls_give_the_recorded_outputs(path):
         Env(t.task, t.solo, history=False).replay(t.messages)
         n += len(t.calls)
     assert n > 10
-
-
-def test_template_is_parsed_once():
-    assert env_template("airline") is env_template("airline")

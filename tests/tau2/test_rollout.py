@@ -8,15 +8,13 @@ import os
 import random
 import subprocess
 import sys
-from functools import lru_cache
 
 import pytest
 from conftest import ROOT
 
 from synthlab.core.types import Message, Task, ToolCall
 from synthlab.tau2.agents import NullAgent, OracleAgent, ScriptedUser
-from synthlab.tau2.env import tasks
-from synthlab.tau2.grade import grade, reward_info, write_graded_results
+from synthlab.tau2.grade import reward_info, write_graded_results
 from synthlab.tau2.results import load_results
 from synthlab.tau2.rollout import (
     OUT_OF_SCOPE,
@@ -29,8 +27,7 @@ from synthlab.tau2.rollout import (
     rollout,
     supports_solo,
 )
-
-base = lru_cache(tasks)
+from tests.tau2.common import base
 
 
 @pytest.fixture(scope="module")
@@ -375,84 +372,6 @@ def test_an_agents_stop_token_ends_solo_only():
     assert t.stop == "agent_stop" and [(m.role, m.content, m.calls) for m in t.messages] == [
         ("assistant", STOP, [])
     ]
-
-
-NULL = dict(
-    mock=["create_task_1_nl_eval"],
-    airline=[
-        "0",
-        "1",
-        "4",
-        "5",
-        "6",
-        "10",
-        "13",
-        "26",
-        "28",
-        "31",
-        "34",
-        "36",
-        "41",
-        "43",
-        "45",
-        "46",
-        "47",
-        "48",
-        "49",
-    ],
-    retail=["10", "12", "25", "50", "57", "65", "105"],
-    telecom=[],
-)
-
-
-@pytest.mark.parametrize(
-    "domain, unmet",
-    [
-        ("mock", ["update_task_with_history_and_env_assertions"]),
-        ("airline", []),
-        ("retail", []),
-        ("telecom", []),
-        ("telecom-workflow", []),
-    ],
-)
-def test_the_oracle_earns_every_reward_that_can_be_earned(domain, unmet):
-    out = [grade(t) for t in rollout(base(domain), OracleAgent(), ScriptedUser())]
-    assert [t.task.id for t in out if t.reward != 1] == unmet and {t.stop for t in out} == {
-        "user_stop"
-    }
-    assert {t.model for t in out} == {"scripted:oracle"} and {t.info["user"] for t in out} == {
-        "scripted:user"
-    }
-
-
-def test_the_oracle_solves_the_whole_of_telecom():
-    assert all(
-        grade(t).reward == 1
-        for t in rollout(tasks("telecom", "full")[::8], OracleAgent(), ScriptedUser())
-    )
-
-
-@pytest.mark.parametrize(
-    "domain, unmet", [("mock", ["update_task_with_initialization_data"]), ("telecom", [])]
-)
-def test_the_oracle_alone(domain, unmet):
-    "In solo mode nobody hears the agent, so what must be communicated cannot be"
-    out = [
-        grade(t)
-        for t in rollout([t for t in base(domain) if supports_solo(t)], OracleAgent(), solo=True)
-    ]
-    assert [t.task.id for t in out if t.reward != 1] == unmet and {t.stop for t in out} == {
-        "agent_stop"
-    }
-    assert [t.scores["reward"].why for t in out if t.reward != 1] == ["not met: COMMUNICATE"] * len(
-        unmet
-    )
-
-
-@pytest.mark.parametrize("domain", NULL)
-def test_doing_nothing_earns_what_the_audit_says(domain):
-    out = rollout(base(domain), NullAgent(), ScriptedUser())
-    assert [t.task.id for t in out if grade(t).reward == 1] == NULL[domain]
 
 
 @pytest.mark.parametrize(

@@ -155,13 +155,13 @@ def test_premature_transfers_of_real_telecom_runs_are_these_four(real):
 
 @needs_data
 def test_retail_users_of_gpt_41_are_nearly_clean(real):
-    "Read by hand: one e-mail too early; one choice told together with an answer"
+    "Read by hand: one choice told together with an answer; an e-mail told early is no error"
     found = [
         (t.task.id, f.type)
         for t in real["gpt-4.1_retail_default_1trial"]
         for f in detect_user_errors(t)
     ]
-    assert len(found) <= 4 and ("55", "revealed_info_early") in found
+    assert len(found) <= 3
 
 
 @needs_data
