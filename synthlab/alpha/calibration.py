@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 
 from .scorers import rogan_gladen
+from ..core.protocols import CurveRow
 from ..core.stats import Estimate, bootstrap, rate
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #d3bf39a9
@@ -36,7 +37,7 @@ def control_curve(
     rows: list[dict],  # scored samples
     value: str = "a",  # column: `a` for a rate, or a number
     tested=None,  # `ThresholdClassifier` whose errors are taken out of a rate; None: as judged
-) -> list[dict]:  # `alpha`, `value`, `lo`, `hi`, `n`, for `lines`
+) -> list[CurveRow]:  # for `lines`
     "Realised against requested"
     return [
         dict(alpha=a, **_point(own, value, tested).row()) for a, own in _by(rows, "alpha").items()

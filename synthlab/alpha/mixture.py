@@ -15,8 +15,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .data import RatedText
+from ..core.protocols import LLM
 from ..core.types import Message
-from ..models.chat import LLM
 
 # %% ../../nbs/lib/alpha/02_mixture.ipynb #2d512223
 @dataclass(frozen=True)

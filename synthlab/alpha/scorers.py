@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from fastcore.basics import patch
 
+from ..core.protocols import LLM
 from ..core.stats import Estimate, bootstrap
 from ..core.text import embed_minilm
 from ..core.types import Message
-from ..models.chat import LLM
 from ..models.hub import cache_dir
 
 # %% ../../nbs/lib/alpha/03_scorers.ipynb #7ca80cba

@@ -8,7 +8,7 @@ __all__ = ['PALETTE', 'REST_COLOR', 'TEXT_COLOR', 'MUTED_COLOR', 'GRID_COLOR', '
 
 # %% ../../nbs/lib/core/06_plot.ipynb #3c94dc58
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from textwrap import wrap
 from typing import Any
@@ -238,20 +238,20 @@ def _mark_ref(ax, ref, pos, x, y, hue, flip):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #efba91fc
 def bars(
-    rows: Iterable[dict],  # one a bar
+    rows: Iterable[Mapping[str, Any]],  # one a bar
     x: str,  # column of the categories, drawn in order of appearance
     y: str = "value",  # column of the bar's height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
     hue: str | None = None,  # column of the series
-    ref: Iterable[dict] = (),  # published rows with the same columns, drawn hollow
+    ref: Iterable[Mapping[str, Any]] = (),  # published rows with the same columns, drawn hollow
     flip: bool | None = None,  # horizontal bars; None: when the names are long
     fmt: str = ".2f",  # of the written values
     colors: dict | None = None,  # series -> colour, in the legend's order; None: the palette
     ax: Any = None,  # Axes to draw on
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",  # words
+    title: str = "",  # above the figure
+    xlabel: str = "",  # in words
+    ylabel: str = "",  # in words
     ylim: tuple | None = None,  # ends of the value axis
 ) -> Any:  # Axes
     "Bars with intervals. Raises ValueError when a row lacks a column"
@@ -331,7 +331,7 @@ def _int_ticks(ax, xs):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #6c0f3459
 def lines(
-    rows: Iterable[dict],  # one a point
+    rows: Iterable[Mapping[str, Any]],  # one a point
     x: str,  # column of a number
     y: str = "value",  # column of the height
     lo: str = "lo",  # column of the interval's lower end
@@ -341,9 +341,9 @@ def lines(
         dict
     ] = (),  # published rows with the same columns, drawn hollow in the colour of their series
     ax: Any = None,  # Axes to draw on
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",  # words
+    title: str = "",  # above the figure
+    xlabel: str = "",  # in words
+    ylabel: str = "",  # in words
     ylim: tuple | None = None,  # ends of the value axis
 ) -> Any:  # Axes
     "Lines with interval bands. Raises ValueError when a row lacks a column"
@@ -377,17 +377,17 @@ def _hue_colors(rows, hue):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #cdafa2d6
 def points(
-    rows: Iterable[dict],  # one a point
+    rows: Iterable[Mapping[str, Any]],  # one a point
     x: str,  # column of a number or a category
     y: str = "value",  # column of the height
     lo: str = "lo",  # column of the interval's lower end
     hi: str = "hi",  # and of its upper end
     hue: str | None = None,  # column of the series
-    ref: Iterable[dict] = (),  # published rows with the same columns, drawn hollow
+    ref: Iterable[Mapping[str, Any]] = (),  # published rows with the same columns, drawn hollow
     ax: Any = None,  # Axes to draw on
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",  # words
+    title: str = "",  # above the figure
+    xlabel: str = "",  # in words
+    ylabel: str = "",  # in words
     ylim: tuple | None = None,  # ends of the value axis
 ) -> Any:  # Axes
     """Points with intervals, side by side within a category or number.
@@ -423,14 +423,14 @@ def _strip(ax, i, ys, colors):
 
 
 def strip_plot(
-    rows: Iterable[dict],  # one a dot
+    rows: Iterable[Mapping[str, Any]],  # one a dot
     x: str,  # column of the categories
     y: str,  # column of a number
     hue: str | None = None,  # column that colours the dots
     ax: Any = None,  # Axes to draw on
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",  # words
+    title: str = "",  # above the figure
+    xlabel: str = "",  # in words
+    ylabel: str = "",  # in words
 ) -> Any:  # Axes
     """Every row as a dot, spread sideways, with the mean of each category.
 
@@ -475,15 +475,15 @@ def _bars_height(cats, parts):
 
 # %% ../../nbs/lib/core/06_plot.ipynb #82272139
 def stacked_bars(
-    rows: Iterable[dict],  # one a segment
+    rows: Iterable[Mapping[str, Any]],  # one a segment
     x: str,  # column of the categories, one a bar
     part: str,  # column of the parts, stacked in order of appearance
     value: str = "value",  # column of the count
     colors: dict | None = None,  # part -> colour; None: the palette
     ax: Any = None,  # Axes to draw on
-    title: str = "",
-    xlabel: str = "share",
-    ylabel: str = "",  # words
+    title: str = "",  # above the figure
+    xlabel: str = "share",  # in words
+    ylabel: str = "",  # in words
 ) -> Any:  # Axes
     """Shares of a whole as horizontal bars, counts written into them.
 
@@ -514,7 +514,7 @@ _number_in_cell: dict[str, Any] = dict(ha="center", va="center", fontsize=8)
 
 
 def heatmap(
-    rows: Iterable[dict],  # one a cell
+    rows: Iterable[Mapping[str, Any]],  # one a cell
     x: str,  # column of the columns
     y: str,  # column of the rows
     value: str = "value",  # column of the number; NaN or absent cells stay blank
@@ -522,9 +522,9 @@ def heatmap(
     vmin: float = 0.0,  # colour scale's lower end
     vmax: float | None = None,  # and upper end; None: the largest value
     ax: Any = None,  # Axes to draw on
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",  # words
+    title: str = "",  # above the figure
+    xlabel: str = "",  # in words
+    ylabel: str = "",  # in words
 ) -> Any:  # Axes
     "A table as colours with the numbers written in. Raises ValueError when a row lacks a column"
     from matplotlib.colors import LinearSegmentedColormap
@@ -552,11 +552,11 @@ def heatmap(
 
 # %% ../../nbs/lib/core/06_plot.ipynb #154becb3
 def panels(
-    rows: Iterable[dict],  # for all panels
+    rows: Iterable[Mapping[str, Any]],  # for all panels
     by: str,  # column whose values make a panel each, in order of appearance
     draw: Callable,  # `bars`, `lines` or `points`
     *args,  # its columns
-    ref: Iterable[dict] = (),  # published rows, each for the panel it belongs to
+    ref: Iterable[Mapping[str, Any]] = (),  # published rows, each for the panel it belongs to
     title: str = "",  # in front of the panel's name
     height: float = 2.5,  # of a panel, inches
     **kw,  # passed to `draw`

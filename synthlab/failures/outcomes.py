@@ -185,7 +185,10 @@ def run_mode(
     return "no-user" if t.solo else "default"
 
 
-def run_label(t):
+def run_label(
+    t,  # trajectory
+) -> str:  # such as `gpt-4.1 · telecom · no-user`
+    "What a run is called: agent, domain, and the mode where it is not the usual one"
     return " · ".join([agent_name(t.model), t.task.domain] + ["no-user"] * t.solo)
 
 
@@ -231,7 +234,10 @@ def reward_components(
     return {p: t.scores[p].value for p in REWARD_COMPONENTS if p in t.scores and t.scores[p].given}
 
 
-def run_columns(label, ts):
+def run_columns(
+    label,  # of a run
+    ts,  # its trajectories
+):
     "The columns that every table begins with; `who` is the label without the domain"
     t = ts[0]
     return dict(
@@ -354,7 +360,10 @@ def _size(t):
     return len(t.task.gold or [])
 
 
-def clustered_success(ts):
+def clustered_success(
+    ts,  # trajectories of one run
+):  # Estimate
+    "Success of a run; trials of one task are one cluster"
     return rate([task_success(t) for t in ts], [(t.task.domain, t.task.id) for t in ts])
 
 

@@ -14,11 +14,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.protocols import LLM
 from ..core.stats import kappa, wilson
 from ..core.types import Message, Trajectory, Usage, to_dict
 from .attribution import attribute_failure
 from .outcomes import find_results, read_results
-from ..models.chat import LLM
 from ..models.durable import DurableLLM
 from ..models.llm import make_llm
 from ..models.structured import parse_json

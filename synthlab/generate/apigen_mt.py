@@ -22,6 +22,7 @@ from typing import Any, Literal
 from fastcore.basics import patch
 
 from ..core.parallel import pmap
+from ..core.protocols import LLM
 from synthlab.core.types import (
     Score,
     Trajectory,
@@ -34,7 +35,6 @@ from synthlab.core.types import (
 )
 from .blueprints import Blueprint, benchmark_leak, propose, recombine_blueprints
 from .committee import BlueprintAuthor, judge_blueprints
-from ..models.chat import LLM
 from ..runs.parameters import closure_key
 from ..tau2.agents import OracleAgent, ScriptedUser, VerbalOracleAgent
 from ..tau2.database import DOMAINS

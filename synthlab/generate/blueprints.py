@@ -381,7 +381,7 @@ def compose_blueprint(
     keep: str = "any",  # `do`, `refuse`, or `any`
     said: list[str] | None = None,  # the goals in words; None: the writer's, some with a question
 ) -> Blueprint | str:  # or why there is none
-    "Words and verdict for wishes"
+    "Words and verdict for goals"
     identify = rng.choice(identification_calls(s.domain, s.actor))
     hide = rng.random() < 0.3
     words = said or [phrase_goal(s.domain, w, s.actor, rng, hide) for w in s.goals]

@@ -17,6 +17,7 @@ from typing import Any
 
 from fastcore.basics import patch
 
+from ..core.protocols import LLM
 from ..core.types import ToolCall, Usage
 from synthlab.generate.blueprints import (
     PERSONAS,
@@ -28,7 +29,6 @@ from synthlab.generate.blueprints import (
 from .goals import GoalSequence, state_after
 from .sampler import lookup_output, write_tools
 from .wording import Goal
-from ..models.chat import LLM
 from ..models.structured import ask_json, object_schema, poll_models
 from ..tau2.database import find_record, linked_records, owner_ids
 from ..tau2.env import domain_policy, tools

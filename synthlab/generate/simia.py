@@ -18,6 +18,7 @@ from typing import Literal
 
 from fastcore.basics import patch
 
+from ..core.protocols import LLM
 from ..core.stats import wilson
 from ..core.types import Message, Score, Task, Trajectory, Usage, content_key
 from .apigen_mt import CONVERSATION_GATES
@@ -32,7 +33,6 @@ from synthlab.generate.transcripts import (
     read_transcript,
     write_transcript,
 )
-from ..models.chat import LLM
 from ..models.durable import DurableLLM
 from ..models.journal import Journal
 from ..tau2.database import DOMAINS

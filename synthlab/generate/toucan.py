@@ -46,6 +46,7 @@ from synthlab.generate.toucan_questions import (
 )
 
 # %% ../../nbs/lib/generate/15_toucan.ipynb #d9dd5e93
+from ..core.protocols import LLM
 from synthlab.generate.toucan_rollout import (
     LLMPlayer,
     ScriptedPlayer,
@@ -54,7 +55,6 @@ from synthlab.generate.toucan_rollout import (
     filter_conversations,
     order_stages,
 )
-from ..models.chat import LLM
 from ..models.durable import DurableLLM
 from ..models.journal import Journal
 from ..runs.parameters import closure_key

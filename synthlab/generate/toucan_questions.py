@@ -16,6 +16,7 @@ import random
 import re
 from dataclasses import dataclass, field, replace
 
+from ..core.protocols import LLM
 from synthlab.core.types import (
     Message,
     Score,
@@ -29,7 +30,6 @@ from synthlab.core.types import (
 )
 from .blueprints import Blueprint, propose
 from .mcp import MCPServer, ServerPool
-from ..models.chat import LLM
 from ..models.structured import ask_json as ask_json
 from ..tau2.agents import describe_action, to_first_person
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..core.protocols import LLM
 from synthlab.core.types import (
     Message,
     Score,
@@ -26,7 +27,7 @@ from synthlab.core.types import (
 )
 from .mcp import MCPServer, ServerPool
 from .toucan_questions import Question, call_failed
-from ..models.chat import LLM, sample_seed
+from ..models.chat import sample_seed
 from ..tau2.database import DOMAINS
 from synthlab.verify.gates import (
     Funnel,
@@ -101,7 +102,7 @@ class LLMPlayer:
 
     def __call__(
         self,
-        live: list[LiveConversation],  # live
+        live: list[LiveConversation],  # in progress
     ) -> list:  # a message for each, or the exception that its call ended with
         "The next turn of each"
         seeds = [sample_seed(t.seed, len(t.messages)) for t in live]
@@ -122,10 +123,10 @@ class ScriptedPlayer:
 
     def __call__(
         self,
-        talks: list[LiveConversation],  # live
+        live: list[LiveConversation],  # in progress
     ) -> list[Message]:  # one for each
         "The next turn of each"
-        return [self._next(t) for t in talks]
+        return [self._next(t) for t in live]
 
     def _next(self, t):
         if t.q.kind == "irrelevant":

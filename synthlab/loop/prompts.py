@@ -15,10 +15,11 @@ from functools import lru_cache
 
 from fastcore.basics import patch
 
+from ..core.protocols import LLM
 from ..core.stats import wilson
 from ..core.text import embedder
 from ..core.types import Message, Task, ToolCall, Trajectory
-from ..models.chat import LLM, call_text, parse_reply
+from ..models.chat import call_text, parse_reply
 from ..models.hub import Prompter, model_dir, quiet_transformers
 from ..tau2.agents import DONE_TOOL, LLMAgent, OracleAgent, ScriptedUser, agent_prompt
 from ..tau2.env import domain_policy, tasks, tools

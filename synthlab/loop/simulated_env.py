@@ -14,10 +14,11 @@ import math
 import random
 from dataclasses import dataclass, replace
 
+from ..core.protocols import LLM
 from ..core.stats import kappa, rate
 from ..core.types import Message, Score, Task, Trajectory, Usage, to_md
 from ..generate.scripted_teacher import misreport_answer
-from ..models.chat import LLM, sample_seed
+from ..models.chat import sample_seed
 from ..models.llm import make_llm
 from ..models.structured import poll_models
 from ..tau2.agents import ScriptedUser

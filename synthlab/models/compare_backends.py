@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..core.protocols import LLM
 from ..core.settings import SecretScrubber
 from ..core.stats import Estimate, bootstrap, rate
 from ..core.types import Message
-from .chat import LLM
 from .hub import model_dir
 from .llm import make_llm
 from .server import GuardedProcess, tail_log

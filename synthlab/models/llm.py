@@ -20,9 +20,10 @@ from functools import reduce
 from importlib import import_module
 from typing import Any
 
+from ..core.protocols import LLM
 from ..core.settings import SecretScrubber, settings
 from ..core.types import ToolCall, Usage
-from .chat import LLM, Backend, Reply, from_openai, parse_reply, render_chat
+from .chat import Backend, Reply, from_openai, parse_reply, render_chat
 from .local import HF, VLLM
 
 # %% ../../nbs/lib/models/06_llm.ipynb #2194194a

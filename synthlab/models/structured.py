@@ -11,8 +11,8 @@ import json
 import math
 import re
 
+from ..core.protocols import LLM
 from ..core.types import Message, Score, Usage
-from .chat import LLM
 
 # %% ../../nbs/lib/models/02_structured.ipynb #2904acec
 def object_schema(

@@ -61,11 +61,11 @@ def arch_of_model(
     config = json.loads((Path(model_dir(model)) / "config.json").read_text())
     return arch_from_config(config, model)
 
-
+# %% ../../nbs/lib/select/03_reader.ipynb #9dbfac6d
 # its published shape; the embedding table is not tied
 LLAMA3_8B = Arch(7_504_658_432, 32, 4096, "Llama-3-8B", 525_336_576)
 
-# %% ../../nbs/lib/select/03_reader.ipynb #9dbfac6d
+
 def forward_flops(
     a: Arch,  # the model
     lengths: list[int],  # tokens of each row

@@ -21,8 +21,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
+from ..core.protocols import LLM
 from ..core.types import Message, Task, ToolCall, Usage, to_dict
-from ..models.chat import LLM, sample_seed
+from ..models.chat import sample_seed
 from ..models.structured import ask_json, object_schema
 from .database import domains_dir, env_template, record_index, tau2_module
 from .env import domain_policy, to_tau2, tools

@@ -9,12 +9,13 @@ __all__ = ['GREETING', 'STOP', 'TRANSFER', 'OUT_OF_SCOPE', 'Episode', 'normalize
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #2068aee0
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from ..core.protocols import Policy
 from ..core.types import Message, Task, ToolCall, Trajectory, Usage, content_key
 from .env import Env, message_from_tau2
 
@@ -252,8 +253,8 @@ def _check(tasks, user, solo, **least1):
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #bbc8194c
 def iter_rollouts(
     tasks: list[Task],  # one episode each, times `trials`
-    agent: Callable,  # policy: list of episodes -> list of messages
-    user: Callable | None = None,  # policy of the user; may be left out in solo mode
+    agent: Policy,  # list of episodes -> list of messages
+    user: Policy | None = None,  # of the user; may be left out in solo mode
     solo: bool = False,  # the agent alone, with both sides' tools
     trials: int = 1,  # repetitions of each task
     max_steps: int = 200,  # cut-off, as the benchmark counts steps
@@ -283,8 +284,8 @@ def iter_rollouts(
 # %% ../../nbs/lib/tau2/05_rollout.ipynb #58068a9d
 def rollout(
     tasks: list[Task],  # one episode each, times `trials`
-    agent: Callable,  # policy: list of episodes -> list of messages
-    user: Callable | None = None,  # policy of the user; may be left out in solo mode
+    agent: Policy,  # list of episodes -> list of messages
+    user: Policy | None = None,  # of the user; may be left out in solo mode
     **kw,  # as in `iter_rollouts`: solo, trials, max_steps, max_errors, seed, slots
 ) -> list[Trajectory]:  # by trial, then in the order of `tasks`
     "Roll out all tasks. Raises ValueError when tasks or limits make no sense"

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..core.parallel import progress, usable_cores
 from ..core.plot import lines
+from ..core.protocols import LossRow
 from ..core.settings import resolve_path
 from ..core.types import content_key, read_jsonl
 from ..models.hub import Prompter, model_dir, model_name, quiet_transformers
@@ -352,7 +353,7 @@ def loss_rows(
     t: TrainingResult,  # whose losses
     name: str = "loss",  # of the series
     width: int = 0,  # steps of the running mean; 0: a twentieth of the steps
-) -> list[dict]:  # `step`, `value`, `series`: for `lines`
+) -> list[LossRow]:  # for `lines`
     "Losses as a running mean with its 95 % interval, for a figure"
     xs, out = [d["value"] for d in t.losses], []
     w = width or max(1, len(xs) // 20)
@@ -361,7 +362,7 @@ def loss_rows(
         m = sum(part) / len(part)
         half = 1.96 * math.sqrt(sum((x - m) ** 2 for x in part) / max(1, len(part) - 1) / len(part))
         step = t.losses[i + len(part) - 1]["step"]
-        out.append(dict(step=step, value=m, lo=m - half, hi=m + half, series=name))
+        out.append(LossRow(step=step, value=m, lo=m - half, hi=m + half, series=name))
     return out
 
 # %% ../../nbs/lib/train/03_sft.ipynb #f479ea02

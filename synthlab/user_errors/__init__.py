@@ -16,4 +16,5 @@ resimulate             Resimulating edited transcripts
 faults                 Injecting user and agent errors
 omissions              Injecting omissions
 validation             Measuring detectors on injected errors
+labels                 Scoring detectors on labelled real conversations
 """

@@ -266,7 +266,10 @@ def stem(
     return w[:-1] if w.endswith("s") and len(w) in (5, 6) else w[:6] if len(w) > 6 else w
 
 
-def word_tokens(text):
+def word_tokens(
+    text,  # anything
+) -> list[str]:  # in order
+    "Words in lower case, those with hyphens whole"
     return re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower())
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #3c35612e

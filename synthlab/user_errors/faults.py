@@ -16,7 +16,7 @@ from ..tau2.agents import to_first_person
 from ..tau2.rollout import STOP, TRANSFER
 from .resimulate import TRANSFER_TOOL, agent_message, call_message, user_message
 
-# %% ../../nbs/lib/user_errors/14_faults.ipynb #429ad7d3
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #fdd9770d
 @dataclass(frozen=True)
 class Fault:
     "A way to go wrong"
@@ -32,8 +32,12 @@ class Fault:
 USER_FAULTS = {}  # name -> Fault
 
 
-def register_user_fault(name, type, *also):
-    "Register a user fault"
+def register_user_fault(
+    name,  # in words
+    type,  # of the error, as τ²-bench names it
+    *also,  # types that are right too
+):  # decorator of the function that makes it
+    "Put a way to commit an error into `USER_FAULTS`"
 
     def add(f):
         USER_FAULTS[name] = Fault(name, type, "user", f, also)
@@ -41,14 +45,22 @@ def register_user_fault(name, type, *also):
 
     return add
 
-
-def pick_or_none(rng, xs):
+# %% ../../nbs/lib/user_errors/14_faults.ipynb #1e52d05b
+def pick_or_none(
+    rng,  # random.Random
+    xs,  # to draw from
+):
     "One of them, or None"
     xs = list(xs)
     return rng.choice(xs) if xs else None
 
 
-def end_message(text, token, rng):
+def end_message(
+    text,  # last words
+    token,  # that ends the conversation
+    rng,  # random.Random, of the space between them
+):  # Message
+    "A last turn of the user"
     return user_message(text + rng.choice([" ", "", "\n\n", "\n"]) + token)
 
 # %% ../../nbs/lib/user_errors/14_faults.ipynb #974cff46

@@ -176,7 +176,7 @@ def ungrounded_statements(
             )
     return list(out.values())
 
-# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #4f952441
+# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #839cfb15
 _asks_why = re.compile(r"\breasons?\b|\bwhy\b", re.I)
 _reason = re.compile(
     r"\breason\b[^.!?]*?\b(?:is|was)\b\s+(?P<named>[^.!?;]+)|"
@@ -197,7 +197,7 @@ def _why_requests(asked):
     gives = re.compile(r"\breason\b[^.?!(]*\b(?:is|was|why)\b", re.I)
     return [p for p in parts if _asks_why.search(p) and ("?" in p or not gives.search(p))]
 
-
+# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #4312c6e3
 def _options(request):
     "Things that a question offers to choose from: its list in brackets"
     listed = re.search(r"\(([^)]*)\)", request)
@@ -219,7 +219,7 @@ def _stated_reasons(text, requests):
     sentences = [s for s in split_sentences(text) if "?" not in s]
     return [s for s in sentences if any(o <= stems(s) for o in offered)]
 
-# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #e78dc5fa
+# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #69a7bdd6
 def _support(reason, instructions):
     "The largest share of a reason's own words in one sentence of the instructions"
     own = stems(reason) - _about_asking
@@ -238,7 +238,7 @@ def _admitted(reason, domain):
     own = alnum_text(reason)
     return len(own) > 3 and own in _tool_texts(domain)
 
-
+# %% ../../nbs/lib/user_errors/05_hallucination.ipynb #335f4386
 def unsupported_reasons(
     t: UserView,  # a conversation
 ) -> list[Finding]:  # one for each turn

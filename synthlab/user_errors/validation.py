@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from ..core.protocols import ErrorTypeRow
 from ..core.settings import package_dir
 from ..core.stats import Estimate, wilson
 from ..core.types import Trajectory, content_key
@@ -263,7 +264,7 @@ def precision(
 
 def recall_by_type(
     ts: list[DetectionCase],  # of any kind
-) -> list[dict]:  # a row for each class: recall with its interval, and how many
+) -> list[ErrorTypeRow]:  # a row for each class
     "Recall of each class of the user's errors, and of all, the worst first"
     kinds = sorted({t.fault["type"] for t in ts if t.user})
     rows = [dict(type=k, **recall([t for t in ts if t.fault["type"] == k]).row()) for k in kinds]

@@ -15,8 +15,10 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any, cast
 
 from ..core.parallel import pmap
+from ..core.protocols import Gate, RuleRow
 from ..core.stats import wilson
 from ..core.text import alnum_text
 from ..core.types import Score, Trajectory, Usage
@@ -75,7 +77,7 @@ def violation_rates(
     trajs: list[Trajectory],  # graded, `scores['reward']` set
     kinds: tuple = ("state", "form", "words"),  # which kinds of rules
     least: int = 1,  # leave out rules that fewer trajectories break
-) -> list[dict]:  # rule, kind, outcome, broken, refused, n, and the rate as value, lo, hi
+) -> list[RuleRow]:  # by rule and outcome
     """How often each rule is broken, in passed and in failed runs; ungraded ones are left out.
 
     `refused` counts runs in which only refused calls broke it; Wilson 95 % intervals
@@ -95,7 +97,7 @@ def violation_rates(
     def row(i, how):
         counts = dict(broken=hits[i, how], refused=spared[i, how])
         share = wilson(hits[i, how], seen[i, how]).row()
-        return dict(rule=i, kind=RULES[i].kind, outcome=how, **counts, **share)
+        return cast(RuleRow, dict(rule=i, kind=RULES[i].kind, outcome=how, **counts, **share))
 
     return [row(i, how) for i in often for how in ("passed", "failed") if seen[i, how]]
 
@@ -294,10 +296,14 @@ GATES = (schema, execution, outcome, policy, provenance)
 
 
 def gate_name(
-    gate,  # a gate, or its name
+    gate: Gate | str,  # a gate, or its name
 ) -> str:  # key in `scores`
     "What a gate's score is called"
-    return gate if isinstance(gate, str) else getattr(gate, "name", None) or gate.__name__
+    return (
+        gate
+        if isinstance(gate, str)
+        else getattr(gate, "name", None) or getattr(gate, "__name__", "gate")
+    )
 
 
 def _ask(gate, traj, r):
@@ -337,12 +343,12 @@ class _One:
 def verify(
     trajs: list[Trajectory],  # to be judged
     # functions of a trajectory and its replay; a `JudgePanel` is asked in one batch
-    gates: tuple = GATES,
+    gates: tuple[Gate, ...] = GATES,
     jobs: int = 1,  # processes; None: one per core
 ) -> list[Trajectory]:  # the same objects, `scores` and `info['verify']` filled in
     "Put trajectories through gates, with one replay each. A gate that raises gives NaN"
     single = tuple(g for g in gates if not hasattr(g, "many"))
-    batch = [g for g in gates if hasattr(g, "many")]
+    batch = [cast(Any, g) for g in gates if hasattr(g, "many")]
     if single:
         out = map(_One(single), trajs) if jobs == 1 else pmap(_One(single), trajs, jobs)
         for t, (scores, info, parts) in zip(trajs, out):
@@ -357,7 +363,7 @@ def verify(
 
 def passes_gates(
     traj: Trajectory,  # verified
-    gates: tuple = GATES,  # gates or their names
+    gates: tuple[Gate | str, ...] = GATES,  # gates or their names
 ) -> bool:  # every one of them gave 1
     "Did it pass? A gate that could not say has not passed it"
     return all((s := traj.scores.get(gate_name(g))) and s.value == 1 for g in gates)
@@ -407,7 +413,7 @@ def _reject(t, gate):
 # %% ../../nbs/lib/verify/06_gates.ipynb #c96fa758
 def filter_by_gates(
     trajs: list[Trajectory],  # made by a generator
-    gates: tuple = GATES,  # in the order of the stages
+    gates: tuple[Gate, ...] = GATES,  # in the order of the stages
     jobs: int = 1,  # processes; None: one per core
 ) -> Funnel:  # kept and rejected, a stage for each gate
     "Verify and keep what passes every gate; a panel sees only what passed the gates before it"
@@ -418,9 +424,8 @@ def filter_by_gates(
         if hasattr(g, "many"):
             verify(alive, (g,))
         if before is not None:
-            spent = spent + Usage(
-                *(b - a for a, b in zip(vars(before).values(), vars(g.usage).values()))
-            )
+            after = vars(getattr(g, "usage", before)).values()
+            spent = spent + Usage(*(b - a for a, b in zip(vars(before).values(), after)))
         out = [t for t in alive if passes_gates(t, (g,))]
         for t in alive:
             if not passes_gates(t, (g,)):

@@ -232,45 +232,20 @@ def test_upstreams_reviewer_on_the_labels_of_people():
 def test_the_command_adds_reviews_and_never_a_verdict(known, tmp_path, capsys):
     good = [t for t in known if t.task.domain == "airline"][:3]
     write_graded_results(good, tmp_path / "r.json")
-    assert main(["failures", str(tmp_path / "r.json"), "--json"]) == 0
+    failures = ["failures", str(tmp_path / "r.json")]
+    out = ["--out", str(tmp_path / "o")]
+    assert main([*failures, "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
-    assert (
-        main(
-            [
-                "failures",
-                str(tmp_path / "r.json"),
-                "--json",
-                "--reviewer",
-                "scripted:fill",
-                "--out",
-                str(tmp_path / "o"),
-            ]
-        )
-        == 0
-    )
+    assert main([*failures, "--json", "--reviewer", "scripted:fill", *out]) == 0
     d = json.loads(capsys.readouterr().out)
     assert [{k: v for k, v in r.items() if k != "review"} for r in d["runs"]] == plain["runs"]
-    assert (
-        all(r["review"] == dict(errors=[], why="") for r in d["runs"])
-        and d["reviewer"]["unread"] == 0
-    )
+    assert all(r["review"] == dict(errors=[], why="") for r in d["runs"])
+    assert d["reviewer"]["unread"] == 0
     assert json.loads((tmp_path / "o/failures.json").read_text()) == d
-    assert (
-        main(
-            [
-                "failures",
-                str(tmp_path / "r.json"),
-                "--reviewer",
-                "scripted:echo",
-                "--out",
-                str(tmp_path / "o"),
-            ]
-        )
-        == 0
-    )
+    assert main([*failures, "--reviewer", "scripted:echo", *out]) == 0
     said = capsys.readouterr().out
     assert re.search(r"3 of 3 .*not be read", said), said
-    assert main(["failures", str(tmp_path / "r.json"), "--reviewer", "scripted:nobody"]) == 2
+    assert main([*failures, "--reviewer", "scripted:nobody"]) == 2
 
 
 def test_reviewed_has_no_review_where_there_is_no_user(tmp_path):

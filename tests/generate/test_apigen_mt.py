@@ -27,21 +27,17 @@ from synthlab.generate.blueprints import (
     Blueprint,
     benchmark_index,
     benchmark_leak,
-    join_blueprints,
     propose,
-    recombine_blueprints,
 )
-from synthlab.generate.committee import BlueprintAuthor, blueprint_from_proposal, lost_facts
+from synthlab.generate.committee import BlueprintAuthor
 from synthlab.generate.sampler import write_tools
 from synthlab.models.chat import Reply
 from synthlab.models.llm import ScriptedLLM
 from synthlab.tau2.agents import BestOfNUser, LLMAgent, LLMUser
-from synthlab.tau2.database import find_record, owner_ids
 from synthlab.tau2.env import Env, to_tau2
 from synthlab.tau2.replay import replay, run_actions, tool_kind
 from synthlab.verify.gates import broken_rules, passes_gates
 
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 SITES = ("mock", "airline", "retail", "telecom")
 
 
@@ -81,8 +77,6 @@ def of(kept, domain, kind=None):
 
 
 # ------------------------------------------------------------------------------------ what was made
-
-
 def test_as_many_as_asked_and_all_different(kept):
     assert len(kept) >= 480 and len({t.info["blueprint"] for t in kept}) == len(kept)
     said = [json.dumps([[m.role, m.content, to_dict(m.calls)] for m in t.messages]) for t in kept]
@@ -196,8 +190,6 @@ def test_records_are_plain_json_and_come_back(kept, tmp_path):
 
 
 # ----------------------------------------------------------------------------- same seed, same data
-
-
 def test_the_seed_decides_everything():
     code = (
         "import json, sys\nfrom synthlab.generate.apigen_mt import generate\nfrom "
@@ -217,11 +209,6 @@ def test_the_seed_decides_everything():
         return r.stdout.split("\n")[-2]
 
     assert run("1", "1") == run("2", "2")
-
-
-def test_blueprints_differ_by_seed():
-    a, b = ({x.id for x in propose("airline", 20, seed=s)} for s in (1, 2))
-    assert len(a & b) < 5
 
 
 def test_kill_and_resume(tmp_path):
@@ -263,8 +250,6 @@ def test_other_parameters_are_other_chunks(tmp_path):
 
 
 # --------------------------------------------------------------------------------------- gates bite
-
-
 def spoiled(t, **kw):
     return replace(from_dict(Trajectory, to_dict(t)), **kw)
 
@@ -309,91 +294,6 @@ def test_a_refusal_that_gives_in_is_rejected():
     assert set(b.proof["rules"]) <= {h["rule"] for h in broken_rules(f.rejected[0])}
 
 
-# -------------------------------------------------------------------------------- joining two tasks
-
-
-def test_joined_tasks_are_proved_again():
-    bs = propose("retail", 250, (1,), 0.0, seed=6)
-    joined = recombine_blueprints(bs, 12, seed=1)
-    assert len(joined) >= 5 and len(roll_out_blueprints(joined).kept) == len(joined)
-    by = {b.id: b for b in bs}
-    for j in joined:
-        a, b = (by[i] for i in j.info["joined"])
-        assert (
-            a.proof["actor"] == b.proof["actor"] == j.proof["actor"]
-            and [x["name"] for x in j.actions] == a.proof["asks"] + b.proof["asks"]
-        )
-
-
-def test_what_cannot_be_joined():
-    import random
-
-    a, b = propose("retail", 2, (1,), 0.0, seed=6)
-    assert "another person" in join_blueprints(a, b, random.Random(0)) and join_blueprints(
-        a, a, random.Random(0)
-    ).startswith("superfluous")
-
-
-# ------------------------------------------------------------------------------ models in the roles
-
-
-def test_an_author_is_checked_stage_by_stage():
-    import random
-
-    user = owner_ids("retail")[0]
-    order = next(k for k in find_record("retail", user)["orders"])
-
-    def idea(**kw):
-        return dict(thought="", instruction="You want it gone.", actions=[], outputs=[]) | kw
-
-    def act(name, **a):
-        return dict(name=name, arguments=a)
-
-    move = act(
-        "modify_user_address",
-        user_id=user,
-        address1="1 A St",
-        address2="",
-        city="X",
-        state="CA",
-        country="USA",
-        zip="90001",
-    )
-    said = "You want your address to be 1 A St, X, CA 90001, USA."
-    cases = [
-        (None, "format"),
-        (idea(), "format"),
-        (idea(actions=[act("fly", x=1)]), "format"),
-        (idea(actions=[move], outputs=[3]), "format"),
-        (
-            idea(actions=[act("cancel_pending_order", order_id="#W1", reason="no longer needed")]),
-            "execution",
-        ),
-        (idea(actions=[move], instruction=said, outputs=["1234567"]), "execution"),
-        (
-            idea(
-                actions=[
-                    move | dict(arguments=move["arguments"] | dict(user_id=owner_ids("retail")[1]))
-                ],
-                instruction=said,
-            ),
-            "policy",
-        ),
-    ]
-    for d, stage in cases:
-        assert blueprint_from_proposal("retail", user, d, random.Random(0)).startswith(stage), (
-            d,
-            stage,
-        )
-    good = blueprint_from_proposal(
-        "retail",
-        user,
-        idea(actions=[move], instruction=said, outputs=[find_record("retail", user)["email"]]),
-        random.Random(0),
-    )
-    assert isinstance(good, Blueprint) and roll_out_blueprints([good]).kept and order
-
-
 def test_an_author_in_the_pipeline():
     "A function as the author: it writes one valid idea and one that cannot be read"
 
@@ -427,31 +327,6 @@ def told(chat):
     return chat[-1].content.split("WANTS\n")[1].split("\n\nWHAT")[0]
 
 
-def test_rewording_is_proved_again():
-    bs = propose("airline", 10, refuse=0, seed=8)
-    words = BlueprintAuthor(
-        ScriptedLLM(
-            lambda chat, **_: json.dumps(
-                dict(
-                    reason_for_call="You need help. "
-                    + chat[-1].content.split("WANTS\n")[1].split("\n\nWHAT")[0]
-                )
-            ),
-            "w",
-        )
-    )
-    new = words.reword(bs)
-    assert all(
-        n.id == b.id
-        and n.actions == b.actions
-        and n.goal["reason_for_call"].startswith("You need help.")
-        for n, b in zip(new, bs)
-    )
-    assert len(roll_out_blueprints(new).kept) == len(bs)
-    nothing = BlueprintAuthor(ScriptedLLM(lambda chat, **_: "no JSON", "n")).reword(bs)
-    assert [n.goal for n in nothing] == [b.goal for b in bs]
-
-
 def test_copied_words_are_set_aside():
     from synthlab.tau2.env import tasks
 
@@ -462,22 +337,6 @@ def test_copied_words_are_set_aside():
 
     f = generate(3, ("retail",), author=ScriptedLLM(copies, "copies"), refuse=0.0, seed=1)
     assert not f.kept and {b.info["rejected"].split(":")[0] for b in f.rejected} == {"leak"}
-
-
-def test_words_that_lose_facts_are_set_aside():
-    """The clerk knows what to do whatever the user says, so words must say it: numbers, ids,
-    quotations, values of arguments
-    """
-
-    def vague(chat, **_):
-        return json.dumps(dict(reason_for_call="You need some help with your account."))
-
-    f = generate(4, ("mock", "retail"), author=ScriptedLLM(vague, "vague"), refuse=0.0, seed=1)
-    assert not f.kept and f.reasons().keys() == {"words"} and f.stages["worded"][1] == 0
-    b = propose("retail", 1, (1,), 0.0, seed=2)[0]
-    assert lost_facts(b, "Hello.") and not lost_facts(
-        b, "Well. " + b.goal["reason_for_call"].upper()
-    )
 
 
 def test_committee_rounds():

