@@ -1,12 +1,14 @@
-"""How far the rules for user errors can be trusted: known errors put into conversations that went
-well, by words they never saw.
+"""How far the rules for user errors can be trusted: known errors and real conversations.
 
-One error of the user or the agent goes into each conversation, everything after it is run again in
-the real environment, and the rules and the attribution are asked. `--half` chooses whose words the
-errors have: `dev` was seen by whoever wrote the rules, `heldout` only as counts by class, `final`
-not at all. Recorded conversations that went well are used too: of result files that are named, else
-of ../shared/data/tau2_runs where that is. Run: python bench/detectors.py [--half final] [--each 40]
-[--errors 3] [--seed 0] [--quick] [--json PATH] [RESULTS…]
+One error of the user or the agent goes into each conversation that went well, everything after it
+is run again in the real environment, and the rules and the attribution are asked. `--half` chooses
+whose words the errors have: `dev` was seen by whoever wrote the rules, `heldout` only as counts by
+class, `final` not at all. Recorded conversations that went well are used too: of result files that
+are named, else of ../shared/data/tau2_runs where that is. Where the labels of ../shared/data/labels
+are, real conversations that people read are scored as well, by class and conversation.
+
+Run: python bench/detectors.py [--half final] [--each 40] [--errors 3] [--seed 0] [--quick]
+    [--json PATH] [RESULTS…]
 """
 
 import argparse
@@ -22,6 +24,11 @@ SAID = dict(
     precision=("the same, right among those reported", "errors reported"),
     blamed=("the agent's errors blamed on the user", "agent's errors put in"),
     alarms=("untouched runs called critical", "untouched runs"),
+)
+
+REAL = dict(
+    precision=("classes of error reported in real conversations, read there too", "reported"),
+    recall=("classes of error read in real conversations, found", "read by people"),
 )
 
 
@@ -71,6 +78,20 @@ def examine(o):
     return run_detector(trajs, lambda t: told[id(t)][0], lambda t: told[id(t)][1])
 
 
+def real_scores():
+    "Rows by class on real conversations that people read; none where they are not there"
+    from synthlab.user_errors import labels as lab
+    from synthlab.user_errors.detect import detect_user_errors
+
+    data = ROOT.parent / "shared" / "data"
+    file = data / "labels" / "user_errors_real_dev.json"
+    if not file.exists():
+        return []
+    pairs = lab.labelled_trajectories(lab.read_error_labels(file), data / "tau2_runs")
+    rows = lab.class_score_rows(lab.class_cases(pairs, detect_user_errors))
+    return [{k: None if v != v else v for k, v in r.items()} for r in rows]
+
+
 def print_scores(ts, kinds, whole):
     "Recall by class, all measures by part, and the bars"
     from synthlab.user_errors.validation import false_alarm_rate, score_rows
@@ -112,12 +133,14 @@ def main():
         blamed=v.false_blame_rate(ts),
         alarms=v.false_alarm_rate(ts),
     )
+    real = [] if o.quick else real_scores()
     print(f"{len(ts)} conversations, words: {o.half}, seed {o.seed}")
     print_scores(ts, kinds, whole)
     detail = dict(
         classes=kinds,
         scores=v.score_rows(ts),
         agent_errors_blamed=blamed_by_type(ts),
+        real=real,
         conversations=len(ts),
         recorded=len(o.results),
         half=o.half,
@@ -127,6 +150,7 @@ def main():
         share(*SAID[k], e, head=True) if e.n else missing(*SAID[k], "none in so few conversations")
         for k, e in whole.items()
     ]
+    rows += [share(*REAL[r["measure"]], r, head=True) for r in real if r["type"] == "all"]
     finish(o, "detectors", rows, NOT_MEASURED, detail)
 
 

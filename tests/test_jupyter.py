@@ -137,6 +137,7 @@ def run_all(b):
     pytest.fail(f"nothing ran: {b.js(STATE)}")
 
 
+@pytest.mark.slow
 def test_the_tour_runs_from_the_menu_and_shows_its_figures(lab):
     url, home = lab
     with Browser(1400, 6000) as b:  # so high that no cell is left unrendered

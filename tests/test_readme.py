@@ -216,7 +216,7 @@ def test_a_quick_run_shows_a_table_and_leaves_the_repository_alone(tmp_path):
 
 def test_a_new_result_reaches_the_readmes(tmp_path):
     "In a copy: one row more, written by a benchmark's own function"
-    for name in ("bench", "nbs/reports", "synthlab"):
+    for name in ("bench", "tools", "nbs/reports", "synthlab"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for p in readme.READMES:
         shutil.copy(p, tmp_path)

@@ -97,6 +97,7 @@ def test_ls_and_show(two, demo):
     assert (r.returncode, r.stderr) == (2, "synthlab: no run 'nowhere'; synthlab ls lists them\n")
 
 
+@pytest.mark.slow
 def test_a_new_first_run_makes_a_new_second_run(two, demo):
     assert lab(two, "run", "01_first", "-p", "n=20").returncode == 0
     m = json_of(lab(two, "run", "02_second", "--json"))

@@ -58,6 +58,7 @@ def test_pmap_keeps_its_processes_when_memory_was_freed():
     assert len(set(pmap(grow, range(6), jobs=2))) <= 2
 
 
+@pytest.mark.slow
 def test_pmap_on_ray_gives_the_same():
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     code = """
@@ -107,6 +108,7 @@ def made(jobs):
     ).encode()
 
 
+@pytest.mark.slow
 @needs_ray
 def test_two_nodes_give_the_same_bytes(cluster, monkeypatch):
     local = made(1)
@@ -136,6 +138,7 @@ def test_order_and_the_item_that_failed(cluster):
     assert "six: item 1, 0" in e.value.__notes__
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_node_removed_in_the_middle_loses_nothing(cluster, tmp_path):
     def slow(i):

@@ -86,6 +86,7 @@ def test_as_many_as_asked_and_all_different(kept):
     )
 
 
+@pytest.mark.slow
 def test_a_hundred_regraded_by_the_benchmark(kept, evaluator):
     """The evaluator takes half a second for an airline task, so its share is smaller than in the
     mixture
@@ -189,6 +190,7 @@ def test_records_are_plain_json_and_come_back(kept, tmp_path):
         assert to_dict(from_dict(Trajectory, json.loads(json.dumps(to_dict(t))))) == to_dict(t)
 
 
+@pytest.mark.slow
 # ----------------------------------------------------------------------------- same seed, same data
 def test_the_seed_decides_everything():
     code = (
@@ -211,6 +213,7 @@ def test_the_seed_decides_everything():
     assert run("1", "1") == run("2", "2")
 
 
+@pytest.mark.slow
 def test_kill_and_resume(tmp_path):
     """Killed at several moments, then finished: as if never interrupted, and finished chunks are
     not made again
@@ -452,6 +455,7 @@ def test_user_errors_are_one_line(kw, text):
     assert text in str(e.value) and "\n" not in str(e.value)
 
 
+@pytest.mark.slow
 def test_bench_says_a_ratio(tmp_path):
     r = subprocess.run(
         [

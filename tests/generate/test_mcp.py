@@ -329,6 +329,7 @@ def test_processes_end_with_the_block_and_after_an_exception(toy):
     assert gone(n) and not [l for l in open_connections if l.where.name == "toy"]
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_given_up(tmp_path):
     code = (
         f'import os, time; open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid())); '

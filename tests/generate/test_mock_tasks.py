@@ -5,6 +5,7 @@ import pytest
 from synthlab.generate.mock_tasks import check_disjoint, mock_tasks, shared_tasks
 
 
+@pytest.mark.slow
 def test_errands_of_the_two_halves_share_nothing():
     train, test = ([b.task() for b in mock_tasks(120, h)] for h in ("train", "test"))
     assert not shared_tasks(train, test) and {b.kind for b in mock_tasks(16, "test")} == {

@@ -292,6 +292,7 @@ def test_samples_differ(funnel):
 # --------------------------------------------------------------------------------------- from a run
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_by_the_command(tmp_path, monkeypatch, capsys):
     from synthlab.cli.main import main
     from synthlab.runs.run import run_study

@@ -308,6 +308,7 @@ def test_a_kill_loses_nothing_doubles_nothing_and_pays_at_most_the_open_chunk_ag
     ) == len(kept)
 
 
+@pytest.mark.slow
 # ---- a model
 @needs_smollm2
 def test_the_embedded_model_goes_through_both_modes(hf):

@@ -341,6 +341,7 @@ def paid(log):
     return log.read_text().splitlines() if log.exists() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "servers, sign",
     [

@@ -98,6 +98,7 @@ def played_by_tau2(ids, args, env, folder):
     assert p.returncode == 0, p.stdout[-1500:] + p.stderr[-1500:]
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_the_benchmarks_own_command_writes_what_we_read_and_grade_alike(hf, tmp_path):
     served = Served(hf)

@@ -35,6 +35,7 @@ fork = multiprocessing.get_context("forkserver")
 fork.set_forkserver_preload(["openai.resources.chat", "synthlab.models.durable"])
 
 
+@pytest.mark.slow
 def test_two_thousand_calls_at_twenty_percent_faults(fresh, path):
     s = fresh(faults=0.2, kinds=[k for k in KINDS if k != "slow"] * 3 + ["slow"], slow=5.0)
     calls = DurableLLM(make_llm(s.url + "#m"), path, most=64, timeout=1.5)

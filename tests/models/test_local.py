@@ -76,6 +76,7 @@ def test_loads_in_two_seconds(hf):
     assert min(load() for _ in range(3)) < 2
 
 
+@pytest.mark.slow
 def test_greedy_is_the_librarys_own_greedy(hf, greedy):
     "Batched, padded and sorted, the words are those of one plain generate call after another"
     for chat, (r,) in zip(PROMPTS[:4], greedy):
@@ -96,6 +97,7 @@ def test_greedy_is_the_librarys_own_greedy(hf, greedy):
         ) and r.finish == "length"
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_words_wherever_it_lands(hf):
     all_ = texts(hf(PROMPTS[:6], n=2, temp=1.0, seed=list(range(6)), maxtok=8))
     back = texts(hf(PROMPTS[5::-1], n=2, temp=1.0, seed=list(range(6))[::-1], maxtok=8))[::-1]
@@ -112,6 +114,7 @@ def test_stops_at_the_end_of_turn(hf):
     assert r.finish == "stop" and r.usage.out < 200 and "<|im_end|>" not in r.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", [PERSON, TREE], ids=["person", "tree"])
 def test_hf_obeys_a_schema(hf, schema):
     for temp in (0, 1.0):
@@ -125,6 +128,7 @@ def test_a_schema_that_is_none_is_the_callers_error(hf):
         hf(PROMPTS[:1], schema=dict(type="nope"))
 
 
+@pytest.mark.slow
 def test_hf_adapter(hf, adapter, greedy):
     """An adapter changes the words, the model without it keeps its own, and the view shares the
     weights
@@ -236,6 +240,7 @@ def vllm_test(f):
     return f
 
 
+@pytest.mark.slow
 @vllm_test
 def test_vllm_agrees_with_transformers(vllm, hf, greedy):
     "At least 95 % of the first 16 greedy tokens, float32"
@@ -249,6 +254,7 @@ def test_vllm_agrees_with_transformers(vllm, hf, greedy):
     assert total >= 120 and same / total >= 0.95
 
 
+@pytest.mark.slow
 @vllm_test
 @pytest.mark.parametrize("schema", [PERSON, TREE], ids=["person", "tree"])
 def test_vllm_obeys_a_schema(vllm, schema):
@@ -273,6 +279,7 @@ def test_vllm_seed_and_samples(vllm):
     assert all(a != b for a, b in all_)
 
 
+@pytest.mark.slow
 @vllm_test
 def test_vllm_answers_more_seeded_prompts_than_fit_a_step(vllm):
     "A prompt cut at the end of a step would end in an error: on a CPU a seed cannot be rewound"
@@ -282,6 +289,7 @@ def test_vllm_answers_more_seeded_prompts_than_fit_a_step(vllm):
     assert all(r.ok for (r,) in vllm(long, temp=1.0, seed=list(range(30)), maxtok=4))
 
 
+@pytest.mark.slow
 @vllm_test
 def test_vllm_adapter(vllm, hf, adapter, greedy):
     """An adapter changes the words to what it makes transformers say; the base model is untouched
@@ -296,6 +304,7 @@ def test_vllm_adapter(vllm, hf, adapter, greedy):
     ]
 
 
+@pytest.mark.slow
 @vllm_test
 def test_a_learner_in_vllm_speaks_with_the_weights_it_has_now(vllm, greedy):
     """An engine lasts while the weights do; an untrained adapter says what the model says, and new

@@ -245,6 +245,7 @@ def one_of_two(s):
     )
 
 
+@pytest.mark.slow
 @needs_smollm2
 @needs_vllm
 @pytest.mark.vllm

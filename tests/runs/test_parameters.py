@@ -45,6 +45,7 @@ def changed(path, old, new, f):
         path.write_text(text)
 
 
+@pytest.mark.slow
 def test_the_key_follows_what_would_be_computed(toy, done):
     def key():
         return key_of(toy)

@@ -87,6 +87,7 @@ def test_same_key_returns_at_once_without_papermill(toy, done):
     assert r.stdout.split("\n")[:2] == [done["key"], "[]"] and ran(toy) == before
 
 
+@pytest.mark.slow
 def test_failure_leaves_report_and_manifest_without_secrets_and_is_run_again(toy):
     asked = (
         "run",
@@ -144,6 +145,7 @@ def wait_for(f, seconds=60):
     raise AssertionError("did not happen in time")
 
 
+@pytest.mark.slow
 def test_killed_run_is_started_anew_and_a_second_process_waits(toy):
     before = ran(toy)
     asked = ("-p", "n=7", "-p", "nap=5")
@@ -250,6 +252,7 @@ def papermill(toy, *args):
     return [read_manifest(p) for p in sorted((toy / "outputs/01_toy").glob("papermill-*"))]
 
 
+@pytest.mark.slow
 def test_plain_papermill_lands_in_a_run_folder(toy):
     (m,) = papermill(
         toy, "-p", "n", "5", "-p", "file", "data.txt", "-p", "api_key", "sk-very-secret"

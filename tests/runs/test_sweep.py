@@ -72,6 +72,7 @@ def ran(toy):
     return sorted((toy / "ran.txt").read_text().split("\n")[:-1])
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_run_for_each_point_and_a_manifest_of_manifests(toy, swept):
     assert swept.returncode == 1, swept.stderr
     m = json_of(swept)
@@ -100,6 +101,7 @@ def test_a_sweep_leaves_a_run_for_each_point_and_a_manifest_of_manifests(toy, sw
     assert f"sweeps/{m['key']}/metrics.png" in (toy / "outputs/index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_it_was(toy, swept):
     before = ran(toy)
     r = lab(

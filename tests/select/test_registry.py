@@ -118,6 +118,7 @@ def other_trade(i, rng):
     )
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_copies_and_rows_of_other_trades_are_rejected(hf, embedded):
     rng, tok = random.Random(0), Prompter(hf.tok)

