@@ -137,7 +137,9 @@ def test_links_lead_somewhere(path):
 
 
 def test_the_weakest_rules_are_the_two_that_are_named():
-    classes = [r for r in readme.result("detectors")["detail"]["classes"] if r["type"] != "all"]
+    "Among classes with thirty cases or more: of fewer nobody can tell"
+    rows = readme.result("detectors")["detail"]["classes"]
+    classes = [r for r in rows if r["type"] != "all" and r["n"] >= 30]
     assert {r["type"] for r in sorted(classes, key=lambda r: r["value"])[:2]} == {
         "inconsistent_behavior",
         "incorrect_interpretation",
