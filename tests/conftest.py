@@ -31,27 +31,33 @@ def pytest_configure(config):
 WEIGHTS = {"hf", "vllm", "adapter", "embedded"}  # fixtures that load a model
 
 
-def _group(test):
-    """Tests that share a dear fixture run in one process when pytest-xdist spreads them.
+def _loads_weights(test):
+    "Does a test load the weights of a model?"
+    skips = [m.kwargs.get("reason", "") for m in test.iter_markers("skipif")]
+    return (
+        test.get_closest_marker("vllm") is not None
+        or bool(WEIGHTS & set(test.fixturenames))
+        or any("model is not installed" in why for why in skips)
+    )
 
-    Notebooks and rules of the house go anywhere.
+
+def _group(test):
+    """Tests that pytest-xdist keeps in one process.
+
+    Those that load weights are together, so that one process holds them and not each; a file's
+    other tests share its fixtures. Notebooks and rules of the house go anywhere.
     """
-    if test.get_closest_marker("vllm") or WEIGHTS & set(test.fixturenames):
+    if _loads_weights(test):
         return "models"
     anywhere = test.path.stem in ("test_notebooks", "test_repo")
     return None if anywhere else test.path.relative_to(ROOT).as_posix()
-
-
-def _loads_weights(test):
-    skips = [m.kwargs.get("reason", "") for m in test.iter_markers("skipif")]
-    return _group(test) == "models" or any("model is not installed" in why for why in skips)
 
 
 def pytest_collection_modifyitems(items):
     for test in items:
         if g := _group(test):
             test.add_marker(pytest.mark.xdist_group(g))
-        if _loads_weights(test):
+        if g == "models":
             test.add_marker(pytest.mark.model)
     items.sort(key=lambda t: _group(t) != "models")  # the longest first
 

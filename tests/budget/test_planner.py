@@ -20,6 +20,7 @@ from synthlab.budget.theory import (
 from tests.budget.common import settings_of
 
 
+@pytest.mark.slow
 def test_plans_beat_fixed_policies_where_the_theorem_holds():
     "200 random settings; half of them with a price for drawing"
     strict = 0

@@ -63,6 +63,7 @@ def demo(two):
     return r
 
 
+@pytest.mark.slow
 def test_demo_runs_all_and_ends_with_a_table_and_the_index(two, demo):
     lines = demo.stdout.rstrip().splitlines()
     assert lines[-1].endswith("outputs/index.html") and (two / "deep/down" / lines[-1]).exists()
@@ -107,6 +108,7 @@ def test_a_new_first_run_makes_a_new_second_run(two, demo):
     ), "a profile takes runs of that profile"
 
 
+@pytest.mark.slow
 def test_an_error_of_the_input_ends_with_2_and_is_escaped_in_the_index(two, demo):
     r = lab(two, "run", "02_second", "-p", "bad=<script>x</script>")
     assert (

@@ -63,6 +63,7 @@ def test_a_selection_stays_text(bad):
     assert inert(s._repr_html_()) and "FLOPs not known" in s._repr_html_()
 
 
+@pytest.mark.slow
 @evil
 def test_a_schedule_stays_text(bad):
     s = plan(5000, acceptance=Gaussian(), rounds=6)
