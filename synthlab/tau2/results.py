@@ -178,7 +178,8 @@ def _checked(d, path):
         )
     if [type(d[k]) for k in need] != [dict, list, list]:
         raise ValueError(f"{path}: info must be an object, tasks and simulations lists")
-    domain = (d["info"].get("environment_info") or {}).get("domain_name")
+    env = d["info"].get("environment_info")
+    domain = env.get("domain_name") if isinstance(env, dict) else None
     if domain not in DOMAINS:
         raise ValueError(f"{path}: domain {domain!r}; this lab knows {', '.join(DOMAINS)}")
     return d

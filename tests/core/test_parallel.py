@@ -53,6 +53,7 @@ def grow(x):
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_pmap_keeps_its_processes_when_memory_was_freed():
     "joblib replaces a process that seems to leak, and with it goes what it had loaded"
     assert len(set(pmap(grow, range(6), jobs=2))) <= 2

@@ -76,6 +76,7 @@ def of(kept, domain, kind=None):
     return [t for t in kept if t.task.domain == domain and kind in (None, t.info["kind"])]
 
 
+@pytest.mark.slow
 # ------------------------------------------------------------------------------------ what was made
 def test_as_many_as_asked_and_all_different(kept):
     assert len(kept) >= 480 and len({t.info["blueprint"] for t in kept}) == len(kept)
@@ -166,6 +167,7 @@ def test_authentication_comes_first_in_retail(kept):
         assert t.calls[0].name.startswith("find_user_id")
 
 
+@pytest.mark.slow
 def test_nothing_of_the_benchmark_is_repeated(kept):
     """By end state against every task of the domain's file, telecom's 2,285 included, and by runs
     of eight words

@@ -285,6 +285,7 @@ def toy(tmp_path):
     ), tmp_path / "pid"
 
 
+@pytest.mark.slow
 def test_errors_are_messages(toy):
     with connect_servers(toy[0], timeout=2) as s:
         name = next(n for n in s.routes if n.startswith("odd"))
@@ -341,6 +342,7 @@ def test_a_server_that_never_answers_is_given_up(tmp_path):
     assert time.time() - t < 20 and gone(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
 def test_no_server_outlives_its_client(toy, tmp_path, sign):
     "Ctrl-C in a long call, and a kill"

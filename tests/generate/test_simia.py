@@ -130,6 +130,7 @@ def benchmark_reward(t):
     ).reward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["simulated", "grounded"])
 def test_what_is_kept_is_regraded_to_one_by_the_benchmark(mode):
     f = generate(16, mode=mode, seed=4)
@@ -280,6 +281,7 @@ write_jsonl(kept, sys.argv[1]+'/kept.jsonl')
 """
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_doubles_nothing_and_pays_at_most_the_open_chunk_again(tmp_path):
     def start(pause):
         return subprocess.Popen([sys.executable, "-c", _run, str(tmp_path), str(pause)], cwd=ROOT)

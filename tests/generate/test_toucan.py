@@ -51,6 +51,7 @@ def made():
     return generate(16, ("tau2:airline", "tau2:retail", "tau2:telecom"), seed=3, chunk=21)
 
 
+@pytest.mark.slow
 def test_everything_kept_is_proved_again_by_the_benchmark(made, tmp_path):
     from tau2.data_model.simulation import Results
     from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation

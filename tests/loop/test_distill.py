@@ -14,6 +14,7 @@ from synthlab.loop.prompts import training_row
 from tests.loop.common import SHORT
 
 
+@pytest.mark.slow
 def test_verification_separates_the_pool():
     f = simulate_pool(mock_tasks(64), seed=3)
     assert all(t.reward == 1 for t in f.kept) and f.rejected
@@ -55,6 +56,7 @@ ends = [[to_dict(m) for m in t.messages]+[t.task.id, t.reward] for t in first+se
 print(at.done, content_key(ends, 16))"""
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_to_the_same_end(tmp_path):
     def run(folder, how):
         return subprocess.run(

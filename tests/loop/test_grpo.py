@@ -57,6 +57,7 @@ def test_tokens_are_those_that_were_sampled(home):
     ]
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_a_step_changes_the_adapter_where_rewards_differ_and_only_there(home, tmp_path):
     w = errand_world(home)

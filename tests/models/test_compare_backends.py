@@ -56,6 +56,7 @@ def test_a_server_and_what_cannot_be_measured(monkeypatch):
     assert len(timed) == 8 and {asked[q] for q in timed} == {1}, "a timed question was asked twice"
 
 
+@pytest.mark.slow
 def test_an_engine_that_fails_in_its_own_process_says_why():
     f = measure_backend("hf:./no-such-folder", apart=True, **FEW)
     assert "no folder with a config.json" in f["error"] and math.isnan(

@@ -81,6 +81,7 @@ def killed(s, path, n, most, rng):
     return steady(s), {q + "#0" for q in kept}
 
 
+@pytest.mark.slow
 def test_kill_nine_five_times(fresh, path):
     "Lost: none. Repeated: exactly what was under way at a kill, as the server counts it"
     s = fresh(faults=0.2, kinds=[k for k in KINDS if k != "slow"], latency=0.02)
@@ -164,6 +165,7 @@ prices = {'m': (100., 400., 50.)}
 DurableLLM(make_llm(sys.argv[2]+'#m'), sys.argv[3], most=4, prices=prices)(chats(80))"""
 
 
+@pytest.mark.slow
 def test_a_person_at_a_terminal_sees_how_it_goes(fresh, path):
     """Done of all, failed, in flight, tokens a second, money so far and projected, on a real
     terminal
@@ -402,6 +404,7 @@ def test_wrong_arguments_are_errors_at_once(path):
         DurableLLM(ask, path)(chats(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("durable", [True, False], ids=["journal", "batch"])
 def test_one_of_two_servers_killed_in_the_middle_loses_nothing(tmp_path, durable):
     """What the dead server had in hand is asked of the other; what it had answered is not asked

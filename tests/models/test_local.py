@@ -329,6 +329,7 @@ def test_a_learner_in_vllm_speaks_with_the_weights_it_has_now(vllm, greedy):
     assert texts(vllm(PROMPTS[:2], maxtok=16)) == texts(greedy)[:2]  # the shared engine goes on
 
 
+@pytest.mark.slow
 @vllm_test
 def test_closing_one_engine_leaves_the_other_working(vllm, greedy):
     from synthlab.models.local import VLLM

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 
+import pytest
 from calls_client import chats
 
 from synthlab.models.chat import Reply
@@ -48,6 +49,7 @@ def test_a_wait_longer_than_our_patience_is_said(fresh, path):
     assert "429" in out[0][0].error and sum(s.stats()["asked"].values()) == 1
 
 
+@pytest.mark.slow
 def test_the_gate_finds_what_a_server_bears(fresh, path):
     "A server that refuses the ninth call at once: all answered, few refused, its capacity used"
     s = fresh(capacity=8, latency=0.05, retry_after="")

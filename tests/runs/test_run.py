@@ -20,6 +20,7 @@ def ran(toy):
     return len((toy / "ran.txt").read_text().splitlines()) if (toy / "ran.txt").exists() else 0
 
 
+@pytest.mark.slow
 def test_a_run_says_everything_about_itself(toy, done):
     m = done
     assert (m["status"], m["error"], m["profile"], m["study"]) == ("done", None, "demo", "01_toy")

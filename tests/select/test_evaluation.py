@@ -39,6 +39,7 @@ def test_the_same_seed_is_the_same_pool(pool):
     assert [x.input_ids for x in again.items] == [x.input_ids for x in pool.items]
 
 
+@pytest.mark.slow
 def test_examination_is_greedy_decoding(pool, toy):
     """A model that knows some of the rows: each decision is judged right exactly when it would have
     been written token by token

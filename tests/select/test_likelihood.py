@@ -25,6 +25,7 @@ def bare(x):
     return [t for t in x.labels if t != -100]
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_perplexity_and_ifd_are_what_transformers_computes_row_by_row(embedded, rows):
     net = embedded.net

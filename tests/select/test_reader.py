@@ -46,6 +46,7 @@ def test_what_was_read_is_not_read_again_and_costs_the_same(embedded, rows, monk
     assert first.idx == again.idx == third.idx and first.flops == again.flops == third.flops > 0
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_flops_by_formula_are_what_the_profiler_counts(embedded, rows):
     """Row by row, as padding is in no formula, with attention written out, as the counter does not

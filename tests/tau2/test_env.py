@@ -158,6 +158,7 @@ def calls(domain):
     return st.lists(some, max_size=20).map(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain,solo", MODES)
 def test_any_calls_give_the_benchmarks_outputs_and_state(domain, solo, benchmark):
     @calm(

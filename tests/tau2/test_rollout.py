@@ -79,6 +79,7 @@ def sample(domain, k):
     return ts if domain == "mock" else ts[:: max(1, len(ts) // k)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "domain, k",
     [("mock", 9), ("airline", 3), ("retail", 5), ("telecom", 12), ("telecom-workflow", 3)],
@@ -374,6 +375,7 @@ def test_an_agents_stop_token_ends_solo_only():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "domain, k, solo",
     [
@@ -415,6 +417,7 @@ def test_the_benchmark_accepts_and_grades_our_files_alike(peer, tmp_path, domain
     assert {t.solo for t in back} == {solo}
 
 
+@pytest.mark.slow
 def test_the_benchmarks_viewer_shows_our_file(tmp_path):
     trajs = rollout(base("telecom")[::40], OracleAgent(), ScriptedUser())
     write_graded_results(trajs, tmp_path / "results.json")

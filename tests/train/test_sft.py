@@ -85,6 +85,7 @@ def test_layouts_have_the_same_loss_and_weights_are_weights(toy, tmp_path):
     assert abs(twice - flat) > 1e-5
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_flat_gathered_loss_is_the_models_own(hf):
     """The embedded model: token losses from a flat, gathered batch equal those of one row after

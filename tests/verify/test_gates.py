@@ -255,6 +255,7 @@ def test_corrupted_writes_of_oracles_are_always_caught(kind, oracle):
     assert set(count) == {"execution"} and count["execution"] >= 90
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("kind", ALWAYS, ids=lambda f: f.__name__)
 def test_corrupted_writes_of_real_text_are_always_caught(kind):
