@@ -110,7 +110,7 @@ def _answer_rows(backend, rows, temp, maxtok, schema):
 
 # %% ../../nbs/lib/models/04_local.ipynb #1d57830d
 class LocalBackend(Backend):
-    "Token ids in, token ids out: what remains is `_generate`"
+    "Token ids in, token ids out: what remains to each backend is to generate them"
 
     adapter: str | None = None  # folder of the LoRA adapter that is on
     _compiler: Any = None  # of grammars, made when the first schema comes
