@@ -81,10 +81,11 @@ fast: $(STAMP)
 
 one: NB = $(wildcard nbs/lib/$(subst .,/[0-9][0-9]_,$(M)).ipynb)
 one: TESTS = $(wildcard tests/$(subst .,/test_,$(M)).py)
-one: export
+one: $(STAMP)
 	@test -n "$(NB)" || { echo 'name a module of the library: make one M=generate.simia'; exit 1; }
+	@$(BIN)/python -c "from nbdev.export import nb_export; nb_export('$(NB)')"
 	@MPLBACKEND=agg $(BIN)/nbdev-test $(NB) --timing
-	@$(if $(TESTS),$(BIN)/python -m pytest $(TESTS) -q $(ARGS),echo 'no tests/$(subst .,/test_,$(M)).py')
+	@$(if $(TESTS),$(BIN)/python -m pytest $(TESTS) -q -m 'not slow and not model' $(ARGS),echo 'no tests/$(subst .,/test_,$(M)).py')
 
 export: $(STAMP)
 	@$(BIN)/nbdev-export
