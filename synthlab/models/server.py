@@ -132,7 +132,8 @@ def _let_go(guard):
 def _wait_for_end(guard, seconds):
     try:
         guard.wait(seconds)
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:  # a machine short of memory: whoever is left would outlive it
+        _kill(_below(guard.pid), signal.SIGKILL)
         guard.kill()
         guard.wait()
 
