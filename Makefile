@@ -34,8 +34,8 @@ UV = $(BIN)/uv pip install -q --python $(BIN)/python
 help:
 	@echo 'make demo    run every study in its demo profile; prints a table and outputs/index.html'
 	@echo 'make test    library lessons, studies and tests/, with pytest (ARGS="-k world -x" narrows)'
-	@echo 'make fast    the part of it that needs no model and no other program'
-	@echo 'make one     one notebook and its tests: make one M=generate.simia'
+	@echo 'make fast    the part of it without models and without the tests that take seconds'
+	@echo 'make one     one notebook and its quick tests: make one M=generate.simia'
 	@echo 'make lint    formatting, imports between packages, types; make format mends what can be mended'
 	@echo 'make export  write synthlab/ anew from the notebooks'
 	@echo 'make lab     JupyterLab on a tour of the lab (ARGS=--no-browser on a server)'
@@ -93,7 +93,7 @@ export: $(STAMP)
 lint: $(STAMP)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/lint-imports > .lint-imports.txt || { cat .lint-imports.txt; exit 1; }; rm -f .lint-imports.txt
+	@out=$$($(BIN)/lint-imports) || { echo "$$out"; exit 1; }
 	@$(BIN)/pyright
 
 format: $(STAMP)

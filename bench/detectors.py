@@ -2,10 +2,11 @@
 
 One error of the user or the agent goes into each conversation that went well, everything after it
 is run again in the real environment, and the rules and the attribution are asked. `--half` chooses
-whose words the errors have: `dev` was seen by whoever wrote the rules, `heldout` only as counts by
-class, `final` not at all. Recorded conversations that went well are used too: of result files that
-are named, else of ../shared/data/tau2_runs where that is. Where the labels of ../shared/data/labels
-are, real conversations that people read are scored as well, by class and conversation.
+whose words the errors have: `dev` was seen by whoever wrote the rules; `heldout` and `final` were
+written without sight of the rules, but have been opened since. Recorded conversations that went
+well are used too: of result files that are named, else of ../shared/data/tau2_runs where that is.
+Where the labels of ../shared/data/labels are, labelled real conversations are scored as well, by
+class and conversation.
 
 Run: python bench/detectors.py [--half final] [--each 40] [--errors 3] [--seed 0] [--quick]
     [--json PATH] [RESULTS…]
@@ -28,7 +29,7 @@ SAID = dict(
 
 REAL = dict(
     precision=("classes of error reported in real conversations, read there too", "reported"),
-    recall=("classes of error read in real conversations, found", "read by people"),
+    recall=("classes of error read in real conversations, found", "read"),
 )
 
 
@@ -79,7 +80,7 @@ def examine(o):
 
 
 def real_scores():
-    "Rows by class on real conversations that people read; none where they are not there"
+    "Rows by class on labelled real conversations; none where they are not there"
     from synthlab.user_errors import labels as lab
     from synthlab.user_errors.detect import detect_user_errors
 

@@ -15,44 +15,12 @@ import time
 
 from common import finish, missing, options, versus
 
+from synthlab.models.compare_backends import benchmark_questions
+
 NOT_MEASURED = (
     "Not measured: other models, requests that arrive one by one, and a GPU, unless "
     "the machine named has one."
 )
-TOPICS = [
-    "rivers",
-    "trains",
-    "bread",
-    "glass",
-    "winter",
-    "maps",
-    "bridges",
-    "paper",
-    "salt",
-    "clocks",
-    "birds",
-    "wool",
-    "stars",
-    "tea",
-    "rope",
-    "ink",
-]
-
-
-def chats(n):
-    from synthlab.core.types import Message
-
-    lead = (
-        "You answer customers of a shop. Be brief, be exact, and never promise what you "
-        "cannot keep. "
-    )
-    return [
-        [
-            Message("system", lead * (1 + i % 4)),
-            Message("user", f"Question {i}: tell me about {TOPICS[i % len(TOPICS)]}."),
-        ]
-        for i in range(n)
-    ]
 
 
 def timed(f):
@@ -65,8 +33,9 @@ def bench_hf(o):
     from synthlab.models.llm import make_llm
 
     llm = make_llm("hf:smollm2", dtype=o.dtype, batch=o.prompts)
-    llm(chats(2), maxtok=2)
-    got = [timed(lambda: llm(chats(o.prompts), maxtok=o.tokens)) for _ in range(o.repeats)]
+    llm(benchmark_questions(2), maxtok=2)
+    asked = benchmark_questions(o.prompts)
+    got = [timed(lambda: llm(asked, maxtok=o.tokens)) for _ in range(o.repeats)]
     return [sum(r.usage.out for (r,) in out) / wall for out, wall, _ in got]
 
 
@@ -76,7 +45,10 @@ def bench_vllm(o):
     from synthlab.models.llm import make_llm
 
     llm = make_llm("vllm:smollm2", dtype=o.dtype, max_model_len=2048)
-    batch, greedy = chats(o.prompts), SamplingParams(temperature=0, max_tokens=o.tokens)
+    batch, greedy = (
+        benchmark_questions(o.prompts),
+        SamplingParams(temperature=0, max_tokens=o.tokens),
+    )
     texts = [llm.prompter.text(c) for c in batch]
 
     def raw():

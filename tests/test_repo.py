@@ -131,12 +131,36 @@ def test_packages_import_downwards():
 
 
 def imports(m):
-    "What a module imports of the library: (module, name)"
+    """What a module imports of the library, anywhere in it: (module, name).
+
+    nbdev makes imports relative at the top of a cell only: those inside functions stay absolute.
+    """
     for node in ast.walk(ast.parse(m.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        parts = (node.module or "").split(".") if node.module else []
+        if node.level:
             base = m.parent if node.level == 1 else m.parent.parent
-            to = base.joinpath(*(node.module or "").split(".")) if node.module else base
-            yield from ((to, a.name) for a in node.names)
+        elif parts[0] == "synthlab":
+            base, parts = ROOT / "synthlab", parts[1:]
+        else:
+            continue
+        yield from ((base.joinpath(*parts), a.name) for a in node.names)
+
+
+def for_types_only(m):
+    "Names of modules that are imported for the type checker alone"
+    blocks = [n for n in ast.walk(ast.parse(m.read_text())) if isinstance(n, ast.If)]
+    checks = [n for n in blocks if ast.unparse(n.test) == "TYPE_CHECKING"]
+    return {x.module for n in checks for x in ast.walk(n) if isinstance(x, ast.ImportFrom)}
+
+
+def test_imports_inside_functions_are_seen(tmp_path):
+    (tmp_path / "pack").mkdir()
+    m = tmp_path / "pack" / "mod.py"
+    m.write_text("def f():\n    from synthlab.core.text import _rows\nfrom ..core.stats import x\n")
+    found = {(to.parent.name, to.name, name) for to, name in imports(m)}
+    assert found == {("core", "text", "_rows"), ("core", "stats", "x")}
 
 
 @pytest.mark.parametrize("m", MODULES, **short)

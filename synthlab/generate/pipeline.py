@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
+from ..core.protocols import YieldRow
 from ..core.settings import cost
 from ..core.stats import Estimate, bootstrap, wilson
 from ..core.text import embed_lexical
@@ -256,7 +257,7 @@ def _conversations(f):
 # %% ../../nbs/lib/generate/16_pipeline.ipynb #79490eab
 def yield_shares(
     f: Funnel,  # of any generator
-) -> list[dict]:  # stage, n_in, n_out, and the share as value, lo, hi, n
+) -> list[YieldRow]:  # in the order of the stages
     """The shares of proposals and of conversations that survive.
 
     Stages are `blueprints` or `questions`, and `conversation`, as far as a generator has them.

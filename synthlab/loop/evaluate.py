@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..core.protocols import AgentRow, FailureRow
 from ..core.stats import Estimate, paired_difference, rate
 from ..core.types import Task, Trajectory
 from ..failures.attribution import attribute_failure
@@ -104,7 +105,7 @@ def pass_rate(
 
 def pass_table(
     runs: dict[str, list[Trajectory]],  # agent -> graded episodes
-) -> list[dict]:  # agent, kind (`all` first), value, lo, hi, n
+) -> list[AgentRow]:  # `all` kinds first
     "pass^1 of each agent, in all and by kind of task; trials clustered by task"
     out = []
     for name, ts in runs.items():
@@ -148,7 +149,7 @@ def failure_label(
 def failure_rows(
     runs: dict[str, list[Trajectory]],  # agent -> graded episodes
     top: int = 4,  # kinds of failure with a name of their own
-) -> list[dict]:  # agent, fate, value
+) -> list[FailureRow]:  # by agent
     """How many episodes of each agent ended how.
 
     They passed, failed in one of the most frequent ways, or in another.

@@ -24,6 +24,7 @@ from ..core.parallel import is_interactive, log
 from ..core.settings import SecretScrubber
 from ..core.types import Usage
 from .journal import Call, Journal
+from .llm import is_fatal_status
 
 # %% ../../nbs/lib/models/08_queue.ipynb #817df3d2
 @dataclass
@@ -37,9 +38,7 @@ class CallFailure:
     @property
     def fatal(self) -> bool:
         "Whether asking again cannot help"
-        if self.status is None or not 400 <= self.status < 500:
-            return False
-        return self.status not in (408, 409, 425, 429)
+        return is_fatal_status(self.status)
 
     @property
     def keep(self) -> float:

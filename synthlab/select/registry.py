@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
+from ..core.protocols import SelectorFunction
 from ..core.settings import cost
 from ..core.text import embedder
 from ..core.types import Usage, write_jsonl
@@ -121,7 +122,7 @@ def vector_cost(
 class Selector:
     "A way to choose"
 
-    run: object  # (items, k, given, seed, and unit, cap, …) -> Selection
+    run: SelectorFunction  # how
     about: str  # in a few words
     needs: tuple = ()  # of `queries`, `model`, `embeddings`
     seeded: bool = False  # whether the seed matters

@@ -127,9 +127,11 @@ def gather_target_logits(
     plain, net = model.forward, model
 
     def forward(*args, fused_lm_head=False, labels=None, **kw):
-        if not fused_lm_head or labels is None:
+        if not fused_lm_head:
             return plain(*args, **kw, **({} if labels is None else dict(labels=labels)))
         kw["use_cache"] = False
+        if labels is None:
+            raise ValueError("fused_lm_head gives losses: pass labels")
         hidden = net.base_model(*args, **kw).last_hidden_state
         hit = labels[:, 1:] != -100
         logits = net.get_output_embeddings()(hidden[:, :-1][hit]).float()

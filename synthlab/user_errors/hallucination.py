@@ -6,7 +6,6 @@
 __all__ = ['is_invented', 'ungrounded_statements', 'unsupported_reasons']
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #2e3e857d
-import json
 import re
 from functools import lru_cache
 
@@ -229,14 +228,19 @@ def _support(reason, instructions):
 
 
 @lru_cache(maxsize=None)
-def _tool_texts(domain):
-    return alnum_text(json.dumps(tools(domain), ensure_ascii=False))
+def _admitted_values(domain):
+    "The values that the agent's tools list for an argument, as enumerations or in quotes"
+    out = set()
+    for t in tools(domain):
+        for p in t["function"]["parameters"]["properties"].values():
+            quoted = re.findall(r"'([^']+)'", p.get("description", ""))
+            out |= {alnum_text(str(v)) for v in (*p.get("enum", []), *quoted)}
+    return out
 
 
 def _admitted(reason, domain):
     "Is it a value that a tool of the agent's demands, to be filled in like a form?"
-    own = alnum_text(reason)
-    return len(own) > 3 and own in _tool_texts(domain)
+    return any(v and v in alnum_text(reason) for v in _admitted_values(domain))
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #335f4386
 def unsupported_reasons(

@@ -85,3 +85,15 @@ def texts(replies):
 
 def states(path):
     return [s for (s,) in Journal(path).db.execute("SELECT state FROM calls")]
+
+
+PERSON = dict(
+    type="object",
+    required=["name", "age", "tags"],
+    additionalProperties=False,
+    properties=dict(
+        name=dict(type="string", minLength=1, maxLength=12),
+        age=dict(type="integer", minimum=0, maximum=120),
+        tags=dict(type="array", items=dict(enum=["red", "green", "blue"]), minItems=1, maxItems=3),
+    ),
+)

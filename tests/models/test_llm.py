@@ -22,18 +22,7 @@ from synthlab.models.llm import (
     minimal_instance,
 )
 from synthlab.models.server import free_port
-from tests.models.common import TALK, TOOLS, ask, said
-
-PERSON = dict(
-    type="object",
-    required=["name", "age", "tags"],
-    additionalProperties=False,
-    properties=dict(
-        name=dict(type="string", minLength=1, maxLength=12),
-        age=dict(type="integer", minimum=0, maximum=120),
-        tags=dict(type="array", items=dict(enum=["red", "green", "blue"]), minItems=1, maxItems=3),
-    ),
-)
+from tests.models.common import PERSON, TALK, TOOLS, ask, said
 
 
 def test_a_failed_function_is_a_failed_reply_not_a_lost_batch():

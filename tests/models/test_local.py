@@ -15,6 +15,7 @@ from conftest import needs_smollm2, needs_vllm
 
 from synthlab.core.types import Message
 from synthlab.models.local import HF
+from tests.models.common import PERSON
 
 pytestmark = needs_smollm2
 
@@ -34,16 +35,6 @@ PROMPTS = ask(
     "Who wrote Hamlet?",
     "Give one reason to walk.",
     "What is two plus two?",
-)
-PERSON = dict(
-    type="object",
-    required=["name", "age", "tags"],
-    additionalProperties=False,
-    properties=dict(
-        name=dict(type="string", minLength=1, maxLength=12),
-        age=dict(type="integer", minimum=0, maximum=120),
-        tags=dict(type="array", items=dict(enum=["red", "green", "blue"]), minItems=1, maxItems=3),
-    ),
 )
 TREE = {
     "type": "object",
