@@ -84,8 +84,9 @@ one: TESTS = $(wildcard tests/$(subst .,/test_,$(M)).py)
 one: $(STAMP)
 	@test -n "$(NB)" || { echo 'name a module of the library: make one M=generate.simia'; exit 1; }
 	@$(BIN)/python -c "from nbdev.export import nb_export; nb_export('$(NB)')"
-	@MPLBACKEND=agg $(BIN)/nbdev-test $(NB) --timing
-	@$(if $(TESTS),$(BIN)/python -m pytest $(TESTS) -q -m 'not slow and not model' $(ARGS),echo 'no tests/$(subst .,/test_,$(M)).py')
+	@log=$$(mktemp); MPLBACKEND=agg $(BIN)/nbdev-test $(NB) --timing > $$log 2>&1 & lessons=$$!; status=0; \
+	  $(if $(TESTS),$(BIN)/python -m pytest $(TESTS) -q -m 'not slow and not model' $(ARGS),echo 'no tests/$(subst .,/test_,$(M)).py') || status=$$?; \
+	  wait $$lessons || status=$$?; cat $$log; rm -f $$log; exit $$status
 
 export: $(STAMP)
 	@$(BIN)/nbdev-export

@@ -474,8 +474,11 @@ def _said(goal):
 
 
 @lru_cache(maxsize=None)
-def benchmark_index(domain, split):
-    "End states and runs of words of a split's tasks"
+def benchmark_index(
+    domain: str,  # τ² domain name
+    split: str | None,  # of its tasks; None: all of them
+) -> tuple[set[str], set[str]]:  # keys of end states, runs of words
+    "What a new task must not repeat: end states and runs of words of a split's tasks"
     ts = tasks(domain, split)
     states = {end_state(domain, t.init, t.gold or []) for t in ts} - {""}
     words = set().union(*(ngrams(_said(t.goal)) for t in ts))
