@@ -262,7 +262,8 @@ def stem(
 ) -> str:  # the same for words that count as one
     "A word by its beginning"
     w = re.sub(r"(?<=ch|sh|ss)es$|(?<=x)es$", "", word.lower())
-    w = _one.get(w) or _one.get(w.rstrip("s")) or w
+    bases = (w, w.rstrip("s"), re.sub("d$", "", w), re.sub("(?:ed|ing)$", "", w))
+    w = next((_one[b] for b in bases if b in _one), w)
     return w[:-1] if w.endswith("s") and len(w) in (5, 6) else w[:6] if len(w) > 6 else w
 
 

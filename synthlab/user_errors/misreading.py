@@ -80,6 +80,12 @@ def _again(t, turn):
     )
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #e4096150
+def _shown(t, at):
+    "Words of what the user's own tool has just shown"
+    before = t.traj.messages[at - 1]
+    return stems(before.content) if before.role == "tool" and before.by == "user" else frozenset()
+
+
 def misread_questions(
     t: UserView,  # a conversation
 ) -> list[Finding]:  # in order
@@ -93,7 +99,7 @@ def misread_questions(
             or agent_role_act(turn.text, t.traj.task.domain)
         ):
             continue
-        if (stems(turn.text) - _boiler) & stems(turn.asked):
+        if (stems(turn.text) - _boiler) & (stems(turn.asked) | _shown(t, turn.at)):
             continue
         gives = any(map(_to_give.search, open_requests(turn.asked))) and not consent_request(
             turn.asked
@@ -231,12 +237,24 @@ _hedge = re.compile(
 )
 
 
+_field = [
+    (re.compile(r"\b(?:is )?enabled:\s*(?:no|false)\b", re.I), "off"),
+    (re.compile(r"\b(?:is )?enabled:\s*(?:yes|true)\b", re.I), "on"),
+]
+_then = re.compile(r"\b(?:turn|switch|toggl)\w* (?:it|that) (?:back |right )?(on|off)\b", re.I)
+
+
 def _statements(turn):
     "What a turn says outright about the phone, sentence by sentence"
     for s in split_sentences(turn.text):
-        if not _hedge.search(s):
-            for thing, state in _states(s, _user_says).items():
-                yield s, thing, state
+        if _hedge.search(s):
+            continue
+        plain = s
+        for pattern, state in _field:
+            plain = pattern.sub(state, plain)
+        later = _then.search(plain)  # of *on, then turned it off* the last counts
+        for thing, state in _states(plain, _user_says).items():
+            yield s, thing, later[1].lower() if later and state in ("on", "off") else state
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #1d43d1ff
 def misreported_results(

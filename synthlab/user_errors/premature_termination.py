@@ -82,7 +82,7 @@ def _stop(t, turn):
     wishes = [s for s in split_sentences(turn.text) if _goes_on.search(s) and not _notify.search(s)]
     if wishes:
         return "premature_termination", "asks for something and stops"
-    if waits and not asks and not refuses(turn.text) and not _decides(turn.text):
+    if waits and not asks and not refuses(turn.text) and not _answers(turn.text, waits):
         return "premature_termination", "stops instead of answering"
     if waits and not _parts(turn.text):
         return "premature_termination", "answers and stops"
@@ -128,7 +128,7 @@ def _speaks_of(text, asked):
         or bool(re.search(r"\d", text))
     )
 
-
+# %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #ca9e75df
 def _parts(text):
     "Does the user take leave or decline?"
     return bool(
@@ -143,6 +143,11 @@ def _parts(text):
 
 def _decides(text):
     return len(text.split()) > 25
+
+
+def _answers(text, requests):
+    "Does a turn take up a word of what it is asked, or say much?"
+    return _decides(text) or bool((stems(text) - STOPWORD_STEMS) & stems(" ".join(requests)))
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #d418f7af
 def early_endings(
@@ -159,6 +164,8 @@ def early_endings(
             "premature_termination",
             f"leaves for a transfer that {'was only offered' if offered else 'nobody offered'}",
         )
+    if turn.token == "out_of_scope" and not _transferred(t, turn.at):
+        found = ("premature_termination", "gives up as out of scope")
     if turn.token == "stop":
         found = _stop(t, turn)
     text = t.traj.messages[turn.at].content

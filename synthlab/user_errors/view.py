@@ -12,12 +12,12 @@ __all__ = ['INSTRUCTION_FIELDS', 'ASIDE_PATTERN', 'END_TOKENS', 'instruction_fie
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from fastcore.basics import patch
 
-from ..core.text import alnum_text
+from ..core.text import alnum_text, is_english, plain_spelling
 from ..core.types import Task, Trajectory
 from ..tau2.database import domain_records
 from ..tau2.rollout import OUT_OF_SCOPE, STOP, TRANSFER
@@ -40,8 +40,8 @@ def instruction_field(
 ) -> str:  # empty where there is none
     "One field of the instructions; instructions in one text are the reason for the call"
     if isinstance(task.goal, dict):
-        return task.goal.get(name) or ""
-    return str(task.goal) if name == "reason_for_call" else ""
+        return plain_spelling(task.goal.get(name) or "")
+    return plain_spelling(str(task.goal)) if name == "reason_for_call" else ""
 
 
 def user_instructions(
@@ -293,11 +293,17 @@ _moved = re.compile(
 )
 
 
+_trigger = re.compile(r"(?:above|(?<!no )more than|over)\b", re.I)
+
+
 def price_limit(
     task: Task,  # any
+    stated: bool = False,  # only as the most to be paid, not as what something else hangs on
 ) -> float | None:  # dollars
     "The most that the user is willing to pay, where there is one such sum"
-    sums = {float(m[1].replace(",", "")) for m in _limit.finditer(user_instructions(task))}
+    found = _limit.finditer(user_instructions(task))
+    kept = [m for m in found if not stated or not _trigger.match(m[0])]
+    sums = {float(m[1].replace(",", "")) for m in kept}
     return sums.pop() if len(sums) == 1 else None
 
 
@@ -335,6 +341,9 @@ class Finding:
     rule: str  # which of our rules found it
     # `minor`, `critical_helped` or `critical_hindered`; None: not examined
     severity: str | None = None
+    probability: float | None = None  # that a reader calls it an error too; None: not known
+    values: tuple[str, ...] = ()  # what should have been said or done, and was not
+    consents: bool = False  # does the error lie in a yes, a choice or an order to the agent?
 
 
 def quote(
@@ -401,6 +410,7 @@ class UserView:
     heard: list[tuple] = field(default_factory=list)
     # (kind, value) -> index at which it could be known; -1: from the instructions
     first: dict = field(default_factory=dict)
+    foreign: set[int] = field(default_factory=set)  # turns that are not in English
 
     def known(
         self,
@@ -449,11 +459,29 @@ def all_entities(
 def _hears(m, i, start):
     return i < start or m.role == "assistant" or m.role == "tool" and m.by == "user"
 
+# %% ../../nbs/lib/user_errors/03_view.ipynb #b7b8ce26
+def _respelled(traj):
+    return replace(
+        traj, messages=[replace(m, content=plain_spelling(m.content or "")) for m in traj.messages]
+    )
+
+
+def _foreign_turns(turns):
+    "Turns that are not in English; a few words are in the language of the turn before"
+    out, last = set(), True
+    for x in turns:
+        told = is_english(x.text)
+        last = last if told is None else told
+        if not last:
+            out.add(x.at)
+    return out
+
 
 def user_view(
     traj: Trajectory,  # with or without a user
-) -> UserView:  # without turns in solo mode
+) -> UserView:  # in one spelling; without turns in solo mode
     "Lay out a conversation from the user's side"
+    traj = _respelled(traj)
     t = UserView(
         traj, len((traj.task.init or {}).get("message_history") or []), user_instructions(traj.task)
     )
@@ -469,6 +497,7 @@ def user_view(
     for i, text in t.heard:
         for m in all_entities(text, traj.task.domain):
             t.first.setdefault((m.kind, m.value), i)
+    t.foreign = _foreign_turns(t.turns)
     return t
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #e2f6623d

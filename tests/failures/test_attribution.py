@@ -151,7 +151,18 @@ def test_the_command_writes_json(passed, order, tmp_path, capsys):
     assert {"task", "trial", "reward", "by", "errors", "first_divergence"} <= set(run) and run[
         "by"
     ] == "user"
-    assert all(set(e) == {"source", "type", "severity", "turn", "evidence"} for e in run["errors"])
+    assert all(
+        set(e)
+        == {
+            "source",
+            "type",
+            "severity",
+            "turn",
+            "evidence",
+            "rule",
+        }
+        for e in run["errors"]
+    )
     assert verdict_counts(d["runs"])[0]["user"] == 1
 
 

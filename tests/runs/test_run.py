@@ -149,7 +149,7 @@ def wait_for(f, seconds=60):
 @pytest.mark.slow
 def test_killed_run_is_started_anew_and_a_second_process_waits(toy):
     before = ran(toy)
-    asked = ("-p", "n=7", "-p", "nap=5")
+    asked = ("-p", "n=7", "-p", "nap=15")  # longer than a process takes to start on a busy machine
     one = start(toy, *asked)
     wait_for(lambda: ran(toy) > before)
     (folder,) = [p for p in (toy / "outputs/01_toy").iterdir() if is_locked(p)]
