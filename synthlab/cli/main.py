@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 # %% ../../nbs/lib/cli/02_main.ipynb #061a81e7
@@ -324,11 +325,80 @@ def _opinion(r):
     why = "".join(f"\n  {n} times: {w}" for w, n in r["reasons"].items())
     return f"\n{head}{why}\nagreement with the rules (kappa):\n{text_table(rows)}"
 
-# %% ../../nbs/lib/cli/02_main.ipynb #ec148cb4
-def _cmd_failures(a):
-    from synthlab.failures.attribution import attribute_files, verdict_counts
+# %% ../../nbs/lib/cli/02_main.ipynb #decfa250
+def _lexicon_reader(a):
+    "The rules at a threshold, weighed by a labels file where there is one"
+    from synthlab.failures.outcomes import find_results
+    from synthlab.user_errors.detect import LexiconReader, packaged_reliability
+    from synthlab.user_errors.labels import (
+        case_precision,
+        case_recall,
+        cross_validated_cases,
+        labelled_trajectories,
+        read_error_labels,
+        rule_reliability,
+    )
 
-    d = _reviewed(a) if a.reviewer else attribute_files(a.file)
+    if not 0 <= a.threshold <= 1:
+        raise ValueError(f"--threshold is a probability from 0 to 1, got {a.threshold}")
+    if not a.labels:
+        return LexiconReader(a.threshold)
+    files = find_results(a.file, Path.cwd())
+    pairs = labelled_trajectories(read_error_labels(a.labels), files)
+    cases = cross_validated_cases(pairs, a.threshold)
+    worth = f"precision {case_precision(cases)}; recall {case_recall(cases)}"
+    print(f"at {a.threshold:g} on {len(pairs)} labelled conversations: {worth}", file=sys.stderr)
+    return LexiconReader(a.threshold, rule_reliability(pairs, packaged_reliability()))
+
+
+@contextmanager
+def _error_reader(a):
+    "What reads the user's errors: the rules, or a model whose answers are kept"
+    from synthlab.core.settings import settings
+
+    if a.reader == "lexicon":
+        yield _lexicon_reader(a)
+        return
+    from synthlab.failures.reviewer import ModelReader
+    from synthlab.models.durable import DurableLLM
+    from synthlab.models.llm import make_llm
+
+    folder = Path(a.out or settings().cachedir)
+    with DurableLLM(make_llm(a.reader), folder / "reviews.sqlite", "reviewer") as llm:
+        yield ModelReader(llm)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #75d42292
+def _attributed(a):
+    "Who failed each run; with --out a row each as soon as it is there, and a page to read them on"
+    from synthlab.failures.attribution import attribute_files
+    from synthlab.failures.page import failure_page
+
+    pairs, rows = [], None
+    if a.out:
+        Path(a.out).mkdir(parents=True, exist_ok=True)
+        rows = (Path(a.out) / "failures.jsonl").open("w", encoding="utf8")
+
+    def emit(traj, record):
+        pairs.append((traj, record))
+        if rows:
+            rows.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            rows.flush()
+
+    try:
+        with _error_reader(a) as reader:
+            d = attribute_files(a.file, reader, emit)
+    finally:
+        if rows:
+            rows.close()
+    if a.out:
+        (Path(a.out) / "failures.html").write_text(failure_page(pairs), "utf8")
+    return d
+
+# %% ../../nbs/lib/cli/02_main.ipynb #a794d380
+def _cmd_failures(a):
+    from synthlab.failures.attribution import verdict_counts
+
+    d = _reviewed(a) if a.reviewer else _attributed(a)
     if a.out:
         Path(a.out).mkdir(parents=True, exist_ok=True)
         (Path(a.out) / "failures.json").write_text(
@@ -344,7 +414,7 @@ def _cmd_failures(a):
         _fail(f"{r['file']}: {r['refused']}", 2)
     return 2 if d["refused"] else 0
 
-
+# %% ../../nbs/lib/cli/02_main.ipynb #ec148cb4
 def _cmd_train(a):
     if not a.out:
         raise ValueError("train needs a folder to write: --out DIR")
@@ -452,6 +522,17 @@ _data_options = dict(
         metavar="MODEL",
         help="also ask a model, such as hf:smollm2 or http://host:8000/v1#model",
     ),
+    reader=dict(
+        default="lexicon",
+        metavar="READER",
+        help="who reads the user's errors: lexicon, or a model such as http://host:8000/v1#model",
+    ),
+    threshold=dict(
+        type=float, default=0.5, help="report what is at least so probable; lexicon only"
+    ),
+    labels=dict(
+        default="", metavar="FILE", help="labels of these files, JSONL: what each rule is worth"
+    ),
     domain=dict(help="mock, airline, retail, telecom or telecom-workflow"),
     figure=dict(default="", metavar="FILE", help="also draw it, .png or .svg"),
 )
@@ -539,7 +620,7 @@ COMMANDS = dict(
     audit=("on which tasks the gold actions fail or doing nothing passes", "domain --json"),
     failures=(
         "who failed each run of some result files: user, agent, task or nobody that can be named",
-        "file --json --out --reviewer",
+        "file --reader --threshold --labels --json --out --reviewer",
     ),
     train=(
         "fine-tune on a file: adapter, merged model, card, losses",

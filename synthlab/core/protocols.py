@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from synthlab.select.registry import SelectorInputs
     from synthlab.tau2.replay import Replay
     from synthlab.tau2.rollout import Episode
+    from synthlab.user_errors.view import Finding
 
 # %% auto #0
-__all__ = ['LLM', 'Policy', 'Gate', 'SelectorFunction', 'TrainableModel', 'LearningTask', 'EstimateRow', 'AgentRow',
-           'ErrorTypeRow', 'CurveRow', 'RuleRow', 'YieldRow', 'FailureRow', 'LossRow', 'BudgetRow']
+__all__ = ['LLM', 'Policy', 'ErrorReader', 'Gate', 'SelectorFunction', 'TrainableModel', 'LearningTask', 'EstimateRow',
+           'AgentRow', 'ErrorTypeRow', 'CurveRow', 'RuleRow', 'YieldRow', 'FailureRow', 'LossRow', 'BudgetRow']
 
 # %% ../../nbs/lib/core/08_protocols.ipynb #f5b25e0f
 class LLM(Protocol):
@@ -54,6 +55,22 @@ class Policy(Protocol):
         episodes: list[Episode],  # that wait for this side
     ) -> list[Any]:  # a `Message` for each, or the exception that ends it
         "The next turn of each episode"
+        ...
+
+# %% ../../nbs/lib/core/08_protocols.ipynb #af2f53dd
+class ErrorReader(Protocol):
+    "Finds errors of the simulated user"
+
+    @property
+    def name(self) -> str:  # the reader, as results record it
+        "What it is called"
+        ...
+
+    def __call__(
+        self,
+        trajs: list[Trajectory],  # with their tasks
+    ) -> list[list[Finding] | None]:  # for each; None: nothing can be said
+        "Read a batch of conversations"
         ...
 
 # %% ../../nbs/lib/core/08_protocols.ipynb #0bc57e1a

@@ -5,4 +5,5 @@ divergence   First divergence and counterfactual criticality
 attribution  Attributing failures to their source
 reviewer     LLM review of conversations
 report       Failure attribution report
+page         A page to read failures on
 """

@@ -10,10 +10,12 @@ __all__ = ['CORRECTED_TASKS', 'task_defect', 'agent_errors', 'evidence_chain', '
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
+from ..core.protocols import ErrorReader
 from ..core.types import Trajectory, content_key
 from synthlab.failures.divergence import (
     argument_values,
@@ -27,7 +29,12 @@ from .outcomes import find_results, read_results, task_success
 from ..tau2.database import DOMAINS
 from ..tau2.env import Env, tasks
 from ..tau2.grade import audit_tasks, reward_info
-from ..user_errors.detect import detect_user_errors
+from synthlab.user_errors.detect import (
+    USER_ERROR_TYPES,
+    LexiconReader,
+    detect_user_errors,
+    undecided_types,
+)
 from ..user_errors.dialogue_acts import announces_transfer
 from ..user_errors.entities import stems
 from ..user_errors.view import quote
@@ -68,9 +75,15 @@ def task_defect(
     return "what it wants said was corrected later" if t.id in fixed.get("C", ()) else ""
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #e5b45447
-def _error(source, type, severity, turn, evidence, rule=""):
+def _error(source, type, severity, turn, evidence, rule="", probability=None):
     return dict(
-        source=source, type=type, severity=severity, turn=turn, evidence=evidence, rule=rule
+        source=source,
+        type=type,
+        severity=severity,
+        turn=turn,
+        evidence=evidence,
+        rule=rule,
+        probability=probability,
     )
 
 
@@ -92,7 +105,7 @@ def _unsaid(traj, info):
         if not c["met"]
     ]
 
-
+# %% ../../nbs/lib/failures/03_attribution.ipynb #29faf80e
 def _circles(traj):
     "The third message with the same words, or the fourth call with the same arguments"
     seen = Counter()
@@ -260,11 +273,11 @@ def _stopped(traj):
     return [_error(who, traj.stop, how, last, f"the run ended with {traj.stop}")]
 
 
-def _all_errors(traj, info, ok):
+def _all_errors(traj, info, ok, findings):
     "Errors of both sides with severities, by turn"
     found = [
-        _error("user", f.type, _severity(traj, f), f.turn, f.evidence, f.rule)
-        for f in detect_user_errors(traj)
+        _error("user", f.type, _severity(traj, f), f.turn, f.evidence, f.rule, f.probability)
+        for f in findings
     ]
     how = "critical" if ok == 0 else "minor"
     found += [e | dict(severity=how) for e in agent_errors(traj, info)] + _stopped(traj)
@@ -310,14 +323,18 @@ def evidence_chain(
 # %% ../../nbs/lib/failures/03_attribution.ipynb #4f8625f6
 def attribute_failure(
     traj: Trajectory,  # graded
-) -> dict:  # task, trial, reward, by, also, chain (empty where it passed), errors, first_divergence
-    """Who failed a run, and what went wrong in it.
+    findings: list | None = None,  # errors of the user as a reader found them; None: by the rules
+) -> dict:  # task, trial, reward, by, also, chain, errors, first_divergence, undecided
+    """Who failed a run, and what went wrong in it; `by` and `chain` are empty where it passed.
 
-    A task whose world cannot be set up leaves the question open
+    A task whose world cannot be set up leaves the question open. `undecided` has the classes of
+    error on which the rules can say nothing, as the user does not speak English
     """
+    undecided = list(undecided_types(traj)) if findings is None else []
+    findings = detect_user_errors(traj) if findings is None else findings
     ok, lost = _success(traj), _no_world(traj)
     info, d = ({}, None) if lost else (_info(traj), first_divergence(traj))
-    errors = [] if lost else _all_errors(traj, info, ok)
+    errors = [] if lost else _all_errors(traj, info, ok, findings)
     by, also = "", []
     if math.isnan(ok) and traj.stop not in _nobody:
         by = "unresolved"
@@ -332,6 +349,7 @@ def attribute_failure(
         chain=evidence_chain(traj, errors, by) if ok != 1 else [],
         errors=errors,
         first_divergence=None if d is None else asdict(d),
+        undecided=undecided,
     )
 
 # %% ../../nbs/lib/failures/03_attribution.ipynb #e2293185
@@ -344,17 +362,30 @@ def failure_source(
 # %% ../../nbs/lib/failures/03_attribution.ipynb #24458b0c
 def attribute_files(
     files: list,  # results files, folders, `.jsonl`, or patterns
+    reader: ErrorReader | None = None,  # of the user's errors; None: the rules
+    emit: Callable
+    | None = None,  # called with each trajectory and its record, as soon as it is there
 ) -> dict:  # `runs`, a record each; `files` and `refused`, a row each
     """Attribute every run of some files.
 
     Raises FileNotFoundError, and ValueError when none can be read
     """
     trajs, rows, refused = read_results(find_results(list(map(str, files)), Path.cwd()))
-    runs = [
-        dict(file=t.source, domain=t.task.domain, agent=t.model) | attribute_failure(t)
-        for t in trajs
-    ]
+    reader, runs = reader or LexiconReader(), []
+    for k in range(0, len(trajs), _batch):
+        part = trajs[k : k + _batch]
+        for t, found in zip(part, reader(part)):
+            record = dict(file=t.source, domain=t.task.domain, agent=t.model, reader=reader.name)
+            record |= attribute_failure(t, found or [])
+            if found is None:
+                record["undecided"] = list(undecided_types(t) or USER_ERROR_TYPES)
+            runs.append(record)
+            if emit:
+                emit(t, record)
     return dict(runs=runs, files=rows, refused=refused)
+
+
+_batch = 64  # conversations that a reader gets at once
 
 
 def verdict_counts(

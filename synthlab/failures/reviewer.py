@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ERROR_DEFINITIONS', 'SEVERITIES', 'review_schema', 'review_prompt', 'JudgeReview', 'parse_review', 'review_runs',
-           'reviewer_agreement', 'reviewer_metrics', 'read_human_labels', 'human_label_rows', 'review_files',
-           'compare_reviewer']
+           'ModelReader', 'reviewer_agreement', 'reviewer_metrics', 'read_human_labels', 'human_label_rows',
+           'review_files', 'compare_reviewer']
 
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #e8f9e76a
 import csv
@@ -240,6 +240,31 @@ def review_runs(
 
     return [one(t, r) for t, r in zip(trajs, rs)], sum((r.usage for r in rs), Usage())
 
+# %% ../../nbs/lib/failures/04_reviewer.ipynb #f4b101b2
+class ModelReader:
+    "Any model as an `ErrorReader`, asked for the taxonomy's errors under a JSON schema"
+
+    def __init__(
+        self,
+        llm: LLM,  # any backend, or a durable queue over one
+        **kw,  # brief, width, maxtok, seed, as in `review_runs`
+    ):
+        self.llm, self.kw, self.usage = llm, kw, Usage()
+
+    @property
+    def name(self) -> str:  # the model
+        "What it is called"
+        return self.llm.name
+
+    def __call__(
+        self,
+        trajs: list[Trajectory],  # with their tasks
+    ) -> list[list[Finding] | None]:  # for each; None: its answer could not be read
+        "Read a batch of conversations"
+        reviews, cost = review_runs(trajs, self.llm, **self.kw)
+        self.usage += cost
+        return [r.findings() if r.read else None for r in reviews]
+
 # %% ../../nbs/lib/failures/04_reviewer.ipynb #e1a9f760
 def _has(errors, kind):
     "Do they have a user error of that kind?"
@@ -378,7 +403,9 @@ def review_files(
         return dict(review=dict(errors=of[id(t)].errors, why=of[id(t)].why)) if id(t) in of else {}
 
     runs = [
-        dict(file=t.source, domain=t.task.domain, agent=t.model) | attribute_failure(t) | told(t)
+        dict(file=t.source, domain=t.task.domain, agent=t.model, reader="lexicon")
+        | attribute_failure(t)
+        | told(t)
         for t in trajs
     ]
     ruled = [r["errors"] for r in runs if "review" in r]

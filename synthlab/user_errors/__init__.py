@@ -1,5 +1,6 @@
 """Errors of the user simulator (τ²-bench, Section E): detect, inject, validate.
 
+lexicon                A lexicon of dialogue patterns
 entities               Entity extraction from dialogue text
 dialogue_acts          Dialogue acts of agent and customer
 view                   User instructions as requirements and constraints

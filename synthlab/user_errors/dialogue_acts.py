@@ -11,8 +11,10 @@ __all__ = ['split_sentences', 'open_requests', 'consent_request', 'asks_user_to_
 import re
 from functools import lru_cache
 
+from ..core.text import plain_spelling
 from ..tau2.database import DOMAINS
 from ..tau2.env import tools
+from .lexicon import lexicon, lexicon_pattern
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #94aa7d43
 def split_sentences(
@@ -22,29 +24,10 @@ def split_sentences(
     return re.split(r"(?<=[.!?])\s+|\n+", text)
 
 
-_courtesy = re.compile(
-    r"\b(anything else|any(?:thing)? (?:other|more|further)|something else|"
-    r"(?:further|other|more|additional) (?:assistance|questions?|help|requests?|details|"
-    r"information)|if you (?:need|have|change|decide|prefer|want|wish|would|['’]d)|feel free|"
-    r"how (?:can|may) i (?:help|assist)|let me know if)\b",
-    re.I,
-)
-_request = re.compile(
-    r"\bplease (?:confirm|provide|share|tell|reply|specify|choose|"
-    r"let me know (?:which|whether|how|what|your)|send|give|do|check|run|go|turn|try|select)\b|"
-    r"\blet me know (?:which|whether|how you|what you)\b",
-    re.I,
-)
-_consent = re.compile(
-    r"\b(would you like (?:me|us) to|do you (?:want|wish) (?:me|us|to)|"
-    r"would you like to (?:proceed|go ahead|continue)|shall (?:i|we)|should (?:i|we)|"
-    r"may i(?! (?:please )?(?:have|ask|get|know|take))|do i have your|"
-    r"is (?:this|that|it|everything)(?: all)? (?:ok|okay|fine|correct|right|acceptable|accurate)|"
-    r"are you (?:ok|okay|sure|happy|fine)|(?:ok|okay|alright|fine|all right|good) (?:with|for|"
-    r"by) you|do(?:es)? (?:you agree|that work|this work|that sound|this sound)|any objections?|"
-    r"agree\b|confirm\w*|proceed|go ahead|\(?yes ?/ ?no\)?|yes or no|yes to)\b",
-    re.I,
-)
+_courtesy = lexicon_pattern("dialogue_acts", "courtesy")
+_request = lexicon_pattern("dialogue_acts", "request")
+_consent = lexicon_pattern("dialogue_acts", "consent")
+_details = lexicon_pattern("dialogue_acts", "details")
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #de0f39a7
 def open_requests(
@@ -64,15 +47,7 @@ def consent_request(
     )
 
 
-_bids = re.compile(
-    r"\bplease do this\b|\b(?:could|can|would|will) you\b[^?]*\b(?:do|try|run|check|turn|toggle|"
-    r"open|restart|reboot|reseat|reset|accept|pay|make|send|use|go to|select|tap|enter|"
-    r"disconnect|switch)\b|\bon your (?:phone|side|device)\b[^.?!]*\bplease\b|"
-    r"\bplease,? (?:\w+ly |now |first |then )?(?:do|try|run|check|turn|toggle|go to|open|restart|"
-    r"reboot|reseat|reset|accept|pay|make|send|use|select|tap|enter|disconnect|switch)\b|"
-    r"\blet me know (?:once|when|what) (?:you|it|the)\b",
-    re.I,
-)
+_bids = lexicon_pattern("dialogue_acts", "asks_for_deed")
 
 
 def asks_user_to_act(
@@ -82,15 +57,7 @@ def asks_user_to_act(
     return [s for s in split_sentences(text) if _bids.search(s) and not _courtesy.search(s)]
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #f1a9a658
-_holding = re.compile(
-    r"\b(?:one|a|just|this|another) (?:\w+ )?(?:moment|second|sec|minute|while|bit)\b|"
-    r"\bmoment,? please\b|\b(?:hold|hang) on\b|\bplease (?:hold|wait)\b|\bbear with\b|"
-    r"\bpatience\b|\b(?:i|we)(?:['’]m| am|['’]re| are| will|['’]ll)(?: now| just| still|"
-    r" currently| shortly)* (?!happy|glad|here|sorry|afraid|always|able|unable|not)\w+|"
-    r"\blet me (?!know)\w+|\bstill (?:working|checking|looking|searching|waiting)\b|"
-    r"\bin progress\b|\bworking on (?:it|this|that)\b",
-    re.I,
-)
+_holding = lexicon_pattern("dialogue_acts", "holding")
 
 
 def asks_to_wait(
@@ -99,34 +66,10 @@ def asks_to_wait(
     "Does the agent keep the floor, so that the user can only wait?"
     return bool(_holding.search(text))
 
-
-_details = re.compile(
-    r"\b(?:provide|share|give|tell|send) (?:me |us )?(?:with )?(?:your|the|a|me|us)\b|"
-    r"\bwho (?:am i|i am)\b|\b(?:confirm|verify) your (?:user|name|full|e-?mail|zip|phone|"
-    r"identity|order|reservation|account)",
-    re.I,
-)
-
-_no = re.compile(
-    r"^\W*(?:no\b|not\b|don['’]t|do not|i(?:['’]d| would) (?:rather|prefer)|"
-    r"i (?:don['’]t|do not|won['’]t)|never ?mind|let['’]s (?:leave|keep|not)|in that case|thank|"
-    r"thanks|that(?:['’]s| is) (?:all|everything)|i understand|understood|all right|"
-    r"alright,? (?:i|thank)|okay,? (?:i understand|thank|then)|ok,? (?:i understand|thank))",
-    re.I,
-)
-
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #9a9e994c
-_yes = re.compile(
-    r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|correct|confirm\w*|please|carry on|"
-    r"looks (?:right|good|fine|correct|great)|agreed|absolutely|definitely|certainly|of course|"
-    r"go ahead|proceed|do it|sounds? (?:good|great|fine|perfect)|"
-    r"that (?:sounds|works|looks|would be)|nice|brilliant|awesome|lovely|super|exactly|right|"
-    r"indeed|approved|book it|cancel it|that['’]s (?:correct|right|fine|ok|okay|good|great|"
-    r"perfect)|i (?:confirm|agree)|let['’]s (?:do|go|proceed)|perfect|great|alright|fine|"
-    r"works for me|oui)\b|\byes\b|\b(?:please (?:go ahead|proceed|do|cancel|book|process|make)|"
-    r"go ahead|carry on|i confirm|i agree|proceed with)\b",
-    re.I,
-)
+_yes = lexicon_pattern("dialogue_acts", "gives_yes")
+_no = lexicon_pattern("dialogue_acts", "opens_with_no")
+_not = lexicon_pattern("dialogue_acts", "negation")
 
 
 def agrees(
@@ -137,22 +80,15 @@ def agrees(
         _yes.search(s) and not _not.search(s) for s in split_sentences(text)
     )
 
-
-_not = re.compile(r"\b(?:not|no|never|unable|without)\b|n['’]t\b", re.I)
-
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #c78fec45
+_refusal = lexicon_pattern("dialogue_acts", "refusal")
+
+
 def refuses(
     text: str,  # what the user said
 ) -> bool:  # anywhere in it
     "Does the user decline?"
-    return bool(
-        re.search(
-            r"\b(?:no|not|never|nothing|don['’]t|won['’]t|can['’]t|isn['’]t|rather|instead|"
-            r"understand|disappoint\w*|leave (?:it|everything|things)|keep)\b",
-            text,
-            re.I,
-        )
-    )
+    return bool(_refusal.search(text))
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #48b9fd3c
 _general_nouns = (
@@ -183,127 +119,13 @@ def record_nouns(
         words |= {w.rstrip("s") for n in names for w in n.split("_") if len(w) > 2}
     return "|".join(sorted({*words, *_general} - _not_kept))
 
-# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #16f848a8
-_first_person = r"\b(?:i|we|let me|let us)(?:['’](?:ll|ve|d|m|re))?\b"
-_self = (
-    r"\bmy (?:own )?(?:\w+ )?(?:phone|device|order|reservation|booking|flight|account|name|card|"
-    r"line|plan|id|e-?mail|zip|address|side|end|details)\b"
-)
-_serve = (
-    r"(?:help|assist|serve|refund|rebook|compensate|reimburse|credit|offer|"
-    r"guide)(?:ing)? you\b(?! (?:need|find|with my|verify|can|could|give|may|have))"
-)
-_yours = (
-    r"\byour (?!help|polic|system|airline|website|store|team|support|end|side|time|patience|part|"
-    r"own|compan|agen|rule)(?:\w+ )?(?:{kept})s?\b(?!-)(?!['’]?s?\s+(?:system|polic|rule|"
-    r"exception|approach|option|desk|team|department|page|search|tool|process|fee))"
-)
-
-# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #e323ce54
-_help_acts = [
-    (
-        "helps",
-        rf"{_first_person}[^.?!]*\b(?:{_serve}|for you\b(?! to\b)|(?:issue|send|give|propose|grant|"
-        rf"arrange)\w* (?:it |this |that |one )?to you\b|on your behalf)",
-    ),
-    (
-        "helps",
-        r"\b(?:how|what|anything|something|is there)\b[^.?!]{0,25}\b(?:can|may|could|might|"
-        r"should) (?:i|we) (?:\w+ )?(?:help|assist|be of|do for you|offer)|\bwhat brings you\b|"
-        r"\b(?:like|want|need) (?:me|us) to (?:assist|help)\b|"
-        r"\b(?:need|require|have) (?:any )?(?:further|additional|more) (?:assistance|help|"
-        r"questions)\b[^.!]*\?|\b(?:everything|all|best)(?: i can| possible)? to (?:resolve|"
-        r"assist|help|fix)\b[^.?!]*\b(?:you|this)\b",
-    ),
-    ("helps", r"\b(?:been|is|are|was) (?:\w+ly )?\w+ed for you\b"),
-]
-_greetings = [
-    (
-        "greets",
-        r"\bwelcome to\b|\bdear (?:customer|guest|passenger|valued)\b|"
-        r"\byou(?:['’]ve| have) reached\b|\bthank(?:s| you) for (?:getting in touch|contacting|"
-        r"calling|reaching|choosing|waiting|holding|bearing|flying|shopping|"
-        r"being (?:our|a|such a)|your (?:call|inquiry|enquiry|message|interest|loyalty|business|"
-        r"patience(?:[.!,]| while| as)))|\blook forward to (?:serving|welcoming|seeing)|"
-        r"\bhope to (?:see|serve|welcome) you\b|\benjoy your (?:trip|flight|purchase|day|stay)\b",
-    ),
-]
-
-# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #4cf36416
-_record_acts = [
-    (
-        "asks who it is",
-        r"\b(?:verify|confirm|validate) (?:your|who you are)\b|"
-        r"\b(?:need|require)\b[^.?!]{0,20}\byour\b(?! (?:help|assist|support|advice))|"
-        r"\byou have on file\b[^.!]*\?|\b(?:on|with|to|for) (?:the|this|that) account\b[^.!]*\?|"
-        r"\b(?:tell|give|send|share|provide)(?: me| us)?(?: with)? your\b|"
-        r"\bwho(?:m)? (?:am i|i am) (?:speaking|talking)\b",
-    ),
-    (
-        "keeps records",
-        rf"(?:{_first_person}(?! (?:can|could|did|do|was|am|cannot)(?:n['’]t|not| not))"
-        r"[^.?!]{0,30}|^\W*)\b(?:retriev|search|pull|look|find|locat|access|bring|fetch|"
-        r"open)\w*\b[^.?!]{0,20}\b(?:the|this|that|your|our) (?:\w+ )?(?:records?|"
-        r"database|system|booking|reservation|account|profile)\b",
-    ),
-]
-
-# %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #9cb8be6b
-_company_acts = [
-    (
-        "speaks for the company",
-        r"\bour (?:\w+ )?(?:polic\w+|terms|rules?|systems?|records?|database|team|company|"
-        r"customers?|service|guidelines|conditions|supervisors?|specialists?|representatives?|"
-        r"agents?|airline|store|regulations)\b|\bwe(?:['’]re| are| do| can| could| must| will|"
-        r"['’]d| would)?(?: only| not|n['’]t|not| unable to| happy to| able to|"
-        r" like to)* (?:offer|permit|allow|issue|provide|require|cover|accept|apologi[sz]e|"
-        r"regret|value|appreciate|sorry)\b",
-    ),
-    (
-        "speaks for the company",
-        r"^(?!.*\b(?:understand|know|heard|said|told|if|aware|why|my|says?|"
-        r"think)\b)[^?]*\b(?:company|polic\w+|rules?|terms|regulations|"
-        r"guidelines)\b[^.?!]{0,40}\b(?:prohibits?|forbids?|"
-        r"(?:do(?:es)?(?: not|n['’]t)|only) (?:cover|permit|allow|let)|cannot)",
-    ),
-]
-_promises = [
-    (
-        "promises",
-        r"\byou(?:['’]re| are) (?:eligible|entitled|all set)\b|\byou (?:do )?qualify\b|"
-        r"\byour\b[^.?!]*\b(?:qualifies|is eligible) for\b|"
-        r"\byou(?:['’]ll| will| should)(?: shortly| soon| now)? (?:receive|get (?:a|an|your)|"
-        r"be (?:refunded|charged|contacted|notified|credited|transferred))\b|"
-        r"\b(?:way|(?:refunded|credited|sent|issued|emailed|forwarded)\b[^.?!]{0,30}) to (?:you|"
-        r"your)\b|\bcustomers like you\b|\bavailable to you\b",
-    ),
-    (
-        "sympathises",
-        r"\bunderstand your (?:concern|frustration|situation|request|disappointment)|"
-        r"\bcaus(?:ed|ing) you\b|\bwe(?:['’]ll| will)? make (?:it|this|that|things) right\b|"
-        r"\b(?:sorry|apologi[sz]e)\b[^.?!]{0,20}\b(?:inconvenience|frustration|"
-        r"(?:trouble|delay|confusion) (?:this|that|you|it|caused|we))",
-    ),
-]
-_acts = [*_help_acts, *_greetings, *_record_acts, *_company_acts, *_promises]
-
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #7d2186d3
-_offer = (
-    "helps",
-    r"\b(?:something|anything|what)(?: else)?(?: would)? you(?: would|['’]d)? (?:like|want|need|"
-    r"wish) me to\b",
-)
-
-
 @lru_cache(maxsize=None)
 def _patterns(domain):
     able = domain in DOMAINS and tools(domain, "user")  # only who has tools can offer to act
-    rows = [
-        *_acts,
-        ("speaks of your records", _yours.replace("{kept}", record_nouns(domain))),
-        *([] if able else [_offer]),
-    ]
-    return [(n, re.compile(p, re.I)) for n, p in rows]
+    kept, acts = record_nouns(domain), lexicon("agent_role").values()
+    used = [e for e in acts if not (able and e.name == "asks_what_to_do")]
+    return [(e.group, e.compile(kept=kept)) for e in used]
 
 
 def split_clauses(
@@ -313,12 +135,8 @@ def split_clauses(
     return [s for s in re.split(r"(?<=[.!?…:;])\s+|\n+", text) if re.search(r"\w", s)]
 
 
-_own = re.compile(_self, re.I)
-_asks_help = re.compile(
-    r"\b(?:can|could|would|will|do|did|if|unless|that|what|which|all|as|anything) you\b|"
-    r"\bhelp you\b[^.?!]*\b(?:find|locate|need)\b|\b(?:way|nothing|why|wish)\b",
-    re.I,
-)
+_own = lexicon_pattern("dialogue_acts", "own_things")
+_asks_help = lexicon_pattern("dialogue_acts", "asks_for_help")
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #22a608bf
 @lru_cache(maxsize=16384)
@@ -337,102 +155,38 @@ def agent_role_act(
     return ()
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #8dd415a8
-_wants = re.compile(
-    r"\?|\b(?:please|can|could|would|will you|want|need|wish to|prefer|but|however|cancel|change|"
-    r"instead|still|also|wait|no|not|yes|if|when)\b|n['’]t\b|\d",
-    re.I,
-)
+_wants = lexicon_pattern("dialogue_acts", "wants_something")
+_no_end = lexicon_pattern("dialogue_acts", "thanks_without_end")
+_reports = lexicon_pattern("dialogue_acts", "completed_change")
+_not_yet = lexicon_pattern("dialogue_acts", "not_yet_done")
 
 
 def is_courtesy(
     text: str,  # a turn
 ) -> bool:  # short, and without a request, a question, an answer or a number
     "Is this mere courtesy?"
-    return bool(text) and len(text.split()) <= 14 and not _wants.search(_no_end.sub("", text))
-
-
-_no_end = re.compile(r"(?:could|can)(?:['’]?t| not|not|n['’]t)? thank", re.I)
-
-_over = (
-    "(?:done|completed?|processed|finali[sz]ed|sorted(?: out)?|finished|settled|in place|"
-    "taken care of|handled|fixed)"
-)
-_deeds = (
-    rf"(?:{_over}|cancel+ed|updated|changed|booked|issued|refunded|submitted|sent|scheduled|"
-    r"arranged|exchanged|returned|modified|applied|adjusted|enabled|resumed|confirmed|made "
-    r"(?:the|that|this|it|your|all))"
-)
-_reports = re.compile(
-    rf"\b(?:is|are|it['’]s|that['’]s|this is)(?: all)? {_over}\b|\b(?:is|are) (?:now|"
-    rf"already)(?: \w+ly)? {_deeds}\b|"
-    r"\b(?:(?:ha(?:s|ve)|['’]s|['’]ve) (?:\w+ly |now |already |just |all )?been|got)(?: "
-    r"\w+ly| now| already|"
-    rf" just)? {_deeds}\b|"
-    rf"\b(?:i|we)(?:['’]ve| have| just)(?: just| now| already| \w+ly| gone [^.?!]{{0,20}}and)* "
-    rf"{_deeds}\b|"
-    rf"\b(?:went|gone) through\b|"
-    rf"^\W*(?:all )?{_deeds}\W*$",
-    re.I,
-)
+    said = _no_end.sub("", plain_spelling(text))
+    return bool(text) and len(text.split()) <= 14 and not _wants.search(said)
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #947810d8
+def _is_report(s):
+    return "?" not in s and _reports.search(s) and not _own.search(s) and not _not_yet.search(s)
+
+
 def reports_completed_change(
     text: str,  # a turn
 ) -> str:  # the sentence; empty where there is none
     "Does this say that a change was made?"
-    return next(
-        (
-            s
-            for s in split_clauses(text)
-            if "?" not in s
-            and _reports.search(s)
-            and not _own.search(s)
-            and not re.search(
-                r"\b(?:if|once|when|after|until|want|not|never|nothing|no|need|hoping|"
-                r"understand)\b|n['’]t\b",
-                s,
-                re.I,
-            )
-        ),
-        "",
-    )
+    return next(filter(_is_report, split_clauses(text)), "")
 
 # %% ../../nbs/lib/user_errors/02_dialogue_acts.ipynb #dc564990
-_people = (
-    "(?:humans?|agents?|representatives?|specialists?|colleagues?|supervisors?|managers?|"
-    "operators?|advis[eo]rs?|someone|team)"
-)
-
-_moves = (
-    r"(?:transfer(?:r\w+)?|connect(?:ing|ed)?|hand(?:ing|ed)? (?:you|this|it|your|the|over)|"
-    r"pass(?:ing|ed)?|rout(?:e|ed|ing)|escalat(?:e|ed|ing)|forward(?:ed|ing)?|"
-    r"redirect(?:ed|ing)?|refer(?:red|ring)?|patch(?:ed|ing)?|put(?:ting)? [^.?!]{0,20}through)"
-)
-
-_transfer_stated = re.compile(
-    rf"\b{_moves}\b[^.?!]*\b{_people}\b|\b(?:transfer(?:ring)?|connect(?:ing)?|rout(?:e|"
-    rf"ing)) you\b|\byou(?:['’]re| are| "
-    rf"will be| have been)(?: now| being)* (?:transferr|connect|rout|hand|forward|"
-    rf"redirect)ed\b(?! to a? ?(?:[a-z]+ )?(?:signal|network))|"
-    rf"\b{_people} (?:will|is going to)(?: now| shortly| soon)? "
-    r"(?:be|take|assist|help|join|contact|"
-    rf"continue)\b",
-    re.I,
-)
-
-_transfer_offer = re.compile(
-    r"\?|\b(?:would you like|do you want|shall|should|if|once|unless|before|after|need to|"
-    r"have to|recommend|suggest|option|let me know|please (?:confirm|reply|try)|can|could|may|"
-    r"might|would|when|cannot|unable|not|never|only|password|pin|wi-?fi|network|airport|"
-    r"(?:pass|hand|connect|refer)(?:enger|ing flight|ion)\w*)\b|n['’]t\b",
-    re.I,
-)
+_transfer_stated = lexicon_pattern("dialogue_acts", "transfer_stated")
+_transfer_offer = lexicon_pattern("dialogue_acts", "transfer_offered")
 
 
 def announces_transfer(
     text: str,  # what the agent said
 ) -> bool:  # an offer is none
     "Does the agent say that a transfer is under way?"
-    return any(
-        _transfer_stated.search(x) and not _transfer_offer.search(x) for x in split_sentences(text)
-    )
+    said = split_sentences(plain_spelling(text))
+    return any(_transfer_stated.search(s) and not _transfer_offer.search(s) for s in said)

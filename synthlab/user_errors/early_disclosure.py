@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from .dialogue_acts import open_requests, split_sentences
 from .entities import STOPWORD_STEMS, stem, stems
+from .lexicon import lexicon_pattern
 from synthlab.user_errors.view import (
     ASIDE_PATTERN,
     INSTRUCTION_FIELDS,
@@ -24,16 +25,8 @@ from synthlab.user_errors.view import (
 )
 
 # %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #1a95c466
-_refusal = re.compile(
-    r"\b(?:cannot|can['’]t|can not|unable|not (?:able|possible|allowed|permitted|eligible|"
-    r"available|offer\w*|within|something|find|see|refundable|qualify)|unfortunately|"
-    r"does(?: not|n['’]t) (?:allow|permit|meet|qualify|include|have)|"
-    r"no (?:way|option|flights?|direct|other)|only|sorry|basic economy|afraid|policy)\b",
-    re.I,
-)
-_upfront = re.compile(
-    r"\bup ?front\b|very first message|at the beginning|at once|all (?:the )?details", re.I
-)
+_refusal = lexicon_pattern("early_disclosure", "refusal")
+_on_refusal = lexicon_pattern("early_disclosure", "condition_of_refusal")
 
 
 def _due(when, then, heard):
@@ -45,9 +38,7 @@ def _due(when, then, heard):
     said = stems(" ".join(heard))
     if own and 2 * len(own & said) > len(own):
         return True
-    if re.search(
-        r"not|n['’]t|cannot|unable|refus|deni|no\b|only|more than|above|greater", when, re.I
-    ):
+    if _on_refusal.search(when):
         return any(_refusal.search(s) for s in heard)
     return not words or any(2 * len(words & stems(s)) >= len(words) for s in heard)
 
@@ -74,13 +65,13 @@ def _shared(a, b):
     return row[-1]
 
 
+_tied = lexicon_pattern("early_disclosure", "opens_with_condition")
+
+
 def _conditional(when, s):
     "Is a sentence tied to the condition of the instructions?"
     w = _tokens(when)
-    tied = re.search(
-        r"(?:^\W*|,\s*)(?:(?:and|but|so|then|well)\W+)?(?:if|unless|in case|should)\b", s, re.I
-    )
-    return bool(tied) and 2 * _shared(w, _tokens(s)) >= len(w)
+    return bool(_tied.search(s)) and 2 * _shared(w, _tokens(s)) >= len(w)
 
 
 def _retold(s, then, rest):
@@ -192,8 +183,8 @@ def _held(t):
                 break
 
 # %% ../../nbs/lib/user_errors/07_early_disclosure.ipynb #22175ecc
-_asking = re.compile(r"\bask(?:s|ed)?\b(?P<topic>.*)", re.I | re.S)
-_past = re.compile(r"\b(?:was|were|had|\w+ed)\b", re.I)
+_asking = lexicon_pattern("early_disclosure", "asked_about")
+_past = lexicon_pattern("early_disclosure", "past")
 _asking_words = stems(
     "service agent representative ask asks how many much what which who if you that there are is "
     "in the"

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from ..core.text import alnum_text
 from ..tau2.database import domain_records
+from .lexicon import lexicon, lexicon_pattern
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #5bf574fa
 @dataclass(frozen=True)
@@ -28,51 +29,22 @@ _month_names = (
     "january february march april may june july august september october november december"
 )
 _months = _month_names.split()
-_month = "(" + "|".join(m if len(m) < 5 else rf"{m[:3]}(?:{m[3:]}|t?\.?)" for m in _months) + ")"
-_day = r"(\d{1,2})(?:st|nd|rd|th)?"
 _numbers = dict(
     zip(
         ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"],
         range(1, 11),
     )
 )
-_number = "(" + "|".join([r"\d{1,2}", *_numbers]) + ")"
 _same = dict.fromkeys(["bag", "baggage", "luggage", "suitcase"], "bag")
 _same |= dict.fromkeys(
     ["passenger", "people", "person", "traveler", "traveller", "ticket"], "passenger"
 )
-_thing = f"({'|'.join(_same)})s?"
-_by_case = ("order", "bill", "line", "flight", "reservation", "street", "number")
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #56befa39
 _kinds = [
-    (k, re.compile(p, 0 if k in _by_case else re.I))
-    for k, p in [
-        ("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-        ("payment", r"\b(?:credit_card|gift_card|certificate|paypal)_\d+\b"),
-        ("user", r"\b[a-z]+_[a-z]+_\d{3,5}\b"),
-        ("order", r"#?\bW\d{6,8}\b"),
-        ("bill", r"\bB\d{6,8}\b"),
-        ("line", r"\bL\d{4}\b"),
-        ("phone", r"\b\d{3}-\d{3}-\d{4}\b"),
-        ("date", r"\b(\d{4})-(\d\d)-(\d\d)\b"),
-        ("date", rf"\b{_month}\s+{_day}\b(?!\s*-?\s*(?:inch|lbs|%|gb|tb))(?:,?\s+(?:\d{{4}})\b)?"),
-        ("date", rf"\b{_day}(?:\s+of)?\s+{_month}\b(?:,?\s+\d{{4}}\b)?"),
-        ("flight", r"\bHAT\d{3}\b"),
-        ("item", r"\b\d{10}\b"),
-        ("reservation", r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6}\b"),
-        ("amount", r"\$\s?(\d[\d,]*(?:\.\d+)?)|\b(\d[\d,]*(?:\.\d+)?)\s?(?:dollars|bucks|usd)\b"),
-        ("card", r"\bending (?:in|with)\s+(\d{4})\b"),
-        ("zip", r"(?<![\d,$#.-])\b\d{5}\b(?![,.-]?\d)"),
-        (
-            "street",
-            r"\b\d{1,5}\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w.]+\s+){0,3}(?:Street|St|Avenue|Ave|Drive|"
-            r"Dr|Lane|Ln|Road|Rd|Court|Ct|Boulevard|Blvd|Highway|Way|Place|Terrace|Square|View)\b",
-        ),
-        ("number", r"\b[A-Z]{1,3}-?\d{4,}\b|(?<![\d,$.-])\b\d{6,}\b(?![,.-]?\d)"),
-        ("count", rf"\b{_number}\s+(?:[\w-]+\s){{0,2}}?{_thing}\b"),
-        ("count", rf"\b{_thing}:\s*{_number}\b"),
-    ]
+    (e.group, e.compile(numeral="|".join(_numbers), noun="|".join(_same)))
+    for e in lexicon("entities").values()
+    if e.group
 ]
 
 
@@ -124,16 +96,8 @@ def extract_entities(
     )
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #20ea9bae
-_capital = r"[A-Z][a-zé]+(?:-[A-Z][a-z]+)?"
-_pair = re.compile(rf"\b({_capital})\s+({_capital})\b")
-_before = re.compile(
-    r"(?:named|name is|names? are|name:|called|passengers?(?: is| are|:)?|"
-    r"travell?ers?(?: is| are|:)?|companion,?|(?:wife|husband|partner|spouse|friend|colleague|"
-    r"coworker|boss|assistant|brother|sister|mother|father|son|daughter|cousin|child|kid|mom|dad|"
-    r"aunt|uncle|roommate)(?:'s name is|’s name is| is|,)?|i am|i'm|i’m|this is|for|with|add|"
-    r"myself,?|myself and|me and)\s+$",
-    re.I,
-)
+_pair = lexicon_pattern("entities", "pair_of_capitals")
+_before = lexicon_pattern("entities", "introduces_person")
 _capitalised = (
     "New York San Francisco Los Angeles Las Vegas United States Gift Card Credit Card Wi-Fi "
     "Calling Data Saver Airplane Mode Mobile Network Status Bar Customer Service Google Home "
@@ -222,9 +186,8 @@ _nicknames = dict(
     Vegas="Las Vegas",
 )
 _towns = {**_airports, **{c: c for c in _airports.values()}, **_nicknames}
-_place = re.compile(
-    r"\b(" + "|".join(sorted(map(re.escape, _towns), key=len, reverse=True)) + r")\b"
-)
+_longest_first = sorted(map(re.escape, _towns), key=len, reverse=True)
+_place = lexicon_pattern("entities", "town", places="|".join(_longest_first))
 
 # %% ../../nbs/lib/user_errors/01_entities.ipynb #dba6efae
 def place_names(

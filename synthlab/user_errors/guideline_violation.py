@@ -6,8 +6,6 @@
 __all__ = ['role_violations', 'turn_format_errors', 'forbidden_transfers', 'language_changes']
 
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #0b3df6b3
-import re
-
 from ..core.text import is_english
 from synthlab.user_errors.dialogue_acts import (
     agent_role_act,
@@ -20,17 +18,13 @@ from synthlab.user_errors.dialogue_acts import (
     reports_completed_change,
     split_sentences,
 )
+from .lexicon import lexicon_pattern
 from .view import Finding, UserView, quote, rules_out_transfer
 
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #577fd845
-_markup = re.compile(r'</?tool_call>|"arguments"\s*:|^\s*\{\s*"(?:name|message|action)"\s*:', re.I)
-_script = re.compile(
-    r"\b(?:my|the) (?:instructions?|scenario|script|persona)\b (?:say|says|state|tell|is to)|"
-    r"\bif the agent\b|\bas (?:instructed|per (?:my|the) instructions?)\b|"
-    r"\bi am (?:simulating|playing the role)|\byou(?:r user id is| are a customer)\b",
-    re.I,
-)
-
+_markup = lexicon_pattern("guideline_violation", "tool_call_as_text")
+_script = lexicon_pattern("guideline_violation", "own_instructions")
+_agent_acts = lexicon_pattern("guideline_violation", "agent_would_act")
 _forms = [(_markup, "writes a tool call as text"), (_script, "speaks of its instructions")]
 
 
@@ -50,10 +44,7 @@ def _as_agent(t, turn):
 
 def _its_own(text):
     "Does the agent propose to act itself, and nothing for the user to do?"
-    acts = re.search(
-        r"\b(?:shall|may|should) (?:i|we)\b|\b(?:i|we)(?:['’]ll| will| can| am)\b", text, re.I
-    )
-    return bool(acts) and not asks_user_to_act(text)
+    return bool(_agent_acts.search(text)) and not asks_user_to_act(text)
 
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #75305db7
 def role_violations(
@@ -119,14 +110,11 @@ def _farewells(t):
         if n == 3:
             return turn
 
-
-_wants_human = re.compile(
-    r"\b(?:transfer me|(?:speak|talk) (?:to|with) (?:a |an )?(?:human|supervisor|manager|person|"
-    r"representative|someone else)|put me through|connect me)\b",
-    re.I,
-)
-
 # %% ../../nbs/lib/user_errors/10_guideline_violation.ipynb #46f57327
+_wants_human = lexicon_pattern("guideline_violation", "wants_human")
+_wants_none = lexicon_pattern("guideline_violation", "wants_none")
+
+
 def forbidden_transfers(
     t: UserView,  # a conversation
 ) -> list[Finding]:  # one at most
@@ -135,11 +123,7 @@ def forbidden_transfers(
         return []
 
     def asks(s):
-        return _wants_human.search(s) and not re.search(
-            r"\b(?:not|no|never|without|rather|instead|avoid)\b|n['’]t\b",
-            s,
-            re.I,
-        )
+        return _wants_human.search(s) and not _wants_none.search(s)
 
     hit = next(((turn, s) for turn in t.turns for s in split_sentences(turn.text) if asks(s)), None)
     if hit:

@@ -15,6 +15,7 @@ from ..tau2.database import DOMAINS
 from ..tau2.env import tools
 from .dialogue_acts import agrees, consent_request, is_courtesy, split_sentences
 from .entities import EntityMention, extract_entities, place_names, stems
+from .lexicon import lexicon, lexicon_pattern
 from synthlab.user_errors.view import (
     Finding,
     UserTurn,
@@ -47,12 +48,7 @@ _checked = (
     "name",
 )
 _own = ("email", "payment", "user", "card", "zip", "phone", "order", "number", "street")
-_own_sum = re.compile(
-    r"\b(?:i|we) (?:\w+ )?(?:paid|spent)\b[^.?!]{0,40}$|\bcost me\b[^.?!]{0,30}$|"
-    r"\b(?:budget|limit|maximum|up to|at most|no more than|less than|under|"
-    r"willing to (?:pay|spend))\b[^.?!]{0,30}$",
-    re.I,
-)
+_own_sum = lexicon_pattern("hallucination", "sum_of_its_own")
 _digits = {
     w: str(i)
     for i, w in enumerate(
@@ -117,30 +113,7 @@ def is_invented(
     return True
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #1ad69586
-_claims = [
-    (n, re.compile(p, re.I))
-    for n, p in [
-        (
-            "membership",
-            r"\b(?:i am|i'm|i’m|as) an? (?:\w+ )?(gold|silver|platinum|diamond|bronze|vip|"
-            r"premium|elite)\b",
-        ),
-        (
-            "insurance",
-            r"\bi(?:'ve| have|’ve)? (?:also )?(?:bought|purchased|paid for|took out|got|"
-            r"have) (?:\w+ ){0,2}(insurance)\b",
-        ),
-        (
-            "health",
-            r"\b(?:i am|i'm|i’m|i (?:have|had|got)(?: been)?|i was|feeling|because of|"
-            r"due to) (?:\w+ ){0,3}(sick|ill|illness|injured|injury|surgery|hospital\w*|medical|"
-            r"pregnant)\b",
-        ),
-        ("death", r"\bmy (?:\w+ ){1,2}(died|passed away|funeral)\b"),
-        ("weather", r"\b(?:because of|due to) (?:\w+ ){0,3}(weather|storm|hurricane|snow\w*)\b"),
-    ]
-]
-
+_claims = [(n, e.compile()) for n, e in lexicon("hallucination").items() if e.group == "claim"]
 _alike = dict(
     health="sick ill illness injury injured health surgery hospital medical unwell pregnant "
     "emergency",
@@ -156,7 +129,7 @@ def _claimed(turn, t):
             yield name, m
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #be9350de
-_inside = re.compile(r"(?<=[a-z,] )([A-Z][a-zé]{3,})\b")
+_inside = lexicon_pattern("hallucination", "capital_inside")
 _calendar = {w.lower() for w in (*month_name, *day_name) if w}
 
 
@@ -195,13 +168,9 @@ def ungrounded_statements(
     return list(out.values())
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #839cfb15
-_asks_why = re.compile(r"\breasons?\b|\bwhy\b", re.I)
-_reason = re.compile(
-    r"\breason\b[^.!?]*?\b(?:is|was)\b\s+(?P<named>[^.!?;]+)|"
-    r"\b(?:because(?: of)?|due to)\s+(?P<cause>[^.!?;]+)|"
-    r"\bfor (?P<kind>(?:\w+ ){1,2}reasons?)\b",
-    re.I,
-)
+_asks_why = lexicon_pattern("hallucination", "asks_for_reason")
+_gives_why = lexicon_pattern("hallucination", "agent_gives_reason")
+_reason = lexicon_pattern("hallucination", "reason_given")
 _about_asking = stems(
     "reason reasons why cancel cancellation canceling return exchange change reservation booking "
     "order flight item my i me the is a of just it for this that these need want to have and be "
@@ -212,8 +181,7 @@ _about_asking = stems(
 def _why_requests(asked):
     "The sentences and list items in which an agent asks for a reason, and does not give one"
     parts = [p for line in asked.splitlines() for p in split_sentences(line)]
-    gives = re.compile(r"\breason\b[^.?!(]*\b(?:is|was|why)\b", re.I)
-    return [p for p in parts if _asks_why.search(p) and ("?" in p or not gives.search(p))]
+    return [p for p in parts if _asks_why.search(p) and ("?" in p or not _gives_why.search(p))]
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #4312c6e3
 def _options(request):
@@ -304,14 +272,13 @@ def _choices(domain):
     found = {name: _words_of_choice(name, spec) for name, spec in params}
     found = {w: n for n, w in found.items() if w}  # one name for each pattern
     same = {"baggage": r"bags?|baggages?|luggage|suitcases?"}
-    return {n: re.compile(rf"\b(?:{same.get(w, w)})\b(?! days?\b)", re.I) for w, n in found.items()}
+    return {
+        n: lexicon_pattern("hallucination", "choice", words=same.get(w, w))
+        for w, n in found.items()
+    }
 
 # %% ../../nbs/lib/user_errors/05_hallucination.ipynb #1649b308
-_undecided = re.compile(
-    r"\?|\b(?:not sure|unsure|no preference|decided?|remember|recall|know|whichever|whatever|"
-    r"check|confirm|if|depend\w*|same)\b",
-    re.I,
-)
+_undecided = lexicon_pattern("hallucination", "undecided")
 
 
 def unsupported_preferences(

@@ -6,8 +6,6 @@
 __all__ = ['retracted_requests', 'changed_identifiers', 'contradicted_instructions', 'dropped_goals']
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #6fc8c452
-import re
-
 from synthlab.user_errors.dialogue_acts import (
     agent_role_act,
     agrees,
@@ -18,6 +16,7 @@ from synthlab.user_errors.dialogue_acts import (
     split_sentences,
 )
 from .entities import STOPWORD_STEMS, extract_entities, stems
+from .lexicon import lexicon_pattern
 from synthlab.user_errors.view import (
     Finding,
     UserView,
@@ -28,65 +27,20 @@ from synthlab.user_errors.view import (
 )
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #66d0faaa
-_flatly = re.compile(
-    r"\bi (?:never|did not|didn['’]t) (?:ask(?:ed)?|want(?:ed)?|request(?:ed)?|agree[d]?)\b|"
-    r"\b(?:that|this)(?:['’]s| is) not (?:why|what) i\b|\bchanged my mind\b|"
-    r"\bi (?:do not|don['’]t) want (?:that|this|it|any of (?:that|this))(?: at all|"
-    r" any ?more)?\s*[.!]|\b(?:do not|don['’]t) (?:change|do|touch) anything\b|"
-    r"\bon second thoughts?\b|\bscratch that\b|\bnot any ?more\b|"
-    r"\bno longer (?:want|need) (?:that|this|it|any)|"
-    r"\b(?:that|this|it) (?:is not|isn['’]t|was not|wasn['’]t) (?:what|why|my)\b|"
-    r"\bi have(?: not|n['’]t) (?:asked|requested|said)|\bwho said (?:that )?i want|"
-    r"\bthere must be a (?:mistake|misunderstanding|mix)|\bwhy would i want (?:that|this)|"
-    r"\bnothing (?:should|needs to) (?:be )?change",
-    re.I,
-)
-_stops_it = re.compile(
-    r"\b(?:do not|don['’]t|please don['’]t) (?:do (?:that|this|it)|go ahead|proceed)\b|"
-    r"\bno,? (?:wait|stop)\b|\bplease do(?: not|n['’]t)\s*[.!]?$|\bactually,? no\b|"
-    r"\bforget (?:it|about it|that)\b|\bcall it off\b|\bleave it\b|"
-    r"\b(?:keep|leave) (?:everything|things|it|all)(?: exactly| just)? (?:as|the way)\b|"
-    r"\bnever ?mind\b|\b(?:please )?stop\s*[,.!]|\bno,? (?:please )?(?:do not|don['’]t)\b|"
-    r"\bchanged? my mind\b|\bdo not make (?:that|this|any) change|"
-    r"\bi(?:['’]d| would) rather not\s*[.!]|\bcancel that\b|\bhold on,? no\b",
-    re.I,
-)
-_foreseen = re.compile(
-    r"\bchange (?:your|their) mind|\bregret|\brethink|\bsuddenly|do not say yes|"
-    r"asks?(?: you)? (?:for|to) confirm|\bkeep it\b|final confirmation",
-    re.I,
-)
+_flatly = lexicon_pattern("inconsistency", "takes_back")
+_stops_it = lexicon_pattern("inconsistency", "stops")
+_negates = lexicon_pattern("inconsistency", "negation")
+_disowns = lexicon_pattern("inconsistency", "disowns")
+_foreseen = lexicon_pattern("inconsistency", "change_foreseen")
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #39455353
-_reasoned = re.compile(
-    r"\b(?:if|unless|because|since|too (?:much|expensive|high|long|early|late)|expensive|budget|"
-    r"afford|cost|price|fee|refund|instead|rather|prefer|other|another|different|wrong|earlier|"
-    r"later|without|transfer\w*|human|insurance)\b|\$",
-    re.I,
-)
-
-_negates = re.compile(
-    r"\b(?:no|nope|nah|not|never|nothing|none|neither|nobody|no-?one|hands off|stop|halt|skip|"
-    r"drop|scrap|forget|abort|undo|withdraw|leave|keep|stay|back|hold|wait|mistaken|misunder\w*|"
-    r"mix-?up|second thoughts?|reconsider\w*|against)\b|n['’]t\b",
-    re.I,
-)
-_other = re.compile(
-    r"\b(?:do|are|is|does|which|how)\b[^.!]*\?|\b(?:can|could|would|will) you\b|"
-    r"\b(?:i|we)(?:['’]d| would)? (?:want to|need|like to|prefer)\b|"
-    r"\b(?:just|only|but|first|correct|check|let me know|tell me|sure|thank you for|understand)\b",
-    re.I,
-)
-
-_sorry = re.compile(
-    r"^\W*(?:(?:i['’]m |i am )?(?:so |very )?sorry|apologies|hang on|hold on|wait)\W+(?:but\W+)?",
-    re.I,
-)
-
-_aghast = re.compile(
-    r"(?:^|(?<=[.!?]\s))\W*(?:but |and )?(?:why\b[^.!?]*|what|oh|really|pardon|huh|excuse me)\?",
-    re.I,
-)
+_reasoned = lexicon_pattern("inconsistency", "gives_reason")
+_other = lexicon_pattern("inconsistency", "asks_or_adds")
+_sorry = lexicon_pattern("inconsistency", "apology_first")
+_aghast = lexicon_pattern("inconsistency", "question_of_surprise")
+_excuse = lexicon_pattern("inconsistency", "excuse")
+_chooses = lexicon_pattern("inconsistency", "chooses")
+_refusing = lexicon_pattern("inconsistency", "agent_refuses")
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #90e32e82
 def _refused(t, turn):
@@ -118,25 +72,7 @@ def _unmoved(t, turn):
     known = stems(consent_request(turn.asked)) | stems(t.told)
     return not _chooses.search(turn.text) and not (stems(turn.text) - STOPWORD_STEMS) & known
 
-
-_chooses = re.compile(r"\bplease\b|\b(?:ones?|first|second|last|both|either|another)\b", re.I)
-_refusing = re.compile(
-    r"\b(?:cannot|unable|unfortunately|sorry|afraid|not (?:possible|allowed|eligible|able))\b|"
-    r"n['’]t\b",
-    re.I,
-)
-
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #14ed2049
-_excuse = re.compile(
-    r"\?|\b(?:have|know|remember|recall|sure|see|find|work\w*|able|any|same|needed|yet)\b", re.I
-)
-_disowns = re.compile(
-    r"\b(?:never|n['’]t|not|nobody|no-?one|who|haven['’]t)\b(?: \w+){0,2} (?:ask|asked|request|"
-    r"requested|order|ordered|said)\b|\bnone of (?:this|that|it)\b|\bnot (?:why|what) i\b",
-    re.I,
-)
-
-
 def _replies(t, turn):
     """Is a turn one that answers the agent in words of the user's own?
 
@@ -196,23 +132,12 @@ def changed_identifiers(
     return out
 
 
-_swap = re.compile(
-    r"\b(?:wait|actually|hold on|i never said|wrong|not\b|i (?:meant|mean)|correction|mistake|"
-    r"sorry|should be|instead|rather|earlier|mixed)\b",
-    re.I,
-)
+_swap = lexicon_pattern("inconsistency", "correction")
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #365387c3
-_card = re.compile(r"\bcard ending (?:in|with) (\d{4,})\b", re.I)
-_street = re.compile(
-    r"\b(\d{1,5}) ((?:[A-Z][\w.]+ ){1,3}(?:Street|St|Avenue|Ave|Drive|Dr|Lane|Ln|Road|Rd|Court|Ct|"
-    r"Boulevard|Blvd|Highway|Way|Place|Terrace|Square|View))\b"
-)
-_takes = re.compile(
-    r"\b(?:go (?:ahead )?with|i(?:'ll| will) take|i(?:'d| would) like (?:to (?:take|get|order))|"
-    r"please (?:add|book|order|update|proceed|go ahead)|i choose)\b",
-    re.I,
-)
+_card = lexicon_pattern("inconsistency", "card_ending")
+_street = lexicon_pattern("inconsistency", "house_in_street")
+_takes = lexicon_pattern("inconsistency", "takes")
 
 
 def _other_card(t, turn):
@@ -258,17 +183,9 @@ def contradicted_instructions(
     return out
 
 # %% ../../nbs/lib/user_errors/08_inconsistency.ipynb #e4118c16
-_books_anew = re.compile(
-    r"\b(?:book|make|making|get|buy|purchase)\w*\b[^.?!]{0,15}\b(?:new|separate)\b[^.?!]{0,20}"
-    r"\b(?:tickets?|bookings?|reservations?|flights?)\b",
-    re.I,
-)
-_to_book = re.compile(
-    r"\b(?:re-?book|book|buy|purchase|make|fly|get)\b(?! (?:sure|up|home|back|in|the change))|"
-    r"\bnew (?:ticket|booking|reservation|flight)s?\b",
-    re.I,
-)
-_ruled_out = re.compile(r"\b(?:not|never|without|rather than|instead of)\b|n't\b|\?", re.I)
+_books_anew = lexicon_pattern("inconsistency", "books_anew")
+_to_book = lexicon_pattern("inconsistency", "booking_wanted")
+_ruled_out = lexicon_pattern("inconsistency", "ruled_out")
 
 
 def dropped_goals(

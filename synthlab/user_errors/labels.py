@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEVERITIES', 'CONFIDENCES', 'LabelledError', 'LabelledRun', 'read_error_labels', 'labelled_trajectories', 'ClassCase',
-           'class_cases', 'case_precision', 'case_recall', 'class_score_rows', 'reader_agreement']
+           'class_cases', 'case_precision', 'case_recall', 'class_score_rows', 'rule_reliability',
+           'cross_validated_cases', 'blame_agreement', 'reader_agreement']
 
 # %% ../../nbs/lib/user_errors/17_labels.ipynb #179a457a
 import json
@@ -16,7 +17,12 @@ from pathlib import Path
 from ..core.stats import Estimate, rate
 from ..core.types import Trajectory
 from ..tau2.results import load_results
-from .detect import USER_ERROR_TYPES
+from synthlab.user_errors.detect import (
+    THRESHOLD,
+    USER_ERROR_TYPES,
+    reported_errors,
+    rule_probability,
+)
 
 # %% ../../nbs/lib/user_errors/17_labels.ipynb #61ec37ae
 SEVERITIES, CONFIDENCES = ("minor", "critical"), ("low", "medium", "high")
@@ -43,6 +49,7 @@ class LabelledRun:
     task: str  # of the benchmark
     errors: list[LabelledError] = field(default_factory=list)  # none: read, and nothing found
     readings: list[list[LabelledError]] = field(default_factory=list)  # where several read it
+    agent_error: str | None = None  # the clearest error of the agent, in a sentence
 
     def types(
         self,
@@ -50,6 +57,14 @@ class LabelledRun:
     ) -> set[str]:  # classes of error
         "The classes of error that the conversation has"
         return {e.type for e in self.errors if not sure or e.confidence != "low"}
+
+    @property
+    def culprit(self) -> str:  # `user` or `agent`; empty where both erred, or neither
+        "Who broke the conversation, where the reading leaves one side only"
+        critical = any(e.severity == "critical" and e.confidence != "low" for e in self.errors)
+        if critical == bool(self.agent_error):
+            return ""
+        return "user" if critical else "agent"
 
 # %% ../../nbs/lib/user_errors/17_labels.ipynb #1ee0f41e
 def _error(d, where):
@@ -64,10 +79,15 @@ def _error(d, where):
 
 
 def read_error_labels(
-    path: str | Path,  # JSON: a list of conversations, each with file, id, task and errors
+    path: str | Path,  # conversations, each with file, id, task and errors: a JSON list, or JSONL
 ) -> list[LabelledRun]:  # in order
     "Labels of user errors. Raises ValueError naming the entry that cannot be read"
-    rows = json.loads(Path(path).read_text("utf8"))
+    text = Path(path).read_text("utf8")
+    lines = [s for s in text.splitlines() if s.strip()]
+    try:
+        rows = list(map(json.loads, lines)) if str(path).endswith("l") else json.loads(text)
+    except ValueError as e:
+        raise ValueError(f"{path}: not JSON: {e}") from None
     if not isinstance(rows, list):
         raise ValueError(f"{path}: labels are a list of conversations")
     out = []
@@ -77,20 +97,23 @@ def read_error_labels(
             raise ValueError(f"{where}: a conversation needs file, id, task and errors")
         readings = [[_error(e, where) for e in r] for r in d.get("readings", [])]
         errors = [_error(e, where) for e in d["errors"]]
-        out.append(LabelledRun(d["file"], d["id"], str(d["task"]), errors, readings))
+        whose = d.get("agent_error")
+        out.append(LabelledRun(d["file"], d["id"], str(d["task"]), errors, readings, whose))
     return out
 
 # %% ../../nbs/lib/user_errors/17_labels.ipynb #e09a69ec
 def labelled_trajectories(
     labels: list[LabelledRun],  # as read
-    folder: str | Path,  # where the results files lie, gzipped or not
+    where: str | Path | list,  # folder of the results files, gzipped or not; or the files
 ) -> list[tuple[LabelledRun, Trajectory]]:  # in the order of the labels
     "Labels with their conversations. Raises ValueError naming what is absent"
-    runs = {}
+    runs, paths = {}, list(map(Path, where)) if isinstance(where, list) else None
     for name in dict.fromkeys(x.file for x in labels):
-        found = sorted(Path(folder).glob(f"{name}.json*"))
+        named = (f"{name}.json", f"{name}.json.gz", f"{name}.jsonl", name)
+        candidates = Path(where).glob(f"{name}.json*") if paths is None else paths
+        found = sorted(p for p in candidates if p.name in named)
         if not found:
-            raise ValueError(f"{name}: no such results file in {folder}")
+            raise ValueError(f"{name}: no such results file in {where}")
         runs[name] = {t.info["id"]: t for t in load_results(found[0]).trajectories}
     absent = next((x for x in labels if x.id not in runs[x.file]), None)
     if absent:
@@ -151,6 +174,52 @@ def class_score_rows(
         for measure, f in (("precision", case_precision), ("recall", case_recall)):
             rows.append(dict(type=kind, measure=measure, **f(own).row()))
     return rows
+
+# %% ../../nbs/lib/user_errors/17_labels.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
+def rule_reliability(
+    pairs: list[tuple[LabelledRun, Trajectory]],  # labels with conversations
+    add_to: dict[str, tuple[int, int]] | None = None,  # counts to go on from; None: from nothing
+) -> dict[str, tuple[int, int]]:  # rule's name -> class was read, class was reported
+    "How often each rule reported a class of error in a conversation, and it was read there too"
+    counts = {k: list(v) for k, v in (add_to or {}).items()}
+    for label, traj in pairs:
+        read, doubtful = label.types(), label.types(sure=False) - label.types()
+        told = {(rule, f.type) for rule, f in reported_errors(traj)}
+        for rule, kind in sorted(told):
+            if kind not in doubtful:
+                row = counts.setdefault(rule, [0, 0])
+                row[0] += kind in read
+                row[1] += 1
+    return {k: (v[0], v[1]) for k, v in sorted(counts.items())}
+
+
+def cross_validated_cases(
+    pairs: list[tuple[LabelledRun, Trajectory]],  # labels with conversations
+    threshold: float = THRESHOLD,  # probability from which on a finding is reported
+) -> list[ClassCase]:  # as `class_cases` gives them
+    "What was read beside what is found, each task by what the rules were worth on the others"
+
+    def key(label, traj):
+        return f"{traj.task.domain} {label.task}"
+
+    counts = {}
+    for task in sorted({key(*p) for p in pairs}):
+        counts[task] = rule_reliability([p for p in pairs if key(*p) != task])
+    out = []
+    for label, traj in pairs:
+        known = counts[key(label, traj)]
+        found = [f for d, f in reported_errors(traj) if rule_probability(d, known) >= threshold]
+        out += class_cases([(label, traj)], lambda t, found=found: found)
+    return out
+
+# %% ../../nbs/lib/user_errors/17_labels.ipynb #10185d26023b46108eb7d9f57d49d2b3
+def blame_agreement(
+    pairs: list[tuple[LabelledRun, str]],  # labels of failed runs, with whom attribution names
+) -> Estimate:  # of those with one culprit by reading
+    "How often attribution names the side that the reading leaves"
+    clear = [(label, by) for label, by in pairs if label.culprit]
+    groups = [f"{label.file} {label.task}" for label, _ in clear]
+    return rate([by == label.culprit for label, by in clear], groups)
 
 # %% ../../nbs/lib/user_errors/17_labels.ipynb #04c42a77
 def reader_agreement(

@@ -6,8 +6,6 @@
 __all__ = ['misread_questions', 'misreported_results']
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #cd2cbf81
-import re
-
 from ..tau2.replay import is_tool_error
 from synthlab.user_errors.dialogue_acts import (
     agent_role_act,
@@ -17,25 +15,12 @@ from synthlab.user_errors.dialogue_acts import (
     split_sentences,
 )
 from .entities import stems
+from .lexicon import lexicon, lexicon_pattern
 from .view import Finding, UserView, all_entities, quote
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #47ba6f70
-_to_give = re.compile(
-    r"\b(?:what|which|who|when|where|how|could you (?:please )?(?:provide|tell|share|give|"
-    r"describe)|can you (?:please )?(?:provide|tell|share|give)|may i have|"
-    r"please (?:provide|tell|share|give|specify|reply with|send|"
-    r"let me know (?:which|what|your)))\b",
-    re.I,
-)
-_bare = re.compile(
-    r"^\W*(?:yes|yeah|yep|no|nope|sure|ok|okay|correct|right|thank|thanks|great|perfect|that)\b",
-    re.I,
-)
-_excused = re.compile(
-    r"\b(?:remember|recall|know|sure|handy|forgot\w*|lost|find|locate|look|unable|have|which|"
-    r"both|all|any|either|first|second|last|same|only|my|mine|it|they|them|one|for|due|because)\b",
-    re.I,
-)
+_to_give = lexicon_pattern("misreading", "asks_for_detail")
+_bare = lexicon_pattern("misreading", "plain_reply")
 _phrases = (
     "yes no that is correct please go ahead i do not want to accept the thanks for sorting "
     "out what next sure ok fine agree confirm proceed okay right you thank it this sounds "
@@ -46,18 +31,9 @@ _phrases = (
 _boiler = stems(_phrases)
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #7a1bbbb4
-_lacks = re.compile(
-    r"\?|\b(?:remember|recall|know|not sure|handy|forgot\w*|lost|find|locate|unable|have|"
-    r"don['’]t|which|both|mean|want to|need|would like|['’]d like|help|not|here|looking|was|were|"
-    r"is a|call\w*|order\w*|reason|because|my)\b",
-    re.I,
-)
+_lacks = lexicon_pattern("misreading", "lacks_answer")
 
-_how_many = re.compile(
-    r"\bhow (?:many|much)\b|\bbags?\b|\bbaggage|\bpassengers?\b|\bbudget|\bprice|\bamount|"
-    r"\bwhen\b|\bdates?\b|\bcit(?:y|ies)\b|\bdestination",
-    re.I,
-)
+_how_many = lexicon_pattern("misreading", "asks_for_number")
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #5d698c8b
 def _gives(t, turn):
@@ -115,98 +91,17 @@ def misread_questions(
     return out
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #370f12f3
-_is = (
-    r"(?:\s+mode)?:?(?:\s+(?!(?:on|off|not|and|or|but|to|data|roaming|saver|vpn|sim|airplane|"
-    r"mode|usage|enabled|disabled|wi-?fi)\b)[\w-]+){0,4}?\s+"
-)
+def _thing_states(table):
+    "Thing, state and pattern of each entry; its group is the thing where its name does not tell"
+    rows = [(e, *e.name.rpartition("_")[::2]) for e in lexicon(table).values()]
+    return [(e.group or thing.replace("_", " "), state, e.compile()) for e, thing, state in rows]
 
 
-def _switch(name):
-    return [
-        (f"{name}: on", rf"\b{name}{_is}(?:on|enabled|active|connected)\b"),
-        (f"{name}: off", rf"\b{name}{_is}(?:off|disabled|inactive|disconnected)\b"),
-    ]
-
-# %% ../../nbs/lib/user_errors/09_misreading.ipynb #4ba955f3
-_user_says = [
-    (k, re.compile(p, re.I))
-    for k, p in [
-        *_switch("airplane"),
-        *_switch("data saver"),
-        *_switch("wi-?fi calling"),
-        *_switch("vpn"),
-        *_switch("(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction)"),
-        *_switch("(?:data )?roaming"),
-        (
-            "sim: missing",
-            r"\b(?:no sim|sim(?: card)? (?:is |was )?(?:missing|not (?:detected|found|inserted)))",
-        ),
-        ("sim: locked", r"\bsim(?: card)? (?:is |seems )?locked"),
-        ("sim: active", r"\bsim(?: card)? (?:is |shows? as )?(?:active|working|fine)"),
-        ("line: suspended", r"\b(?:line|plan|account|service) (?:is |has been |was )?suspended\b"),
-        (
-            "data: used up",
-            r"\b(?:no|out of|0 ?gb) data left\b|\bout of (?:mobile )?data\b|"
-            r"\bused up (?:all )?(?:my )?data\b|\bno data (?:remaining|left)\b",
-        ),
-        (
-            "speed: excellent",
-            r"\bspeed(?: test)?(?: result)?s?\s+(?:is|are|was|shows?|says?|came back|"
-            r"came out)(?: now| as)?\s+(?:an? )?excellent\b|"
-            r"\b(?:speed|result)s?\b[^.!?]{0,20}\bexcellent\b",
-        ),
-        (
-            "mms: can",
-            r"\b(?:i can|it can|app can|i am able to) (?:now )?send (?:an? )?(?:mms|picture)",
-        ),
-        (
-            "mms: cannot",
-            r"\b(?:it|app) (?:can(?:'t|’t|not)|still can(?:'t|’t|not)) send (?:an? )?(?:mms|"
-            r"picture)",
-        ),
-    ]
-]
-
-# %% ../../nbs/lib/user_errors/09_misreading.ipynb #907f9669
-_phone_says = [
-    (k, re.compile(p, re.I))
-    for k, p in [
-        ("airplane: on", r"airplane mode(?: is now|:) on|✈️ airplane mode"),
-        ("airplane: off", "airplane mode(?: is now|:) off|📶|no signal"),
-        (
-            "(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): on",
-            "mobile data is now on|📱 data enabled|mobile data enabled: (?:yes|true)",
-        ),
-        (
-            "(?:mobile )?data(?! saver)(?! roaming)(?! usage)(?! restriction): off",
-            "mobile data is now off|data disabled|mobile data enabled: (?:no|false)",
-        ),
-        ("(?:data )?roaming: on", r"data roaming is now on|roaming enabled: (?:yes|true)"),
-        ("(?:data )?roaming: off", r"data roaming is now off|roaming enabled: (?:no|false)"),
-        ("data saver: on", r"data saver(?: mode)?(?: is now| is) on|🔽 data saver"),
-        ("data saver: off", r"data saver(?: mode)?(?: is now| is) off"),
-        ("wi-?fi calling: on", r"wi-?fi calling is (?:now |currently )?(?:turned )?on"),
-        ("wi-?fi calling: off", r"wi-?fi calling is (?:now |currently )?(?:turned )?off"),
-        ("vpn: on", r"vpn (?:is on|connected)\b"),
-        ("vpn: off", r"vpn (?:is turned off|disconnected)|no active vpn"),
-        ("sim: missing", r"sim card status: missing|no sim card"),
-        ("sim: locked", "sim card status: locked|sim card is locked"),
-        ("sim: active", r"sim card status: active|sim card is active|sim card re-seated"),
-        ("speed: excellent", r"\(excellent\)"),
-        ("speed: other", r"mbps \((?!excellent)|speed test failed"),
-        ("mms: can", r"can send mms"),
-        ("mms: cannot", r"cannot send mms"),
-    ]
-]
-
-# %% ../../nbs/lib/user_errors/09_misreading.ipynb #88c780f6
-def _parts(key):
-    "Thing and state of a pattern's name, in which the thing may be a regular expression"
-    return re.sub(r"\(.*?\)|\?", "", key).split(": ")
+_user_says, _phone_says = _thing_states("user_says"), _thing_states("phone_says")
 
 
 def _states(text, patterns):
-    return dict(_parts(k) for k, p in reversed(patterns) if p.search(text))
+    return {thing: state for thing, state, p in reversed(patterns) if p.search(text)}
 
 
 def _readings(text):
@@ -215,9 +110,8 @@ def _readings(text):
     One can show two, like a switch that is on without a signal
     """
     out = {}
-    for k, p in _phone_says:
+    for thing, state, p in _phone_says:
         if p.search(text):
-            thing, *_, state = _parts(k)
             out.setdefault(thing, []).append(state)
     return out
 
@@ -230,18 +124,9 @@ def _lookups(t):
     ]
 
 # %% ../../nbs/lib/user_errors/09_misreading.ipynb #ecd1345e
-_hedge = re.compile(
-    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\bif\b|\bshould\b|\bwhether\b|\bhow (?:do|to|can)\b|"
-    r"\bwant\b|\bneed\b|\bmake sure\b|\btry\w*\b|\bhope\b|\buntil\b",
-    re.I,
-)
-
-
-_field = [
-    (re.compile(r"\b(?:is )?enabled:\s*(?:no|false)\b", re.I), "off"),
-    (re.compile(r"\b(?:is )?enabled:\s*(?:yes|true)\b", re.I), "on"),
-]
-_then = re.compile(r"\b(?:turn|switch|toggl)\w* (?:it|that) (?:back |right )?(on|off)\b", re.I)
+_hedge = lexicon_pattern("misreading", "no_statement")
+_field = [(lexicon_pattern("misreading", f"field_{s}"), s) for s in ("off", "on")]
+_then = lexicon_pattern("misreading", "last_step")
 
 
 def _statements(turn):

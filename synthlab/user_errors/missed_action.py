@@ -17,6 +17,7 @@ from synthlab.user_errors.dialogue_acts import (
     split_sentences,
 )
 from .entities import STOPWORD_STEMS, extract_entities, stem, stems, word_tokens
+from .lexicon import lexicon, lexicon_pattern
 from synthlab.user_errors.view import (
     INSTRUCTION_FIELDS,
     Finding,
@@ -31,12 +32,7 @@ from synthlab.user_errors.view import (
 )
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #e781d5bb
-_methods = dict(
-    paypal="paypal",
-    gift="gift|voucher|balance",
-    credit="credit|card ending|visa|mastercard|amex|same card|original|card",
-    certificate="certificate|voucher",
-)
+_methods = {n: e.compile() for n, e in lexicon("payment_words").items()}
 
 
 def _told(t):
@@ -52,7 +48,8 @@ def _told(t):
 def _untold(slot, told):
     said, words, things = told
     if slot.kind == "word":
-        return slot.value not in words and not re.search(_methods.get(slot.value, r"$^"), said)
+        same = _methods.get(slot.value)
+        return slot.value not in words and not (same and same.search(said))
     if slot.kind == "product":
         return not any(stem(w) in words for w in slot.value.split())
     if slot.kind == "count":
@@ -82,11 +79,7 @@ def _left_out(slots, told):
     ]
 
 
-_refused = re.compile(
-    r"\b(?:cannot|unable|not able|not possible|not allowed|does not allow|unfortunately)\b|"
-    r"\b(?:can|does|is)n['’]t (?:allow|possible)\b",
-    re.I,
-)
+_refused = lexicon_pattern("missed_action", "refusal")
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #9d7cd4f6
 def unstated_facts(
@@ -133,27 +126,24 @@ def _abroad(s):
     return (m := re.search(r"\babroad\b", s, re.I)) and m[0]
 
 
+_away = lexicon_pattern("missed_action", "abroad")
+
+
 def _heard(t):
     "Has anybody said that the user is away from home?"
     said = " ".join(m.content for m in t.traj.messages if m.role in ("user", "assistant"))
-    return bool(
-        re.search(
-            r"\babroad\b|\btravel|\boverseas|\broam|\bforeign|\babroad|\bfrance\b|\bparis\b|"
-            r"\bvacation|\btrip\b|\binternational",
-            said,
-            re.I,
-        )
-    )
+    return bool(_away.search(said))
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #66df170f
-_price = re.compile(r"total|charg|cost|price|pay|fee|difference|additional", re.I)
+_price = lexicon_pattern("missed_action", "price")
+_no_price = lexicon_pattern("missed_action", "no_price")
 
 
 def _sums(text):
     "Prices in an agent's proposal"
     out = []
     for s in split_sentences(text):
-        if _price.search(s) and not re.search("refund|save|balance|worth", s, re.I):
+        if _price.search(s) and not _no_price.search(s):
             out += [float(m.value) for m in extract_entities(s) if m.kind == "amount"]
     return out
 
@@ -186,6 +176,9 @@ def exceeded_price_limit(
     return []
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #c82ad589
+_who = lexicon_pattern("missed_action", "asks_identity")
+
+
 def missing_identification(
     t: UserView,  # a conversation
 ) -> list[Finding]:  # one at most
@@ -195,11 +188,7 @@ def missing_identification(
         for m in all_entities(instruction_field(t.traj.task, "known_info"), t.traj.task.domain)
         if m.kind in ("user", "email", "zip", "phone", "name")
     ]
-    asked = any(
-        re.search(r"user id|e-?mail|zip|phone number|your (?:full )?name", s, re.I)
-        for x in t.turns
-        for s in open_requests(x.asked)
-    )
+    asked = any(_who.search(s) for x in t.turns for s in open_requests(x.asked))
     if not own or not asked or t.turns[-1].token != "stop":
         return []
     said, _, things = _told(t)
@@ -215,20 +204,13 @@ def missing_identification(
     ]
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #ad1d565f
-_means = {
-    "paypal": "paypal",
-    "gift card": r"gift.card|\bgc\b",
-    "certificate": "certificate|voucher",
-    "credit card": "(?<!gift )(?<!gift_)card|visa|master ?card|amex",
-}
-_pays = re.compile(
-    r"\b(?:pay|paid|pays|paying|payment|refund\w*|charge\w*|credited|method|use)\b", re.I
-)
-_depends = re.compile(r"\b(?:if|when|once|after|until|unless|otherwise|not)\b|n't\b", re.I)
+_means = {n.replace("_", " "): e.compile() for n, e in lexicon("payment_means").items()}
+_pays = lexicon_pattern("missed_action", "about_paying")
+_depends = lexicon_pattern("missed_action", "depends")
 
 
 def _named(text):
-    return [k for k, p in _means.items() if re.search(p, text, re.I)]
+    return [k for k, p in _means.items() if p.search(text)]
 
 
 def missing_payment_method(
@@ -256,16 +238,8 @@ def missing_payment_method(
     return [Finding("missed_required_action", t.turns[-1].at, text, why, values=lost_means)]
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
-_cannot = re.compile(
-    r"\b(?:cannot|can't|can not|unable|refuses?|denies|unfortunately|no longer)\b|"
-    r"\b(?:not|n't|isn't|aren't) (?:\w+ )?(?:able|possible|allowed?|permit\w*|eligible|available|"
-    r"offer\w*)\b",
-    re.I,
-)
-_let_be = re.compile(
-    r"\b(?:not|never|accept|move on|moves? along|end the|hang up|stop|leave it|carry on)\b|n't\b",
-    re.I,
-)
+_cannot = lexicon_pattern("missed_action", "not_possible")
+_let_be = lexicon_pattern("missed_action", "lets_be")
 _about_refusing = stems("possible allowed able available says tells agent service it not cannot")
 
 
@@ -302,13 +276,10 @@ def skipped_conditions(
     return out
 
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #10185d26023b46108eb7d9f57d49d2b3
-_every = re.compile(
-    r"\b(?:all|both|every|each)\b(?: of)?(?: the| your| my)?(?: \w+){0,2}? "
-    r"(?:orders?|reservations?|bookings?|flights?|trips?|items?|[a-z-]+s)\b",
-    re.I,
-)
-_terms = re.compile(r"\b(?:pay|paid|charges?|costs?|details|information|times)\b", re.I)
-_whole = re.compile(r"\b(?:all|both|every|each|everything|them|these|those)\b", re.I)
+_every = lexicon_pattern("missed_action", "all_of_them")
+_which = lexicon_pattern("missed_action", "asks_which")
+_terms = lexicon_pattern("missed_action", "about_terms")
+_whole = lexicon_pattern("missed_action", "all_or_these")
 
 
 def _listed(text):
@@ -334,18 +305,14 @@ def neglected_items(
             return [Finding("missed_required_action", turn.at, quote(turn.text), why, values=lost)]
     return []
 
-
-_which = re.compile(r"\b(?:which|what would you like|what should|what do you want)\b", re.I)
-
 # %% ../../nbs/lib/user_errors/06_missed_action.ipynb #b118ea5561624da68c537baed56e602f
-_no_bags = re.compile(
-    r"\b(?:no|not|don't|without)\b[^.;]{0,25}\b(?:bags?|baggages?|luggage)\b", re.I
-)
-_adds_bags = re.compile(r"\b(?:add|want|have|with|bring)\b[^.;]{0,25}\b(?:bags?|baggage)\b", re.I)
-_bags = re.compile(r"\b([1-9]) (?:\w+ ){0,2}bags?\b|\bbag(?:s|gages?)?\W{1,5}([1-9])\b", re.I)
-_about_bags = re.compile(r"\b(?:bags?|baggages?|luggage|suitcases?)\b", re.I)
-_card = re.compile(r"\bcard ending (?:in|with) (\d{4})\b", re.I)
-_charged = re.compile(r"\b(?:charge|pay|fee|cost|upgrade|price|total)\w*\b|\$", re.I)
+_no_bags = lexicon_pattern("missed_action", "no_bags")
+_adds_bags = lexicon_pattern("missed_action", "bags_wanted")
+_bags = lexicon_pattern("missed_action", "number_of_bags")
+_about_bags = lexicon_pattern("missed_action", "about_bags")
+_card = lexicon_pattern("missed_action", "card_ending")
+_on_condition = lexicon_pattern("missed_action", "card_on_condition")
+_charged = lexicon_pattern("missed_action", "charge")
 
 
 def _yes_to_bags(t, turn):
@@ -358,7 +325,7 @@ def _yes_to_bags(t, turn):
 def _yes_without_card(t, turn):
     "Only where the instructions name one card, for everything, and not for the asking"
     cards = set(_card.findall(t.told))
-    if len(cards) != 1 or re.search(r"\bonly (?:provide|give|tell|mention)\b|\bif\b", t.told, re.I):
+    if len(cards) != 1 or _on_condition.search(t.told):
         return ""
     named = any(cards & set(_numbers_of(x.text)) for x in t.turns if x.at <= turn.at)
     return "" if named or not _charged.search(turn.asked) else "a charge before the card was named"

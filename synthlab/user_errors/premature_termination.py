@@ -19,6 +19,7 @@ from synthlab.user_errors.dialogue_acts import (
     split_sentences,
 )
 from .entities import STOPWORD_STEMS, stems
+from .lexicon import lexicon_pattern
 from .view import Finding, UserView, quote
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #b2ef36bc
@@ -33,43 +34,19 @@ def _transferred(t, at):
     return made or any(announces_transfer(s) for s in t.agent_before(at)[-2:])
 
 
-_thanks_for_deed = re.compile(
-    r"\bthank(?:s| you)[^.!?]{0,20}\bfor (?:taking care|making|doing|handling|sorting|processing|"
-    r"completing|fixing|cancel+ing|updating|booking|changing|arranging|getting (?:it|that|this)|"
-    r"resolving|fixing|finishing|setting|having|helping me (?:cancel|change|book)|"
-    r"the (?:quick|fast|swift))|\bappreciate (?:you|that you|"
-    r"it that you)[^.!?]{0,20}\b(?:getting|doing|taking|making|fix\w*|chang\w*|handl\w*|sort\w*|"
-    r"did|done)|\b(?:nice|good|great|glad) (?:to (?:see|hear|know) )?(?:that )?(?:it|this|that|"
-    r"everything)(?:['’]s| is| has been)(?: all| now| already)* (?:done|set|changed|settled|"
-    r"sorted|cancel+ed|updated|booked|fixed|taken care)|"
-    r"\bglad (?:that )?(?:it|this|that)(?:['’]s| is| has been)\b[^.!?]*|"
-    r"\bso (?:that|it|this)(?:['’]s| is) (?:done|settled|sorted)|"
-    r"\bi (?:can )?(?:already )?(?:see|got|received) (?:it|"
-    r"the (?:change|confirmation|update|refund))\b|"
-    r"\b(?:all|everything is) (?:set|done|sorted|settled) now\b",
-    re.I,
-)
-_reported = re.compile(r"\b(?:has been|have been|completed|successfully|confirmed)\b", re.I)
-_goes_on = re.compile(
-    r"\bplease (?:go ahead|proceed|cancel|book|process|make|email|send me|transfer|continue|"
-    r"change|return|exchange|refund|update|do)\b|"
-    r"\b(?:can|could|would) you (?:please )?(?!let me know)\w+",
-    re.I,
-)
-
-# %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #fdc1786b
-_notify = re.compile(
-    r"\b(?:if|when|once|in case)\b[^.!?]{0,80}\b(?:opens? up|changes?|anything|becomes?|"
-    r"available)\b|\bkeep me posted\b",
-    re.I,
-)
+_thanks_for_deed = lexicon_pattern("premature_termination", "thanks_for_deed")
+_content = lexicon_pattern("premature_termination", "content_with_outcome")
+_reported = lexicon_pattern("premature_termination", "reported_done")
+_goes_on = lexicon_pattern("premature_termination", "goes_on")
+_notify = lexicon_pattern("premature_termination", "later_news")
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #c9c1ffef
 def _stop(t, turn):
     "What is wrong with a stop: type and rule; None when nothing is"
     asks, waits = consent_request(turn.asked), open_requests(turn.asked)
     first = not any(x.text for x in t.turns if x.at < turn.at)
-    content = _thanks_for_deed.search(turn.text) or reports_completed_change(turn.text)
+    content = any(p.search(turn.text) for p in (_thanks_for_deed, _content))
+    content = content or reports_completed_change(turn.text)
     thanks = content and not _goes_on.search(turn.text)
     if (waits or first) and thanks and not _reported.search(turn.asked):
         return "incorrect_interpretation", "takes what is only proposed as done"
@@ -98,17 +75,10 @@ def _stop(t, turn):
         return "premature_termination", "stops instead of doing what is asked"
 
 
-_report = re.compile(
-    r"\btell me\b|\breport back\b|\blet me know\b(?! if you)|\bwhat (?:it|you)\b|\bthe results?\b",
-    re.I,
-)
+_report = lexicon_pattern("premature_termination", "asks_for_result")
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #25b7501a
-_state = re.compile(
-    r"\b(?:work\w*|fixed|resolved|solved|connected|load\w*|restored|back|through|done|now|sent|"
-    r"better)\b",
-    re.I,
-)
+_state = lexicon_pattern("premature_termination", "outcome")
 
 
 def _acted(t, turn):
@@ -129,16 +99,12 @@ def _speaks_of(text, asked):
     )
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #ca9e75df
+_leave = lexicon_pattern("premature_termination", "takes_leave")
+
+
 def _parts(text):
     "Does the user take leave or decline?"
-    return bool(
-        re.search(
-            r"\b(?:thank|thanks|bye|goodbye|good day|that['’]?s (?:all|it|everything)|"
-            r"that is (?:all|it|everything)|all set|appreciate|cheers)\b",
-            text,
-            re.I,
-        )
-    ) or refuses(text)
+    return bool(_leave.search(text)) or refuses(text)
 
 
 def _decides(text):
@@ -150,6 +116,9 @@ def _answers(text, requests):
     return _decides(text) or bool((stems(text) - STOPWORD_STEMS) & stems(" ".join(requests)))
 
 # %% ../../nbs/lib/user_errors/04_premature_termination.ipynb #d418f7af
+_speaks_of_transfer = lexicon_pattern("premature_termination", "speaks_of_transfer")
+
+
 def early_endings(
     t: UserView,  # a conversation
 ) -> list[Finding]:  # one at most
@@ -159,7 +128,7 @@ def early_endings(
         return []
     found = None
     if turn.token == "transfer" and not _transferred(t, turn.at):
-        offered = re.search(r"transfer|human|specialist|supervisor|connect", turn.asked, re.I)
+        offered = _speaks_of_transfer.search(turn.asked)
         found = (
             "premature_termination",
             f"leaves for a transfer that {'was only offered' if offered else 'nobody offered'}",

@@ -17,32 +17,11 @@ from synthlab.tau2.replay import (
     schema_error,
 )
 from .dialogue_acts import split_sentences
+from .lexicon import lexicon, lexicon_pattern
 from .view import Finding, UserView, quote
 
 # %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #7756dbcb
-_topics = [
-    (re.compile(t), re.compile(w, re.I))
-    for t, w in [
-        ("airplane", r"airplane|flight mode"),
-        ("wifi_calling", r"wi-?fi"),
-        ("wifi", r"wi-?fi"),
-        ("vpn", r"\bvpn"),
-        ("roaming", r"roam"),
-        ("apn", r"\bapn|access point"),
-        ("sim", r"\bsim\b"),
-        ("data_(saver|restriction)", "data.?saver|restrict|data usage|data_restriction"),
-        (
-            "network_mode",
-            r"network (?:mode|type|pref)|preferred network|network_mode|[2345]g\b|\blte\b",
-        ),
-        ("speed", r"speed|fast|slow|internet|data|work"),
-        ("toggle_data", r"data"),
-        ("permission|app", r"permission|\bapps?\b|app_"),
-        ("mms", "mms|picture|photo|messag|send"),
-        ("reboot", r"reboot|restart|power|turn (?:it|your phone|the phone|the device) off"),
-        ("payment", r"pay|bill"),
-    ]
-]
+_topics = {name: entry.compile() for name, entry in lexicon("user_tools").items()}
 _always = ("check_status_bar", "check_network_status")
 
 # %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #1b943cfc
@@ -51,7 +30,7 @@ def mentions_tool(
     text: str,  # what the agent said
 ) -> bool:  # True also for a tool that nothing is known of
     "Does the agent speak of what this tool does?"
-    words = next((w for t, w in _topics if t.search(name)), None)
+    words = next((w for part, w in _topics.items() if part in name), None)
     if name in _always or words is None or name in text:
         return True
     return bool(words.search(text.replace("_", " ")))
@@ -130,13 +109,8 @@ def unasked_batches(
     return out
 
 # %% ../../nbs/lib/user_errors/11_tool_calls.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
-_did = re.compile(
-    r"\bI(?:'ve| have)?(?: just| now| already)? (?:turned|switched|toggled|enabled|disabled|"
-    r"restarted|rebooted|reset|removed|reinserted|reseated|granted|connected|disconnected|ran|"
-    r"paid)\b",
-    re.I,
-)
-_undone = re.compile(r"\?|\bnot\b|n't\b|\b(?:if|before|earlier|when|tried|until)\b", re.I)
+_did = lexicon_pattern("tool_calls", "acted")
+_undone = lexicon_pattern("tool_calls", "not_done")
 
 
 def _tools_of(sentence, domain):

@@ -29,6 +29,7 @@ from synthlab.user_errors.entities import (
     stems,
     word_tokens,
 )
+from .lexicon import lexicon_pattern
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #d2db592a
 INSTRUCTION_FIELDS = ("reason_for_call", "known_info", "unknown_info", "task_instructions")
@@ -53,7 +54,7 @@ def user_instructions(
     )
 
 
-ASIDE_PATTERN = re.compile(r"\s*\([^()]*\)")  # of instructions, never to be said
+ASIDE_PATTERN = lexicon_pattern("view", "aside")  # of instructions, never to be said
 
 
 def instruction_sentences(
@@ -67,6 +68,9 @@ def instruction_sentences(
     ]
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #919f1801
+_condition = lexicon_pattern("view", "condition")
+
+
 def conditional_clauses(
     task: Task,  # any
 ) -> list[tuple[str, str]]:  # (condition, what is to be said or done then)
@@ -74,10 +78,7 @@ def conditional_clauses(
     whole = ASIDE_PATTERN.sub(
         "", " ".join(" ".join(instruction_field(task, f).split()) for f in INSTRUCTION_FIELDS)
     )
-    found = [
-        re.search(r"\bif\b(?P<when>[^,]{3,120}),\s*(?P<then>.{8,})", s, re.I)
-        for s in re.split(r"(?<=[.!?;])\s+", whole)
-    ]
+    found = map(_condition.search, re.split(r"(?<=[.!?;])\s+", whole))
     return [
         (m["when"], m["then"])
         for m in found
@@ -130,19 +131,11 @@ class Slot:
     field: str  # which field of the instructions
 
 
-_open = re.compile(
-    r"\b(if|unless|otherwise|when|once|until|reveal\w*|mention\w*|pretend|abruptly|make up|"
-    r"the agent|after|suddenly|for some reason|try to|interacting|by default)\b",
-    re.I,
-)
-_replaced = re.compile(r"\b(?:instead of|rather than|but not)\b[^.,;]*", re.I)
-_wish = re.compile(
-    r"^(?:also,? |then,? |lastly,? )?(?:you|your name)(?:'d| would| also)? (?:also )?(?:only )?"
-    r"(?:want|need|have|will have|wish|would like|like to|prefer|do not want|don't want)\b",
-    re.I,
-)
+_open = lexicon_pattern("view", "is_open")
+_replaced = lexicon_pattern("view", "replaced")
+_wish = lexicon_pattern("view", "wish")
+_negated = lexicon_pattern("view", "negated")
 _pinned = ("date", "count", "order", "reservation", "name", "item", "flight")
-_negated = re.compile(r"\b(?:not|never|n't|without)\b", re.I)
 
 
 def _definite(s, task, name):
@@ -222,17 +215,10 @@ class HiddenFact:
     sentence: str  # that says so
 
 
-_fallback = re.compile(
-    r"\bif(?: and only if)?\b[^,]{0,90}?\b(?:not (?:be )?(?:possible|able|allowed|available|"
-    r"agree)|cannot|can't|can not|unable|refus\w+|denies|does not|doesn't|won't|isn't|"
-    r"no\b)[^,]*,\s*(?P<rest>.+)",
-    re.I,
-)
-_in_aside = re.compile(r"\([^()]*\bif\b", re.I)
-_asked = re.compile(
-    r"\bonly (?:provide|mention|give|tell|say|reveal)\b.{0,40}\b(?:ask|asks|asked)\b", re.I
-)
-_never = re.compile(r"^\(.*\bdo not (?:reveal|mention)\b", re.I)
+_fallback = lexicon_pattern("view", "fallback")
+_in_aside = lexicon_pattern("view", "if_in_aside")
+_asked = lexicon_pattern("view", "only_if_asked")
+_never = lexicon_pattern("view", "never_told")
 
 
 def _special(s, task, rest):
@@ -275,25 +261,11 @@ def hidden_facts(
     return _held_back(task.domain, tuple(instruction_field(task, f) for f in INSTRUCTION_FIELDS))
 
 # %% ../../nbs/lib/user_errors/03_view.ipynb #e9319f52
-_limit = re.compile(
-    r"\b(?:up to|less than|below|under|at most|no more than|maximum of|budget (?:of|is)|above|"
-    r"more than|over|within)\s+(?:your budget of )?\$\s?(\d[\d,]*(?:\.\d+)?)",
-    re.I,
-)
-_no_transfer = re.compile(
-    r"(?:\bnot|n't|no circumstances|\bnever)\b[^.\n]{0,40}\btransferred\b|"
-    r"\bnot ask to be transferred\b",
-    re.I,
-)
-_fiction = re.compile(r"(?<!never )(?<!not )\bmake up\b|\bpretend\b|\bmade[- ]up\b|\blie\b", re.I)
-_moved = re.compile(
-    r"\b(?:day after|next day|days? (?:later|earlier|before|after)|out \d days?|move back|push|"
-    r"delay by|one day|earlier|later|yesterday|tomorrow|today|hours ago)\b",
-    re.I,
-)
-
-
-_trigger = re.compile(r"(?:above|(?<!no )more than|over)\b", re.I)
+_limit = lexicon_pattern("view", "price_limit")
+_trigger = lexicon_pattern("view", "price_condition")
+_no_transfer = lexicon_pattern("view", "transfer_ruled_out")
+_fiction = lexicon_pattern("view", "fiction")
+_moved = lexicon_pattern("view", "relative_date")
 
 
 def price_limit(

@@ -160,6 +160,7 @@ def test_the_command_writes_json(passed, order, tmp_path, capsys):
             "turn",
             "evidence",
             "rule",
+            "probability",
         }
         for e in run["errors"]
     )
