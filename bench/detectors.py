@@ -256,6 +256,7 @@ def main():
         scores=v.score_rows(ts),
         agent_errors_blamed=blamed_by_type(ts),
         real=real,
+        real_recall={r["type"]: r["value"] for r in real if r["measure"] == "recall"},
         seconds=seconds_each(pairs) if pairs else None,
         conversations=len(ts),
         recorded=len(o.results),
