@@ -33,8 +33,8 @@ def _prctl(option, arg):
         ctypes.CDLL(None).prctl(option, arg, 0, 0, 0)
 
 
-def _die_with_parent():
-    _prctl(1, signal.SIGTERM)
+def _die_with_parent(sig):
+    _prctl(1, sig)
 
 
 def _adopt_orphans():
@@ -81,25 +81,49 @@ def _end_all(child, polite):
             return
 
 # %% ../../nbs/lib/models/05_server.ipynb #0681e5fd
-def _guard(parent, polite, scratch, *cmd):
-    "Run a command until it ends, or the process that asked for it does"
+def _watch(parent, polite, cmd, pipe, last):
+    """Run a command until it ends or its parent does; with a pipe also until that is closed.
+
+    `last` is the signal that the command gets should this process be killed
+    """
     import select
 
     for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(s, lambda *_: sys.exit(143))
     _adopt_orphans()
     p = subprocess.Popen(
-        cmd, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+        cmd,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: _die_with_parent(last),
     )
     gone = False
     try:
         while p.poll() is None and not gone:
-            gone = os.getppid() != int(parent) or bool(select.select([0], [], [], 0.1)[0])
+            closed = bool(select.select([0], [], [], 0.1)[0]) if pipe else time.sleep(0.1)
+            gone = os.getppid() != parent or bool(closed)
     finally:
-        _end_all(p.pid, float(polite))
+        _end_all(p.pid, polite)
+    return p.returncode or 0, gone
+
+
+def _guard(parent, polite, scratch, *cmd):
+    "Run the inner guard, which runs the command: if either is killed the other ends it"
+    code = (
+        "import sys; from synthlab.models.server import _inner_guard; _inner_guard(*sys.argv[1:])"
+    )
+    inner = [sys.executable, "-c", code, str(os.getpid()), polite, *cmd]
+    gone = False
+    try:
+        status, gone = _watch(int(parent), float(polite), inner, True, signal.SIGTERM)
+    finally:
         if gone:  # nobody needs its scratch folder any more
             _remove(scratch)
-    sys.exit(p.returncode or 0)
+    sys.exit(status)
+
+
+def _inner_guard(parent, polite, *cmd):
+    sys.exit(_watch(int(parent), float(polite), cmd, False, signal.SIGKILL)[0])
 
 
 def _remove(scratch):

@@ -95,11 +95,13 @@ def test_nothing_outlives_the_owner(owner, sig, more):
     assert until(lambda: not any(map(alive, [guard, *ps])))
 
 
-def test_the_guard_itself_is_killed(owner):
+@pytest.mark.parametrize("which", ["outer", "inner"])
+def test_a_guard_itself_is_killed(owner, which):
+    "The other one ends the server and the server's own children"
     p, guard, (server, worker) = owner()
-    os.kill(guard, signal.SIGKILL)
-    assert until(lambda: not alive(server))
-    os.kill(worker, signal.SIGKILL)
+    inner = int(Path(f"/proc/{guard}/task/{guard}/children").read_text().split()[0])
+    os.kill(dict(outer=guard, inner=inner)[which], signal.SIGKILL)
+    assert until(lambda: not alive(server) and not alive(worker))
 
 
 FORGOTTEN = """import os, sys, tempfile, time; from synthlab.models.server import GuardedProcess
@@ -197,18 +199,13 @@ def test_no_model_is_an_error_before_anything_starts():
 
 
 def family(s):
-    "Processes of a server, its engine's among them"
+    "Processes of a server, its guards and its engine's among them"
 
-    def of(flag, x):
-        return [
-            int(p)
-            for p in subprocess.run(
-                ["pgrep", flag, str(x)], capture_output=True, text=True
-            ).stdout.split()
-        ]
+    def below(pid):
+        found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+        return [q for p in map(int, found.stdout.split()) for q in (p, *below(p))]
 
-    below = of("-g", s._p.pid)
-    return below + [p for x in below for p in of("-P", x)]
+    return [s._p.pid, *below(s._p.pid)]
 
 
 def one_of_two(s):
