@@ -104,6 +104,20 @@ def real_scores(pairs):
     return [{k: None if v != v else v for k, v in r.items()} for r in rows]
 
 
+def local_rows(pairs):
+    "The same with the local reader; what is missing is said where there is no embedding model"
+    from synthlab.user_errors import labels as lab
+    from synthlab.user_errors.local_reader import cross_validated_local_cases
+
+    what = {k: (f"{w}, local reader", peer) for k, (w, peer) in REAL.items()}
+    try:
+        cases = cross_validated_local_cases(pairs)
+    except ValueError as e:
+        return [missing(*what[k], str(e)) for k in REAL]
+    scores = dict(precision=lab.case_precision(cases), recall=lab.case_recall(cases))
+    return [share(*what[k], scores[k]) for k in REAL]
+
+
 def blame_score(pairs):
     "How often the side is named that the reading of a failed run leaves"
     from synthlab.failures.attribution import attribute_failure
@@ -169,6 +183,7 @@ def real_rows(pairs, real):
     who = "failed runs in which one side erred by reading, that side named"
     return [
         *rows,
+        *local_rows(pairs),
         share(what, "readings", agreed),
         share(who, "failed runs", blame_score(pairs), head=True),
         *case_scores(),

@@ -20,6 +20,7 @@ LONG = {
     "loop/05_simulated_env",
     "models/10_compare_backends",
     "select/08_evaluation",
+    "user_errors/18_local_reader",
     "select/09_experiment",
 }
 

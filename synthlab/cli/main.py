@@ -351,13 +351,21 @@ def _lexicon_reader(a):
     return LexiconReader(a.threshold, rule_reliability(pairs, packaged_reliability()))
 
 
+def _local_reader(rules):
+    "The rules, and an embedding model beside them"
+    from synthlab.user_errors.local_reader import LocalReader
+
+    return LocalReader(rules.threshold, reliability=rules.reliability)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #10bc7178
 @contextmanager
 def _error_reader(a):
     "What reads the user's errors: the rules, or a model whose answers are kept"
     from synthlab.core.settings import settings
 
-    if a.reader == "lexicon":
-        yield _lexicon_reader(a)
+    if a.reader in ("lexicon", "local"):
+        rules = _lexicon_reader(a)
+        yield rules if a.reader == "lexicon" else _local_reader(rules)
         return
     from synthlab.failures.reviewer import ModelReader
     from synthlab.models.durable import DurableLLM
@@ -525,10 +533,10 @@ _data_options = dict(
     reader=dict(
         default="lexicon",
         metavar="READER",
-        help="who reads the user's errors: lexicon, or a model such as http://host:8000/v1#model",
+        help="lexicon, local (an embedding model beside it), or a model, http://host:8000/v1#model",
     ),
     threshold=dict(
-        type=float, default=0.5, help="report what is at least so probable; lexicon only"
+        type=float, default=0.5, help="report what is at least so probable; lexicon and local"
     ),
     labels=dict(
         default="", metavar="FILE", help="labels of these files, JSONL: what each rule is worth"

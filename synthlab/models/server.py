@@ -106,7 +106,7 @@ def _watch(parent, polite, cmd, pipe, last):
         _end_all(p.pid, polite)
     return p.returncode or 0, gone
 
-
+# %% ../../nbs/lib/models/05_server.ipynb #18260d47
 def _guard(parent, polite, scratch, *cmd):
     "Run the inner guard, which runs the command: if either is killed the other ends it"
     code = (

@@ -18,4 +18,5 @@ faults                 Injecting user and agent errors
 omissions              Injecting omissions
 validation             Measuring detectors on injected errors
 labels                 Scoring detectors on labelled real conversations
+local_reader           A local reader: novelty by sentence embeddings
 """

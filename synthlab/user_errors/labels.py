@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEVERITIES', 'CONFIDENCES', 'LabelledError', 'LabelledRun', 'read_error_labels', 'labelled_trajectories', 'ClassCase',
            'class_cases', 'case_precision', 'case_recall', 'class_score_rows', 'rule_reliability',
-           'cross_validated_cases', 'blame_agreement', 'reader_agreement']
+           'cross_validated_cases', 'labelled_score_rows', 'blame_agreement', 'reader_agreement']
 
 # %% ../../nbs/lib/user_errors/17_labels.ipynb #179a457a
 import json
@@ -211,6 +211,16 @@ def cross_validated_cases(
         found = [f for d, f in reported_errors(traj) if rule_probability(d, known) >= threshold]
         out += class_cases([(label, traj)], lambda t, found=found: found)
     return out
+
+# %% ../../nbs/lib/user_errors/17_labels.ipynb #05b69841
+def labelled_score_rows(
+    path: str | Path,  # a labels file
+    trajs: list[Trajectory],  # as results files have them, with the simulation's id in `info`
+) -> list[dict]:  # as `class_score_rows` gives them, without the classes that nobody read or told
+    "Precision and recall of the rules on those conversations of a file that labels speak of"
+    of = {t.info.get("id"): t for t in trajs}
+    pairs = [(x, of[x.id]) for x in read_error_labels(path) if x.id in of]
+    return [r for r in class_score_rows(cross_validated_cases(pairs)) if r["n"]]
 
 # %% ../../nbs/lib/user_errors/17_labels.ipynb #10185d26023b46108eb7d9f57d49d2b3
 def blame_agreement(
