@@ -179,13 +179,14 @@ def class_score_rows(
 def rule_reliability(
     pairs: list[tuple[LabelledRun, Trajectory]],  # labels with conversations
     add_to: dict[str, tuple[int, int]] | None = None,  # counts to go on from; None: from nothing
+    told: dict[int, list] | None = None,  # id of a trajectory -> what the rules report; None: asked
 ) -> dict[str, tuple[int, int]]:  # rule's name -> class was read, class was reported
     "How often each rule reported a class of error in a conversation, and it was read there too"
     counts = {k: list(v) for k, v in (add_to or {}).items()}
     for label, traj in pairs:
         read, doubtful = label.types(), label.types(sure=False) - label.types()
-        told = {(rule, f.type) for rule, f in reported_errors(traj)}
-        for rule, kind in sorted(told):
+        reported = reported_errors(traj) if told is None else told[id(traj)]
+        for rule, kind in sorted({(rule, f.type) for rule, f in reported}):
             if kind not in doubtful:
                 row = counts.setdefault(rule, [0, 0])
                 row[0] += kind in read
@@ -202,13 +203,14 @@ def cross_validated_cases(
     def key(label, traj):
         return f"{traj.task.domain} {label.task}"
 
+    told = {id(t): reported_errors(t) for _, t in pairs}
     counts = {}
     for task in sorted({key(*p) for p in pairs}):
-        counts[task] = rule_reliability([p for p in pairs if key(*p) != task])
+        counts[task] = rule_reliability([p for p in pairs if key(*p) != task], told=told)
     out = []
     for label, traj in pairs:
         known = counts[key(label, traj)]
-        found = [f for d, f in reported_errors(traj) if rule_probability(d, known) >= threshold]
+        found = [f for d, f in told[id(traj)] if rule_probability(d, known) >= threshold]
         out += class_cases([(label, traj)], lambda t, found=found: found)
     return out
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.text import embed_minilm
 from ..core.types import Trajectory
-from .detect import THRESHOLD, LexiconReader
+from .detect import THRESHOLD, LexiconReader, reported_errors
 from .dialogue_acts import is_courtesy, split_sentences
 from .entities import STOPWORD_STEMS, stems
 from synthlab.user_errors.labels import (
@@ -128,12 +128,13 @@ def cross_validated_local_cases(
 ) -> list[ClassCase]:  # as `class_cases` gives them
     "What was read beside what is found, each task with a threshold from the others"
     known = {id(t): novel_sentences(t) for _, t in pairs}
+    told = {id(t): reported_errors(t) for _, t in pairs}
     keys = [f"{t.task.domain} {label.task}" for label, t in pairs]
     out = []
     for task in sorted(set(keys)):
         others = [p for p, k in zip(pairs, keys) if k != task]
         own = [p for p, k in zip(pairs, keys) if k == task]
-        novelty, counts = fit_novelty(others, known), rule_reliability(others)
+        novelty, counts = fit_novelty(others, known), rule_reliability(others, told=told)
         reader = LocalReader(threshold, novelty, counts, known=known)
         out += class_cases(own, lambda t, reader=reader: reader([t])[0] or [])
     return out
