@@ -95,6 +95,8 @@ def test_export_is_in_sync(copy):
     nbdev("nbdev-export", copy)
     for f in sorted((copy / "synthlab").rglob("*.py")):
         name = f.relative_to(copy)
+        if f.name == "_modidx.py":  # an index that export and docs write anew, not tracked
+            continue
         assert f.read_text() == (ROOT / name).read_text(), (
             f"{name} differs from a fresh nbdev-export"
         )
@@ -385,8 +387,7 @@ def test_nothing_private_or_heavy_is_tracked():
         if not f.is_file():
             continue
         assert f.suffix not in (".safetensors", ".gguf", ".bin", ".pt", ".pkl", ".parquet"), name
-        limit = 1000 if name == "synthlab/_modidx.py" else 600  # nbdev writes that one
-        assert f.stat().st_size <= limit * 1024, f"{name} has {f.stat().st_size // 1024} KB"
+        assert f.stat().st_size <= 600 * 1024, f"{name} has {f.stat().st_size // 1024} KB"
         text = f.read_text("utf8", errors="replace")
         hit = bad.search(text)
         assert not hit or name.startswith("tests/"), f"{name}: {hit.group()}"

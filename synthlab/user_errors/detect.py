@@ -158,7 +158,9 @@ def undecided_types(
     traj: Trajectory,  # with its task
 ) -> tuple[str, ...]:  # classes of error on which nothing can be said; empty for English
     "What a conversation in another language leaves open: the rules that read words abstain there"
-    return USER_ERROR_TYPES[:8] if user_view(traj).foreign else ()
+    if not user_view(traj).foreign:
+        return ()
+    return tuple(kind for kind in USER_ERROR_TYPES if "tool_call" not in kind)
 
 # %% ../../nbs/lib/user_errors/12_detect.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
 THRESHOLD = 0.5  # probability from which on a finding is reported

@@ -9,13 +9,14 @@ from conftest import DATA, needs_data
 
 from synthlab.core.types import Trajectory, from_dict, to_dict
 from synthlab.tau2.database import domain_records
-from synthlab.user_errors.detect import detect_user_errors
+from synthlab.user_errors.detect import detect_user_errors, packaged_reliability
 from synthlab.user_errors.labels import (
     class_cases,
     class_score_rows,
     labelled_trajectories,
     read_error_labels,
     reader_agreement,
+    rule_reliability,
 )
 
 LABELS = DATA / "labels" / "user_errors_real_dev.json"
@@ -50,6 +51,13 @@ def test_the_rules_on_real_conversations(labels):
     assert score["all", "recall"]["n"] == 69
     assert score["all", "precision"]["value"] >= 0.9
     assert score["all", "recall"]["value"] >= 0.5
+
+
+@needs_data
+def test_what_rules_are_worth_is_what_the_labels_say(labels):
+    "`python bench/detectors.py --fit` writes it down"
+    pairs = labelled_trajectories(labels, DATA / "tau2_runs")
+    assert rule_reliability(pairs) == packaged_reliability()
 
 
 @needs_data
