@@ -62,6 +62,11 @@ class ErrorReader(Protocol):
     "Finds errors of the simulated user"
 
     @property
+    def english_only(self) -> bool:  # leaves open what is said in another language
+        "Does it read English alone?"
+        ...
+
+    @property
     def name(self) -> str:  # the reader, as results record it
         "What it is called"
         ...

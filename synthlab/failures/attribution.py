@@ -19,6 +19,7 @@ from ..core.protocols import ErrorReader
 from ..core.types import Trajectory, content_key
 from synthlab.failures.divergence import (
     argument_values,
+    changes_made,
     criticality,
     first_divergence,
     gold_changes,
@@ -198,7 +199,11 @@ def _proven(e, traj, d):
 
 def _gives_up(e, traj):
     "Does the agent hand over to a human with changes still to be made?"
-    return e["evidence"].startswith("transfer_to_human") and bool(gold_changes(traj))
+    if not e["evidence"].startswith("transfer_to_human"):
+        return False
+    made = [content_key([c.name, c.args]) for i, c in changes_made(traj) if i < e["turn"]]
+    wanted = [a for a in gold_changes(traj) if not a["name"].startswith("transfer")]
+    return any(content_key([a["name"], a["arguments"]]) not in made for a in wanted)
 
 
 def _agreed(traj, turn):
@@ -377,8 +382,8 @@ def attribute_files(
         for t, found in zip(part, reader(part)):
             record = dict(file=t.source, domain=t.task.domain, agent=t.model, reader=reader.name)
             record |= attribute_failure(t, found or [])
-            if found is None:
-                record["undecided"] = list(undecided_types(t) or USER_ERROR_TYPES)
+            left = undecided_types(t) if reader.english_only else ()
+            record["undecided"] = list(left or (USER_ERROR_TYPES if found is None else ()))
             runs.append(record)
             if emit:
                 emit(t, record)

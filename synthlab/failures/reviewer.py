@@ -244,6 +244,8 @@ def review_runs(
 class ModelReader:
     "Any model as an `ErrorReader`, asked for the taxonomy's errors under a JSON schema"
 
+    english_only = False
+
     def __init__(
         self,
         llm: LLM,  # any backend, or a durable queue over one

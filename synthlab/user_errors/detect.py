@@ -164,10 +164,8 @@ def undecided_types(
 
 # %% ../../nbs/lib/user_errors/12_detect.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
 THRESHOLD = 0.5  # probability from which on a finding is reported
-_PRIOR, _WEIGHT = (
-    0.6,
-    4,
-)  # precision on unseen conversations at an earlier day; reports it counts as
+_PRIOR = 0.6  # near the precision of an earlier day's rules on conversations not seen before
+_WEIGHT = 4  # reports that it counts as
 
 
 @lru_cache(maxsize=None)
@@ -223,6 +221,7 @@ class LexiconReader:
     threshold: float = THRESHOLD  # probability from which on a finding is reported
     reliability: dict[str, tuple[int, int]] | None = None  # as in `rule_probability`
     name: str = "lexicon"
+    english_only: bool = True
 
     def __call__(
         self,

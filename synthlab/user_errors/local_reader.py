@@ -80,6 +80,7 @@ class LocalReader:
     novelty: float = NOVELTY  # of a conversation, from which on it counts as an invention
     reliability: dict[str, tuple[int, int]] | None = None  # of the rules, as in `LexiconReader`
     name: str = "local:minilm"
+    english_only: bool = True
     known: dict[int, list[NovelSentence]] = field(default_factory=dict, repr=False)  # id -> rows
 
     def _invention(self, traj):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import DATA, needs_data
 
-from synthlab.failures.attribution import attribute_failure
+from synthlab.failures.attribution import attribute_failure, attribute_files
 from synthlab.failures.outcomes import read_results
 from synthlab.user_errors.detect import detect_user_errors, undecided_types
 
@@ -40,6 +40,14 @@ def test_where_there_is_no_error_none_is_found(name):
 def test_another_language_is_undecided_and_not_without_error():
     assert "hallucination" in undecided_types(case("f05_german_agent_skips"))
     assert undecided_types(case("f05c_english_agent_skips")) == ()
+
+
+@needs_data
+def test_files_leave_the_same_open_as_single_runs():
+    "Also where a finding that reads no words was made"
+    (run,) = attribute_files([next(CASES.glob("c11_language.json*"))])["runs"]
+    assert run["undecided"] == attribute_failure(case("c11_language"))["undecided"] != []
+    assert [e["type"] for e in run["errors"] if e["source"] == "user"] == ["guideline_violation"]
 
 
 @needs_data
