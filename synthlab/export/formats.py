@@ -11,10 +11,18 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ..core.types import Message, ToolCall, Trajectory, write_jsonl
-from ..models.chat import args_text, call_text, render_chat, split_parallel_calls, to_openai
+from synthlab.models.chat import (
+    args_text,
+    call_text,
+    json_or_none,
+    render_chat,
+    split_parallel_calls,
+    to_openai,
+)
 from ..models.hub import model_dir
 from ..tau2.agents import DONE_TOOL, agent_prompt
 from ..tau2.database import DOMAINS
@@ -121,11 +129,20 @@ def _trimmed(chat):
 
 
 def _one_call(m):
+    "A turn of the agent in plain ShareGPT"
     if m.content.strip() and m.calls:
         raise ValueError("words beside a call")
     if m.calls:
         return {"from": "function_call", "value": _call_json(m.calls[0])}
     return {"from": "gpt", "value": m.content}
+
+
+def _words_and_call(m):
+    "A turn of the agent as LLaMA-Factory 0.9.4 and later read it"
+    if not m.content.strip() or not m.calls:
+        return _one_call(m)
+    value = f"{m.content}\n<tool_call>{_call_json(m.calls[0])}</tool_call>"
+    return {"from": "function_call", "value": value}
 
 
 def _call_json(c):
@@ -137,13 +154,13 @@ def _bare(schemas):
     return [t.get("function", t) for t in schemas]
 
 # %% ../../nbs/lib/export/01_formats.ipynb #3099fdf5
-def _sharegpt(chat):
+def _sharegpt(chat, spoken=_one_call):
     ms, left = _trimmed(chat)
     left["several calls of one turn, put one after the other"] = sum(len(m.calls) > 1 for m in ms)
 
     def turn(m):
         if m.role == "assistant":
-            return _one_call(m)
+            return spoken(m)
         return {"from": "human" if m.role == "user" else "observation", "value": m.content}
 
     row = dict(
@@ -153,12 +170,21 @@ def _sharegpt(chat):
     )
     return [row | dict(id=chat.id, domain=chat.domain)], left
 
-
+# %% ../../nbs/lib/export/01_formats.ipynb #183c0e1b
 _odd, _even = ("human", "observation"), ("gpt", "function_call")
 _call_fields = {"name", "arguments"}
 
 
-def _sharegpt_faults(row):
+_tagged = re.compile(r"<tool_call>(.*?)</tool_call>", re.S)
+
+
+def _taken_out(value):
+    "The text that LLaMA-Factory takes for the call; None where words have such tags as well"
+    found = _tagged.search(value)
+    return value if not found else found[1] if value.count("<tool_call>") == 1 else None
+
+
+def _sharegpt_faults(row, call_of=str):
     turns = row["conversations"]
     for i, t in enumerate(turns):
         place = "even" if i % 2 else "odd"
@@ -168,8 +194,10 @@ def _sharegpt_faults(row):
             yield f"turn {i + 1}: {t['from']} after {turns[i - 1]['from']}"
         if t["from"] != "observation" and not t["value"].strip():
             yield f"turn {i + 1}: nothing said"
-        if t["from"] == "function_call" and json.loads(t["value"]).keys() != _call_fields:
-            yield f"turn {i + 1}: no call"
+        if t["from"] == "function_call":
+            call = json_or_none(call_of(t["value"]) or "")
+            if not isinstance(call, dict) or call.keys() != _call_fields:
+                yield f"turn {i + 1}: no call"
     if not turns or len(turns) % 2:
         yield f"{len(turns)} turns: not an even number"
     if not isinstance(json.loads(row["tools"]), list):
@@ -355,7 +383,12 @@ def _openai_faults(row):
 
 # %% ../../nbs/lib/export/01_formats.ipynb #a5a6a7ea
 FORMATS = dict(  # format -> file -> how a chat becomes its rows, and what is wrong with a row
-    llamafactory={"train.jsonl": (_sharegpt, _sharegpt_faults)},
+    llamafactory={
+        "train.jsonl": (
+            partial(_sharegpt, spoken=_words_and_call),
+            partial(_sharegpt_faults, call_of=_taken_out),
+        )
+    },
     sharegpt={"train.jsonl": (_sharegpt, _sharegpt_faults)},
     hermes={"train.jsonl": (_hermes, _hermes_faults)},
     openai={"train.jsonl": (_openai, _openai_faults)},
@@ -365,7 +398,7 @@ FORMATS = dict(  # format -> file -> how a chat becomes its rows, and what is wr
     },
 )
 
-
+# %% ../../nbs/lib/export/01_formats.ipynb #acc5f4d9
 def format_spec(
     to: str,  # a format
 ) -> dict:  # file -> builder and checker

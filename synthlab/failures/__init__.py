@@ -6,4 +6,5 @@ attribution  Attributing failures to their source
 reviewer     LLM review of conversations
 report       Failure attribution report
 page         A page to read failures on
+scout        A scanner for Inspect Scout
 """

@@ -16,4 +16,5 @@ toucan_questions  Toucan questions: sampled, worded, rated
 toucan_rollout    Toucan rollouts on live servers and their gates
 toucan            The Toucan pipeline
 pipeline          One call for every generator, and its diagnostics
+audit             Auditing released data
 """

@@ -195,7 +195,7 @@ def test_several_calls_of_one_turn():
     ].count("<tool_response>\n") == 2
     assert format_rows(chat, "openai")[0][0]["parallel_tool_calls"] is True
     with pytest.raises(ValueError, match="words beside a call"):
-        format_rows(chat, "llamafactory")
+        format_rows(chat, "sharegpt")
     chat.messages[1].content = ""
     got, left = format_rows(chat, "llamafactory")
     assert [t["from"] for t in got[0]["conversations"]] == [
@@ -307,7 +307,7 @@ def test_solo_episodes_go_where_there_is_room(tmp_path):
 
 
 def test_report_and_rejected(kept, tmp_path):
-    r = export_dataset(kept[:5] + [several()], "llamafactory", tmp_path)
+    r = export_dataset(kept[:5] + [several()], "sharegpt", tmp_path)
     assert (
         r["rows"] == {"train.jsonl": 5}
         and r["dropped"] == {"words beside a call": 1}
