@@ -12,6 +12,7 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # %% ../../nbs/lib/cli/02_main.ipynb #061a81e7
 def _near(path):
@@ -238,7 +239,7 @@ def _many(a, f):
     done = {p: r for p in a.file if (r := _try(f, p)) is not None}
     return done, 0 if len(done) == len(a.file) else 2
 
-
+# %% ../../nbs/lib/cli/02_main.ipynb #92e96e88
 def _grades(r):
     "A file's grades in a row of words"
     from synthlab.runs.report import format_metric
@@ -251,51 +252,169 @@ def _grades(r):
             for k, o in v.items()
         )
 
-    return {k: words(v) for k, v in r.items() if not isinstance(v, list)} | dict(
-        file=Path(r["file"]).name
-    )
+    told = dict(r, file=Path(r["file"]).name)
+    lo, hi = told.pop("mean_bounds")
+    told.pop("judged_communication", None)
+    upstream = told.pop("upstream", None)
+    row = {k: words(v) for k, v in told.items() if not isinstance(v, list)}
+    if lo != hi:
+        row["mean_reward"] = f"{row['mean_reward']}, of all {lo:.3f} to {hi:.3f}"
+    if upstream:
+        counts = (f"{k} {upstream[k]}" for k in ("same", "different", "not_comparable"))
+        row[f"upstream {upstream['version']}"] = ", ".join(counts).replace("_", " ")
+    return row
 
 # %% ../../nbs/lib/cli/02_main.ipynb #ea90a8f0
-def _cmd_regrade(a):
-    from synthlab.tau2.grade import regrade
+def _noted(name, r):
+    "What was noticed while a file was read, a line each"
+    said = [
+        f"{words}: {len(r[k])} ({', '.join(map(str, r[k][:5]))})"
+        for k, words in (
+            ("lost", "simulations that the index names and nobody has"),
+            ("duplicates", "simulations that are there again and count once"),
+        )
+        if r.get(k)
+    ]
+    if voice := r.get("voice"):
+        said.append(f"voice runs, not replayed: {voice if isinstance(voice, int) else len(voice)}")
+    if r.get("unchecked"):
+        said.append(f"its rewards cannot be checked: {r['unchecked']}")
+    if r.get("fractional"):
+        mean = f"the mean is {r['mean_reward']:.3f}"
+        said.append(f"{r['fractional']} rewards are neither 0 nor 1 and count as failed; {mean}")
+    if r.get("differs"):
+        said.append(f"{len(r['differs'])} tasks differ from the nearest release")
+    if judged := r.get("judged_communication", {}).get("runs"):
+        agree = r["judged_communication"]["exact_agrees"]
+        said.append(f"a model judged {judged} runs; the exact rule agrees on {agree}")
+    return [f"{name}: {s}" for s in said]
 
-    out, code = _many(a, regrade)
-    if out:
-        if a.json:
-            _json(list(out.values()))
-        else:
-            print(text_table([_grades(r) for r in out.values()]))
+# %% ../../nbs/lib/cli/02_main.ipynb #d9b9e739
+def _print_notes(out):
+    "The notes of several files"
+    for path, r in out.items():
+        for line in _noted(Path(path).name, r):
+            print(line)
+
+
+def _cmd_regrade(a):
+    from synthlab.tau2.tau1 import regrade_file
+    from synthlab.tau2.witness import compare_with_upstream, upstream_checkout
+
+    out, code = _many(a, regrade_file)
+    if checkout := upstream_checkout():
+        for path, r in out.items():
+            r["upstream"] = compare_with_upstream(path, checkout)
+    if out and a.json:
+        _json(list(out.values()))
+    elif out:
+        print(text_table([_grades(r) for r in out.values()]))
+        _print_notes(out)
     return code
 
-
+# %% ../../nbs/lib/cli/02_main.ipynb #2f0a2b1b
 def _cmd_passk(a):
     from synthlab.core.types import to_dict
     from synthlab.runs.report import format_metric
-    from synthlab.tau2.grade import pass_k_of_file
+    from synthlab.tau2.grade import pass_k_report
 
-    done, code = _many(a, pass_k_of_file)
-    out = {p: to_dict(d) for p, d in done.items()}
+    out, code = _many(a, pass_k_report)
     rows = [
-        dict(file=Path(p).name, k=k, **{"pass^k": format_metric(v)})
-        for p, d in out.items()
-        for k, v in d.items()
+        dict(file=Path(p).name, generation=r["generation"], k=k, **{"pass^k": format_metric(v)})
+        for p, r in out.items()
+        for k, v in to_dict(r["pass_k"]).items()
     ]
-    if out:
-        _json(out if len(a.file) > 1 else out[a.file[0]]) if a.json else print(text_table(rows))
+    if out and a.json:
+        _json(out if len(a.file) > 1 else out[a.file[0]])
+    elif out:
+        print(text_table(rows))
+        _print_notes(out)
     return code
 
 
-def _cmd_audit(a):
-    from synthlab.tau2.grade import audit_tasks
+def _audited(name):
+    "An audit of a domain, of the tasks in a file, or, by a checkout, of a domain that only it has"
+    from synthlab.tau2.database import DOMAINS
+    from synthlab.tau2.grade import audit_file, audit_tasks
+    from synthlab.tau2.witness import audit_with_upstream, upstream_checkout
 
-    r = audit_tasks(a.domain)
+    if name in DOMAINS:
+        return audit_tasks(name)
+    checkout = upstream_checkout()
+    there = checkout and checkout / "data" / "tau2" / "domains" / name / "tasks.json"
+    if there and there.is_file():
+        return audit_with_upstream(json.loads(there.read_text("utf8")), name, checkout)
+    if not Path(name).exists():
+        raise ValueError(f"{name!r} is no file, and no domain: those are {', '.join(DOMAINS)}")
+    return audit_file(name)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #5f1594dc
+def _cmd_audit(a):
+    r = _audited(a.domain)
     if a.json:
         return _json(r)
-    print(f"{a.domain}: the gold actions earn the reward on {r['gold_ok']} of {r['n']} tasks")
-    for f in r["gold_failed"]:
+    told = r.get("generation") or r.get("version") or ""
+    told = f" (τ²-bench {told})" if told else ""
+    print(f"{a.domain}{told}: the gold actions earn the reward on {r['gold_ok']} of {r['n']} tasks")
+    for f in r["gold_failed"] + r.get("not_played", []):
         print(f"  not on {f['task']}: {f['why']}")
-    free = r["null_agent_passes"]
+    if open_ := r.get("gold_undecided"):
+        print(f"  on {len(open_)} more all is met but what a judge must say: {', '.join(open_)}")
+    free, maybe = r["null_agent_passes"], r.get("null_agent_undecided") or []
     print(f"doing nothing earns it on {len(free)}: {', '.join(map(str, free)) or 'none'}")
+    if maybe:
+        print(f"  and on {len(maybe)} if a judge agrees: {', '.join(maybe)}")
+
+
+def _cmd_audit_data(a):
+    from synthlab.core.types import to_dict
+    from synthlab.generate.audit import audit_file_report, audit_rows
+
+    if a.json:
+        return _json(to_dict(audit_rows(a.rows, a.limit or None)))
+    rows, problems = audit_file_report(a.rows, a.limit or None)
+    print(text_table(rows))
+    for p in problems:
+        where = f"row {p['row']}" if p["row"] is not None else a.rows
+        print(f"  {p['step']}, {where}: {p['why']}")
+
+# %% ../../nbs/lib/cli/02_main.ipynb #7cd7337e
+def _cmd_convert(a):
+    if not a.out:
+        raise ValueError("convert needs a file or folder to write: --out PATH")
+    from synthlab.export.interchange import read_interchange, write_interchange
+
+    r = write_interchange(read_interchange(a.chats, a.source), a.out, a.to)
+    if a.json:
+        return _json(r)
+    left = "".join(f"\n  left out {n} times: {what}" for what, n in r["left"].items())
+    print(f"{r['written']:,} conversations in {_near(a.out)}{left}")
+
+
+def _cmd_submission(a):
+    import yaml
+
+    from synthlab.export.packages import leaderboard_submission
+
+    meta = yaml.safe_load(Path(a.config).read_text("utf8")) if a.config else {}
+    if not isinstance(meta, dict):
+        raise ValueError(f"{a.config}: a mapping of fields is wanted")
+    d = leaderboard_submission(a.file, meta)
+    text = json.dumps(d, ensure_ascii=False, indent=2)
+    if a.out:
+        Path(a.out).write_text(text + "\n", "utf8")
+        return print(_near(a.out))
+    print(text)
+
+
+def _cmd_package(a):
+    from synthlab.export.packages import write_openenv, write_verifiers_environment
+
+    writers = dict(verifiers=write_verifiers_environment, openenv=write_openenv)
+    if a.to not in writers or not a.out:
+        raise ValueError(f"package needs --out DIR and --to {' or '.join(writers)}")
+    folder = writers[a.to](a.domain, a.out)
+    _json(dict(folder=str(folder))) if a.json else print(_near(folder))
 
 # %% ../../nbs/lib/cli/02_main.ipynb #8e73ca47
 def _reviewed(a):
@@ -394,7 +513,7 @@ def _attributed(a):
 
     try:
         with _error_reader(a) as reader:
-            d = attribute_files(a.file, reader, emit)
+            d = attribute_files(a.file, reader, emit, a.pool)
     finally:
         if rows:
             rows.close()
@@ -407,6 +526,8 @@ def _cmd_failures(a):
     from synthlab.failures.attribution import verdict_counts
 
     d = _reviewed(a) if a.reviewer else _attributed(a)
+    for note in dict.fromkeys(r["pooled"] for r in d["files"] if r.get("pooled")):
+        print(f"synthlab: {note}", file=sys.stderr)
     if a.out:
         Path(a.out).mkdir(parents=True, exist_ok=True)
         (Path(a.out) / "failures.json").write_text(
@@ -516,7 +637,7 @@ _run_options = dict(
 )
 
 # %% ../../nbs/lib/cli/02_main.ipynb #b25bb7fd
-_data_options = dict(
+_data_options: dict[str, Any] = dict(
     to=dict(required=True, metavar="FORMAT", help="llamafactory, sharegpt, hermes, trl or openai"),
     chats=dict(
         metavar="FILE", help="JSONL: a chat, a trajectory, or a row in Alpaca columns on each line"
@@ -541,8 +662,30 @@ _data_options = dict(
     labels=dict(
         default="", metavar="FILE", help="labels of these files, JSONL: what each rule is worth"
     ),
-    domain=dict(help="mock, airline, retail, telecom or telecom-workflow"),
+    domain=dict(help="mock, airline, retail, telecom or telecom-workflow; audit: or a file"),
     figure=dict(default="", metavar="FILE", help="also draw it, .png or .svg"),
+)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #9b75da3c
+_file_options: dict[str, Any] = dict(
+    pool_generations=dict(
+        action="store_true", help="take files of different generations of tasks together"
+    ),
+    data=dict(metavar="FILE", help="JSON, JSONL or parquet, .gz too"),
+    conversations=dict(metavar="FILE", help="file or folder; the format is told by content"),
+    interchange=dict(
+        required=True,
+        metavar="FORMAT",
+        help="atif, session-trace, messages, messages-strings, messages-text or synthlab",
+    ),
+    interchange_from=dict(
+        default="", dest="source", metavar="FORMAT", help="of the file; default: as it looks"
+    ),
+    submission_meta=dict(
+        default="", metavar="FILE", help="YAML with model, organizations, contact and the rest"
+    ),
+    package_kind=dict(required=True, metavar="KIND", help="verifiers or openenv"),
+    limit=dict(type=int, default=0, metavar="ROWS", help="read no more than the first ROWS"),
 )
 
 # %% ../../nbs/lib/cli/02_main.ipynb #3ca57e63
@@ -595,13 +738,14 @@ _server_options = dict(
 _options = {
     **_run_options,
     **_data_options,
+    **_file_options,
     **_select_options,
     **_plan_options,
     **_server_options,
 }
 
 # %% ../../nbs/lib/cli/02_main.ipynb #d6ab9a99
-COMMANDS = dict(
+COMMANDS: dict[str, tuple[str, str]] = dict(
     run=(
         "run a study; without a name, list them",
         "study -p/--param --profile --force --takes --json",
@@ -614,7 +758,10 @@ COMMANDS = dict(
     export=("write a run's kept conversations for a trainer", "run --to --out --push --json"),
     doctor=("what works here, and what to install for what does not", "--json"),
     demo=("every study's demo, then one table", "--profile --json"),
-    regrade=("grade stored simulations again", "file --json"),
+    regrade=(
+        "grade stored simulations again, and by upstream's evaluator where SYNTHLAB_TAU2 names one",
+        "file --json",
+    ),
     passk=("pass^k with intervals", "file --json"),
     select=(
         "choose rows worth training on",
@@ -625,20 +772,43 @@ COMMANDS = dict(
         "how many samples in each round, for a budget",
         "budget --generate --train --acceptance --rounds --growth --pool --figure --json",
     ),
-    audit=("on which tasks the gold actions fail or doing nothing passes", "domain --json"),
+    audit=(
+        "on which tasks of a domain or file the gold actions fail or doing nothing passes",
+        "domain --json",
+    ),
     failures=(
         "who failed each run of some result files: user, agent, task or nobody that can be named",
-        "file --reader --threshold --labels --json --out --reviewer",
+        "file --reader --threshold --labels --pool:pool_generations --json --out --reviewer",
     ),
-    train=(
+)
+
+# %% ../../nbs/lib/cli/02_main.ipynb #faa2800c
+COMMANDS |= {
+    "train": (
         "fine-tune on a file: adapter, merged model, card, losses",
         "chats --model --out --config -p/--param --json",
     ),
-    mcp=(
+    "mcp": (
         "serve a domain to any MCP client, over stdio or HTTP",
         "domain --transport --port --task --solo --user",
     ),
-)
+    "audit-data": (
+        "what rows of released data are worth: parse, replay, end as they claim, break rules",
+        "rows:data --limit --json",
+    ),
+    "convert": (
+        "conversations from one interchange format into another",
+        "chats:conversations --to:interchange --from:interchange_from --out --json",
+    ),
+    "submission": (
+        "an entry for τ²-bench's leaderboard from results files, checked offline",
+        "file --config:submission_meta --out --json",
+    ),
+    "package": (
+        "a τ² domain as an environment package for verifiers or OpenEnv",
+        "domain --to:package_kind --out --json",
+    ),
+}
 
 # %% ../../nbs/lib/cli/02_main.ipynb #446829bc
 def build_parser() -> argparse.ArgumentParser:  # of the whole command
@@ -648,8 +818,9 @@ def build_parser() -> argparse.ArgumentParser:  # of the whole command
     for name, (help_, opts) in COMMANDS.items():
         c = sub.add_parser(name, help=help_, description=help_)
         for o in opts.split():
-            c.add_argument(*o.split("/"), **_options[o.split("--")[-1]])
-        c.set_defaults(f=globals()[f"_cmd_{name}"])
+            flags, _, known_as = o.partition(":")
+            c.add_argument(*flags.split("/"), **_options[known_as or flags.split("--")[-1]])
+        c.set_defaults(f=globals()[f"_cmd_{name.replace('-', '_')}"])
     p._subparsers._group_actions[0].choices["demo"].set_defaults(profile="demo")
     p._subparsers._group_actions[0].choices["train"].set_defaults(model="")
     return p

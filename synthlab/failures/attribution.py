@@ -29,7 +29,8 @@ from synthlab.failures.divergence import (
 from .outcomes import find_results, read_results, task_success
 from ..tau2.database import DOMAINS
 from ..tau2.env import Env, tasks
-from ..tau2.grade import audit_tasks, reward_info
+from ..tau2.generations import task_digest
+from ..tau2.grade import audit_task_list, reward_info
 from synthlab.user_errors.detect import (
     USER_ERROR_TYPES,
     LexiconReader,
@@ -48,9 +49,23 @@ CORRECTED_TASKS = dict(  # domain -> kind of correction -> task ids
 )
 
 
-@lru_cache(maxsize=None)
-def _broken(domain):
-    return {f["task"] for f in audit_tasks(domain)["gold_failed"]} if domain in DOMAINS else set()
+_gold_fails = {}  # digest of a task -> whether its own gold actions fail to earn the reward
+
+
+def _left_to_user(task):
+    "Does a task assert what its user does, without stating the user's actions?"
+    asserted = (task.checks or {}).get("env_assertions") or []
+    of_user = any(a.get("env_type") == "user" for a in asserted)
+    return of_user and not any(a.get("requestor") == "user" for a in task.gold or [])
+
+
+def _broken(task):
+    if _left_to_user(task):
+        return False  # the reference actions are the agent's half only
+    key = task.domain, task_digest(task)
+    if key not in _gold_fails:
+        _gold_fails[key] = bool(audit_task_list([task])["gold_failed"])
+    return _gold_fails[key]
 
 
 @lru_cache(maxsize=None)
@@ -64,12 +79,12 @@ def task_defect(
 ) -> str:  # why the task may be to blame; empty where there is no reason
     "What is known against a task, as far as the run's own text of it is the one that was corrected"
     t = traj.task
-    if t.domain not in DOMAINS or _packaged(t.domain).get(t.id) != content_key(
-        [t.goal, t.gold], 16
-    ):
+    if t.domain not in DOMAINS:
         return ""
-    if t.id in _broken(t.domain):
+    if _broken(t):
         return "its own gold actions do not earn the reward"
+    if _packaged(t.domain).get(t.id) != content_key([t.goal, t.gold], 16):
+        return ""
     fixed = CORRECTED_TASKS.get(t.domain, {})
     if t.id in fixed.get("A", ()):
         return "its gold actions were corrected later"
@@ -370,12 +385,13 @@ def attribute_files(
     reader: ErrorReader | None = None,  # of the user's errors; None: the rules
     emit: Callable
     | None = None,  # called with each trajectory and its record, as soon as it is there
+    pool: bool = False,  # take files of different generations of tasks together
 ) -> dict:  # `runs`, a record each; `files` and `refused`, a row each
     """Attribute every run of some files.
 
-    Raises FileNotFoundError, and ValueError when none can be read
+    Raises FileNotFoundError, and ValueError when none can be read or generations differ
     """
-    trajs, rows, refused = read_results(find_results(list(map(str, files)), Path.cwd()))
+    trajs, rows, refused = read_results(find_results(list(map(str, files)), Path.cwd()), pool)
     reader, runs = reader or LexiconReader(), []
     for k in range(0, len(trajs), _batch):
         part = trajs[k : k + _batch]

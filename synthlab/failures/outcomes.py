@@ -21,7 +21,8 @@ from ..core.stats import Estimate, pass_curve, rate
 from ..core.types import Score, Task, Trajectory, read_jsonl, to_html
 from ..tau2.agents import NullAgent, OracleAgent, ScriptedUser, oracle_turns
 from ..tau2.env import tasks
-from ..tau2.grade import audit_tasks, grade, regrade, stored_judge
+from ..tau2.generations import generation_of, pooling_note
+from ..tau2.grade import audit_task_list, grade, regrade, stored_judge
 from ..tau2.results import check_task_ids, load_results
 from ..tau2.rollout import OUT_OF_SCOPE, STOP, TRANSFER, rollout
 
@@ -110,7 +111,7 @@ def _linked(path):
             grade(t, stored_judge(t))
         else:
             t.scores["reward"] = _open
-    return res.trajectories
+    return res
 
 
 def _compared(before, after):
@@ -120,8 +121,8 @@ def _compared(before, after):
         return "raised"
     return "same" if before == after else "different"
 
-
-_verdicts = ("same", "different", "raised", "unstored")
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #05a2e546
+_verdicts = ("same", "different", "tolerant", "raised", "unstored")
 
 
 def _ours(path):
@@ -133,40 +134,56 @@ def _ours(path):
     if not ts:
         raise ValueError(f"{path}: no trajectories in it")
     count = Counter(_compared(before, grade(t).reward) for t, before in [(t, t.reward) for t in ts])
-    return ts, dict(
-        file=path.name, n=len(ts), **{k: count[k] for k in _verdicts}, wrong=0, repaired=0
-    )
+    counts = dict(n=len(ts), **{k: count[k] for k in _verdicts}, wrong=0, repaired=0)
+    tasks_of = {d: {t.task.id: t.task for t in ts if t.task.domain == d} for d in _domains(ts)}
+    told = [generation_of(own.values(), d) for d, own in tasks_of.items()]
+    labels = dict.fromkeys(g.label for g in told)
+    return ts, dict(file=path.name, generation="; ".join(labels), **counts), told
+
+
+def _domains(ts):
+    return dict.fromkeys(t.task.domain for t in ts)
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #7af027bc
 def _official(path):
     "The same for a results file of the benchmark, whose whole `RewardInfo` is compared"
-    r = regrade(path)
-    return _linked(path), dict(
+    r, res = regrade(path), _linked(path)
+    row = dict(
         file=path.name,
+        generation=r["generation"],
         n=r["n"],
         **{k: r[k] for k in _verdicts},
         wrong=r["linkage"]["wrong"],
         repaired=r["linkage"]["repaired"],
     )
+    return res.trajectories, row, [res.generation] if res.generation else []
 
-
+# %% ../../nbs/lib/failures/01_outcomes.ipynb #a49bdd10
 def read_results(
     paths,  # results files, folders, or `.jsonl` trajectories
+    pool: bool = False,  # take files of different generations of tasks together
 ) -> tuple:  # graded trajectories; a row for each file read; a row for each file refused
-    "Read and grade what others recorded. Raises ValueError when no file can be read"
-    trajs, rows, refused = [], [], []
+    """Read and grade what others recorded.
+
+    Raises ValueError when no file can be read, and when files hold tasks of different generations
+    of the benchmark, unless they are to be pooled: then their rows say so
+    """
+    trajs, rows, refused, told = [], [], [], {}
     for p in map(Path, paths):
         try:
-            ts, row = _ours(p) if p.suffix == ".jsonl" else _official(p)
+            ts, row, generations = _ours(p) if p.suffix == ".jsonl" else _official(p)
         except ValueError as e:
             refused.append(dict(file=p.name, refused=str(e).removeprefix(f"{p}: ")))
         else:
             trajs += ts
             rows.append(row)
+            told |= {f"{p.name} ({g.domain})": g for g in generations}
     if not trajs:
         raise ValueError(
             "no file can be read: " + "; ".join(f"{r['file']}: {r['refused']}" for r in refused)
         )
+    if note := pooling_note(told, pool):
+        rows = [dict(r, pooled=note) for r in rows]
     return trajs, rows, refused
 
 # %% ../../nbs/lib/failures/01_outcomes.ipynb #20d8d426
@@ -424,19 +441,18 @@ def audit_rows(
 ) -> list[dict]:  # a row for each run and `tasks`: all, those where doing nothing fails or passes
     """Success apart for tasks that need an action.
 
-    With the domain's base tasks and how many of those are of which kind
+    With the number of the run's own tasks and how many of those are of which kind, by their text
     """
-    audits = {d: audit_tasks(d) for d in dict.fromkeys(ts[0].task.domain for ts in runs.values())}
 
     def rows(label, ts):
-        a = audits[ts[0].task.domain]
+        a = audit_task_list(list({t.task.id: t.task for t in ts}.values()))
         idle = set(a["null_agent_passes"])
         own = {
             "all": ts,
             "doing nothing fails": [t for t in ts if t.task.id not in idle],
             "doing nothing passes": [t for t in ts if t.task.id in idle],
         }
-        facts = dict(base_tasks=a["n"], gold_fails=len(a["gold_failed"]), null_passes=len(idle))
+        facts = dict(own_tasks=a["n"], gold_fails=len(a["gold_failed"]), null_passes=len(idle))
         return [
             dict(run_columns(label, ts), tasks=k, **clustered_success(v).row(), **facts)
             for k, v in own.items()

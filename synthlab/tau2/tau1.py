@@ -15,7 +15,7 @@ from ..core.types import Message, Task, Trajectory
 from ..models.chat import from_openai
 from .env import Env, tools
 from .grade import mean_bounds, regrade, reward_info
-from .results import is_tau1_results, read_results_json
+from .results import check_shape, is_tau1_results, read_results_json
 from .rollout import STOP
 
 # %% ../../nbs/lib/tau2/08_tau1.ipynb #356b5beb
@@ -56,6 +56,20 @@ def _ended(messages):
     return any(c.name == "transfer_to_human_agents" for m in messages for c in m.calls)
 
 # %% ../../nbs/lib/tau2/08_tau1.ipynb #b87b82fc
+_turn = {
+    "role": str,
+    "content?": str,
+    "tool_calls?": [{"function": {"name": str, "arguments?": (str, dict)}}],
+}
+_wanted = {"instruction?": str, "actions?": [{"name": str, "kwargs?": dict}], "outputs?": [str]}
+_record = {
+    "task_id": (str, int),
+    "reward": (int, float),
+    "traj": [_turn],
+    "info?": {"task?": _wanted},
+}
+
+
 def _called(row):
     "Names of the tools that a record calls or wants"
     calls = [c for m in row["traj"] for c in m.get("tool_calls") or []]
@@ -73,7 +87,7 @@ def _task(row, domain):
     goal = told.get("instruction") or ""
     return Task(str(row["task_id"]), domain, goal=goal, gold=gold, checks=checks)
 
-
+# %% ../../nbs/lib/tau2/08_tau1.ipynb #f4ae41eb
 def tau1_trajectory(
     row: dict,  # a record of τ-bench v1: task_id, reward, info, traj, trial
     domain: str = "",  # `airline` or `retail`; empty: as its calls tell
@@ -113,6 +127,7 @@ def read_tau1(
                 why = f"it has no {e}" if isinstance(e, KeyError) else e
                 raise ValueError(f"{path}: record {i}: {why}") from None
 
+    list(each(lambda row: check_shape(row, _record)))
     names = [n for called in each(_called) for n in called]
     return list(each(lambda row: tau1_trajectory(row, _domain_of(row, names))))
 

@@ -30,6 +30,8 @@ real, sys.stdout = sys.stdout, sys.stderr
 from tau2.data_model.simulation import SimulationRun
 from tau2.data_model.tasks import Task
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
+if not inspect.getfile(evaluate_simulation).startswith(sys.argv[1]):
+    sys.exit("another tau2 is installed there")
 from loguru import logger
 logger.remove()
 
@@ -55,14 +57,6 @@ def graded(d):
     start = time.perf_counter()
     r = evaluate_simulation(run, task, EvaluationType.ALL, d["solo"], d["domain"], **more)
     return dict(reward_info=r.model_dump(mode="json"), seconds=time.perf_counter() - start)
-
-
-for line in sys.stdin:
-    try:
-        out = OPS[(d := json.loads(line))["op"]](d)
-    except Exception as e:
-        out = dict(error=f"{type(e).__name__}: {e}"[:500])
-    print(json.dumps(out), file=real, flush=True)
 """
 
 # %% ../../nbs/lib/tau2/09_witness.ipynb #cdd31599
@@ -95,16 +89,23 @@ def played(d):
     run = dict(id="x", task_id=task.id, timestamp=now, start_time=now, end_time=now, duration=0.0)
     run |= dict(termination_reason="user_stop", messages=[m.model_dump() for m in past + said])
     return graded(d | dict(simulation=run, solo=False))
+"""
 
-
-OPS = dict(graded=graded, played=played)
+# %% ../../nbs/lib/tau2/09_witness.ipynb #3d64f031
+_loop = """
+for line in sys.stdin:
+    try:
+        d = json.loads(line)
+        out = dict(graded=graded, played=played)[d["op"]](d)
+    except Exception as e:
+        out = dict(error=f"{type(e).__name__}: {e}"[:500])
+    print(json.dumps(out), file=real, flush=True)
 """
 
 
 def _source():
     "The whole worker"
-    head, loop = WORKER.split("\n\nfor line in", 1)
-    return f"{head}\n{_played}\n\nfor line in{loop}"
+    return "\n".join([WORKER, _played, _loop])
 
 # %% ../../nbs/lib/tau2/09_witness.ipynb #3b25722d
 @dataclass
@@ -152,9 +153,10 @@ def open_witness(
     python = os.environ.get("SYNTHLAB_TAU2_PYTHON") or (str(own) if own.exists() else "")
     if not python:
         raise ValueError(f"{checkout} has no .venv: name an interpreter by SYNTHLAB_TAU2_PYTHON")
-    env = dict(os.environ, PYTHONPATH=str(checkout / "src"), TAU2_DATA_DIR=str(checkout / "data"))
+    home = checkout.resolve()
+    env = dict(os.environ, PYTHONPATH=str(home / "src"), TAU2_DATA_DIR=str(home / "data"))
     process: Any = subprocess.Popen(
-        [python, "-c", _source()],
+        [python, "-c", _source(), str(home)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -220,12 +220,16 @@ def test_regrade_and_passk_of_real_files(capsys):
     assert main(["regrade", str(mock)]) == 0 and mock.name in capsys.readouterr().out
     (old,) = (DATA / "tau1_runs").glob("*.json.gz")
     assert main(["passk", str(old), "--json"]) == 0
-    assert [f"{v['value']:.3f}" for v in json.loads(capsys.readouterr().out).values()] == [
+    found = json.loads(capsys.readouterr().out)
+    assert [f"{v['value']:.3f}" for v in found["pass_k"].values()] == [
         "0.420",
         "0.273",
         "0.220",
         "0.200",
     ]
+    assert main(["regrade", str(old), "--json"]) == 0
+    (r,) = json.loads(capsys.readouterr().out)
+    assert (r["n"], r["same"], r["generation"]) == (200, 200, "τ-bench v1")
 
 
 def test_audit_of_a_domain(capsys):
@@ -247,6 +251,71 @@ def test_bad_files_are_one_line(tmp_path, capsys, command, content, said):
     assert main([command, str(path), "--json"]) == 2
     out, err = capsys.readouterr()
     assert not out and said in err and len(err.splitlines()) == 1
+
+
+@needs_data
+def test_audit_of_the_tasks_in_a_file(capsys):
+    (mock,) = [p for p in RUNS if "mock" in p.name]
+    assert main(["audit", str(mock)]) == 0
+    said = capsys.readouterr().out
+    assert "τ²-bench 1.0.0 or 1.0.1" in said and "on 8 of 10 tasks" in said
+
+
+@needs_data
+def test_what_was_noticed_is_printed(capsys):
+    cases = DATA / "cases"
+    lost, twice = cases / "f04_dir_lost_one", cases / "f15_duplicate.json"
+    assert main(["regrade", str(lost), str(twice)]) == 0
+    said = capsys.readouterr().out
+    assert "nobody has: 1 (second)" in said and "count once: 1 (k02_both_orders)" in said
+    assert "of all 0.500 to 1.000" in said
+    assert main(["passk", str(cases / "f10_voice_duplex.json")]) == 0
+    assert "voice runs, not replayed: 1" in capsys.readouterr().out
+
+
+@needs_data
+def test_failures_of_two_releases_are_not_pooled_unasked(capsys):
+    files = [str(p) for p in RUNS if p.name.startswith("gpt-4.1_airline")]
+    files.append(str(DATA / "cases" / "f07_corrected_task_in_file.json"))
+    assert main(["failures", *files]) == 2
+    err = capsys.readouterr().err
+    assert "different generations" in err and "--pool" in err and len(err.splitlines()) == 1
+    assert main(["failures", "--pool", *files]) == 0
+    assert "pooled in spite of" in capsys.readouterr().err
+
+
+def test_conversations_change_their_form(tmp_path, capsys):
+    from synthlab.core.types import write_jsonl
+    from synthlab.tau2.env import tasks
+    from synthlab.tau2.grade import oracle_trajectory
+
+    some = [oracle_trajectory(t) for t in tasks("mock")[:2]]
+    write_jsonl(some, tmp_path / "ours.jsonl")
+    one, two = tmp_path / "atif.jsonl", tmp_path / "again.jsonl"
+    assert main(["convert", str(tmp_path / "ours.jsonl"), "--to", "atif", "--out", str(one)]) == 0
+    assert main(["convert", str(one), "--to", "synthlab", "--out", str(two)]) == 0
+    assert "2 conversations" in capsys.readouterr().out
+    again = [json.loads(line)["messages"] for line in two.read_text().splitlines()]
+    first = [json.loads(x)["messages"] for x in (tmp_path / "ours.jsonl").read_text().splitlines()]
+    assert again == first
+    assert main(["convert", str(one), "--to", "parchment", "--out", str(two)]) == 2
+    assert "parchment" in capsys.readouterr().err
+
+
+def test_released_rows_are_audited(tmp_path, capsys):
+    (tmp_path / "rows.jsonl").write_text('{"odd": 1}\n{torn\n')
+    assert main(["audit-data", str(tmp_path / "rows.jsonl")]) == 0
+    said = capsys.readouterr().out
+    assert "parses" in said and "row 1" in said
+    assert main(["audit-data", str(tmp_path / "rows.jsonl"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 2
+
+
+def test_packages_and_submissions_say_what_they_need(tmp_path, capsys):
+    assert main(["package", "mock", "--to", "verifiers", "--out", str(tmp_path / "env")]) == 0
+    assert (tmp_path / "env" / "pyproject.toml").exists()
+    assert main(["package", "mock", "--to", "boxes", "--out", str(tmp_path / "x")]) == 2
+    assert "verifiers or openenv" in capsys.readouterr().err
 
 
 def test_an_unknown_domain_is_one_line(capsys):

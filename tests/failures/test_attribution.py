@@ -286,7 +286,7 @@ def test_a_file_without_info_is_refused():
 
 
 @needs_data
-def test_a_world_that_cannot_be_set_up_leaves_the_question_open():
+def test_a_users_half_that_no_reference_states_leaves_the_question_open():
     (path,) = (p for p in RUNS if "mini_mock" in p.name)
     runs = attribute_files([str(path)])["runs"]
     lost = [r for r in runs if r["task"] == "update_task_with_user_tools"]

@@ -85,7 +85,7 @@ def test_pass_k_of_tau_bench_v1():
     assert [round(found[k]["value"], 3) for k in (1, 2, 3, 4)] == [0.42, 0.273, 0.22, 0.2]
     assert all(e["lo"] < e["value"] < e["hi"] for e in found.values())
     for f in (regrade, load_results):
-        with pytest.raises(ValueError, match="τ-bench v1 results file; only pass.k"):
+        with pytest.raises(ValueError, match="τ-bench v1 results file; synthlab regrade and passk"):
             f(path)
 
 

