@@ -3,7 +3,8 @@ simulations.
 
 Each side grades each domain in a fresh process, so that ours pays for parsing the database within
 the time measured. Without files, and without ../shared/data, the simulations are made here by
-oracle rollouts. Run: python bench/regrade.py [FILE ...] [--n 40] [--repeats 3] [--quick] [--json
+oracle rollouts. Where SYNTHLAB_TAU2 names a checkout, its evaluator, which skips reads on replay,
+is a second peer. Run: python bench/regrade.py [FILE ...] [--n 40] [--repeats 3] [--quick] [--json
 PATH]
 """
 
@@ -174,6 +175,40 @@ def compare(rows, domain, solo, repeats):
     )
 
 
+def against_checkout(files):
+    """Our tolerant replay and the evaluator of the user's checkout on the same simulations, ms each
+
+    Ours pays for parsing the database within the time measured
+    """
+    from synthlab.tau2.results import load_results
+    from synthlab.tau2.witness import compare_with_upstream, upstream_checkout
+
+    checkout = upstream_checkout()
+    out = {}
+    for f in files if checkout else []:
+        try:
+            run = load_results(f)
+        except ValueError:
+            continue
+        found = compare_with_upstream(f, checkout)
+        name = run.domain + " solo" * run.trajectories[0].solo
+        row = out.setdefault(name, dict(domain=name, version=found["version"], n=0, same=0))
+        n = found["same"] + found["different"]
+        row["n"] += n
+        row["same"] += found["same"]
+        for side, seconds in found["seconds"].items():
+            row[side] = row.get(side, 0.0) + seconds
+    return list(out.values())
+
+
+def shown_checkout(r):
+    each = [r["ours"] / r["n"] * 1e3], [r["upstream"] / r["n"] * 1e3]
+    what = f"grade a simulation as 1.x does, {r['domain']}"
+    return versus(
+        what, f"the evaluator of τ²-bench {r['version']}", *each, "ms", r["n"], head=False
+    )
+
+
 def shown(r):
     return versus(
         f"grade a simulation, {r['domain']}",
@@ -207,7 +242,10 @@ def main():
             compare(sims, domain, solo, args.repeats)
             for (domain, solo), sims in groups(files, args.n).items()
         ]
-    rows = [shown(r) for r in found]
+        newer = against_checkout(files)
+    rows = [shown(r) for r in found] + [shown_checkout(r) for r in newer]
+    for r in newer:
+        print(f"{r['domain']}: same as τ²-bench {r['version']}: {r['same']} of {r['n']}")
     print(
         "CPU time; identical to the last field:",
         ", ".join(f"{r['domain']} {r['identical']} of {r['n']}" for r in found),

@@ -231,13 +231,25 @@ def _try(f, path):
         _fail(e, 2)
 
 
+def _runs_in(path):
+    "A file or a run's own folder as it is; of a folder of runs, each of them"
+    folder = Path(path)
+    if not folder.is_dir() or (folder / "results.json").exists():
+        return [path]
+    own = {str(p.parent) for p in folder.rglob("results.json")}
+    files = {str(p) for e in (".json", ".json.gz") for p in folder.rglob(f"*{e}")}
+    inside = {f for f in files if any(f.startswith(d + os.sep) for d in own)}
+    return sorted(own | files - inside) or [path]
+
+
 def _many(a, f):
     """`f` of each file that can be read.
 
     What is wrong with the others is said, and the exit code is 2
     """
-    done = {p: r for p in a.file if (r := _try(f, p)) is not None}
-    return done, 0 if len(done) == len(a.file) else 2
+    files = [q for p in a.file for q in _runs_in(p)]
+    done = {p: r for p in files if (r := _try(f, p)) is not None}
+    return done, 0 if len(done) == len(files) else 2
 
 # %% ../../nbs/lib/cli/02_main.ipynb #92e96e88
 def _grades(r):
@@ -325,7 +337,7 @@ def _cmd_passk(a):
         for k, v in to_dict(r["pass_k"]).items()
     ]
     if out and a.json:
-        _json(out if len(a.file) > 1 else out[a.file[0]])
+        _json(out if len(out) > 1 or len(a.file) > 1 else next(iter(out.values())))
     elif out:
         print(text_table(rows))
         _print_notes(out)

@@ -48,7 +48,7 @@ CORRECTED_TASKS = dict(  # domain -> kind of correction -> task ids
     retail=dict(A=["12", "13", "18", "21", "49", "59", "91", "107"], C=["33", "34"]),
 )
 
-
+# %% ../../nbs/lib/failures/03_attribution.ipynb #f607ef3a
 _gold_fails = {}  # digest of a task -> whether its own gold actions fail to earn the reward
 
 

@@ -455,6 +455,7 @@ def pass_k_report(
         mean_reward=_mean([r for r in rewards if r is not None]),
         mean_bounds=mean_bounds([*rewards, *[None] * len(o.lost)]),
         fractional=sum(map(_is_fraction, rewards)),
+        stops=dict(Counter(r["stop"] for r in o.rows if r["stop"])),
         unstored=rewards.count(None),
         **{k: getattr(o, k) for k in ("lost", "duplicates", "voice", "unchecked")},
     )

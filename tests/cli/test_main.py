@@ -273,6 +273,22 @@ def test_what_was_noticed_is_printed(capsys):
     assert "voice runs, not replayed: 1" in capsys.readouterr().out
 
 
+def test_a_folder_of_runs_is_each_of_them(tmp_path, capsys):
+    from synthlab.tau2.env import tasks
+    from synthlab.tau2.grade import oracle_trajectory, write_graded_results
+
+    first = write_graded_results([oracle_trajectory(tasks("mock")[0])], tmp_path / "one.json")
+    sims = tmp_path / "two" / "simulations"
+    sims.mkdir(parents=True)
+    raw = json.loads(first.read_text())
+    (sims / "s.json").write_text(json.dumps(raw["simulations"][0]))
+    (tmp_path / "two" / "results.json").write_text(json.dumps(raw | dict(simulations=[])))
+    assert main(["passk", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {p.rsplit("/")[-1] for p in found} == {"one.json", "two"}
+    assert all(r["stops"] == dict(user_stop=1) for r in found.values())
+
+
 @needs_data
 def test_failures_of_two_releases_are_not_pooled_unasked(capsys):
     files = [str(p) for p in RUNS if p.name.startswith("gpt-4.1_airline")]

@@ -8,7 +8,7 @@ import json
 import pickle
 
 import pytest
-from conftest import RUNS, needs_data
+from conftest import DATA, RUNS, needs_data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +26,7 @@ from synthlab.tau2.env import (
     to_tau2,
     tools,
 )
+from synthlab.tau2.grade import regrade
 from synthlab.tau2.results import load_results
 
 MODES = [
@@ -333,3 +334,54 @@ def test_recorded_calls_give_the_recorded_outputs(path):
         Env(t.task, t.solo, history=False).replay(t.messages)
         n += len(t.calls)
     assert n > 10
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "9**9**9",
+        "9**9**9**9",
+        "(9**9**9) - (9**9**9)",
+        "-9**9**9",
+        "((9**999)**999)**999",
+        "*".join(["9**999999"] * 50),
+        "2**" * 400 + "2",
+        "(" * 150 + "9**9**9" + ")" * 150,
+    ],
+)
+def test_no_expression_keeps_the_lab_waiting(expression):
+    "Where the benchmark would not come back, an error does"
+    call = ToolCall("calculate", dict(expression=expression))
+    answer = Env(tasks("retail")[0]).step(call)
+    assert answer.error and answer.content.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "2**10",
+        "2**-1",
+        "2.5**3",
+        "(-8)**3",
+        "10**400/10**399",
+        "1//0",
+        "1**",
+        "()",
+        "3(4)",
+        "7//2",
+        "",
+    ],
+)
+def test_expressions_that_end_have_the_benchmarks_own_answer(expression):
+    world = Env(tasks("airline")[0])
+    ours = world.step(ToolCall("calculate", dict(expression=expression))).content
+    try:
+        theirs = world._env.tools.calculate(expression)
+    except Exception as e:
+        theirs = f"Error: {e}"
+    assert ours == theirs
+
+
+@needs_data
+def test_a_published_kind_of_file_that_hung_is_graded():
+    assert regrade(DATA / "cases/f20_calculate_hang.json")["n"] == 1
