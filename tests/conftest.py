@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from synthlab.core.settings import set_offline
 from synthlab.models.hub import limit_openmp_spin
 
+set_offline()  # here and in all processes that tests start
 limit_openmp_spin()  # before any test imports torch
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -193,8 +193,8 @@ def hub_reviews(
         rows = list(islice(load_dataset("json", data_files=url, split="train", streaming=True), n))
     except Exception as e:
         raise ValueError(
-            f"{category} could not be read from the hub ({type(e).__name__}): set "
-            "HF_HUB_OFFLINE=0, check the network and the name of the category"
+            f"{category} could not be read from the hub ({type(e).__name__}): "
+            "HF_HUB_OFFLINE must not be set; check the network and the name of the category"
         ) from None
     kept = [d for d in rows if d["text"].strip() and (d["verified_purchase"] or not verified)]
     return [

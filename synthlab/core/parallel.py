@@ -120,6 +120,7 @@ def _ray(jobs):
         raise ValueError("engine='ray' needs Ray: install the extra `ray`") from None
     n = None if os.environ.get("RAY_ADDRESS") else jobs
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of the cluster that is started here
         ray.init(
             num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
         )

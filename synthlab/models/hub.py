@@ -120,7 +120,7 @@ def model_dir(
 ) -> str:  # an absolute folder, or the hub id
     "Where a model is. Raises FileNotFoundError when a path names no folder with a model"
     if model == "smollm2":
-        if not _gguf() and os.environ.get("HF_HUB_OFFLINE") in ("0", "False", ""):
+        if not _gguf() and os.environ.get("HF_HUB_OFFLINE", "0") in ("0", "False", ""):
             return SMOLLM2
         return str(smollm2_dir())
     path = Path(model).expanduser()
@@ -155,8 +155,8 @@ def short_hub_errors(
         if os.path.isdir(model):
             raise
         raise FileNotFoundError(
-            f"{model}: {str(e).splitlines()[0]} Give a folder, or set HF_HUB_OFFLINE=0 to "
-            "download it"
+            f"{model}: {str(e).splitlines()[0]} Give a folder, or unset "
+            "HF_HUB_OFFLINE to download it"
         ) from None
 
 # %% ../../nbs/lib/models/03_hub.ipynb #e4d29b39
@@ -176,6 +176,7 @@ def vllm_env() -> dict:  # what is set after that
     else:
         cores = range(os.cpu_count() or 1)
     env = dict(VLLM_CPU_OMP_THREADS_BIND=",".join(map(str, cores)), VLLM_LOGGING_LEVEL="ERROR")
+    env["VLLM_NO_USAGE_STATS"] = "1"
     return {k: os.environ.setdefault(k, v) for k, v in env.items()}
 
 # %% ../../nbs/lib/models/03_hub.ipynb #d7831b0d

@@ -84,6 +84,8 @@ def tau2_module(
     from loguru import logger
 
     logger.disable("tau2")
+    # else importing the benchmark's client of models waits for the network
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     return import_module(f"tau2.{name}")
 
 # %% ../../nbs/lib/tau2/01_database.ipynb #2ac26ecc
