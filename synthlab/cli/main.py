@@ -131,7 +131,7 @@ def _cmd_show(a):
     from synthlab.runs.report import format_metric
     from synthlab.runs.run import find_run, read_manifest
 
-    m = read_manifest(find_run(a.run))
+    m = read_manifest(find_run(a.run, finished=False))
     if a.json:
         return _json(m)
     params = ", ".join(f"{k}={v!r}" for k, v in m.get("params", {}).get("resolved", {}).items())

@@ -138,8 +138,9 @@ def latest_run(
 # %% ../../nbs/lib/runs/03_run.ipynb #d3004e33
 def find_run(
     name: str,  # folder, `study/key`, key or what it begins with, or study
+    finished: bool = True,  # of a study the last run that was finished, if any; else its last run
 ) -> Path:  # folder
-    "The run that is meant; a study means its last one. Raises ValueError when none or several fit"
+    "The run that is meant. Raises ValueError when none or several fit"
     for p in (Path(name).expanduser().resolve(), resolve_path(name)):
         if (p / "manifest.json").exists():
             return p
@@ -148,7 +149,8 @@ def find_run(
     def full(m):
         return f"{m['study']}/{m['key']}"
 
-    fits = [m for m in ms if name in (m["study"], full(m))][:1]
+    fits = [m for m in ms if name in (m["study"], full(m))]
+    fits = ([m for m in fits if finished and m["status"] == "done"] or fits)[:1]
     if not fits:
         fits = [m for m in ms if full(m).startswith(name) or m["key"].startswith(name)]
     if len(fits) == 1:

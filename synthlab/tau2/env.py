@@ -289,7 +289,7 @@ _most_bits = 1 << 22  # of a number on the way: about a second of arithmetic
 _too_large = "int too large to convert to float"
 
 
-def _bounded(node):
+def _bounded(node) -> Any:
     "The value of an arithmetic expression. Raises OverflowError where a number would be too large"
     if isinstance(node, ast.Constant):
         return node.value

@@ -4,6 +4,7 @@ never be written down.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from toy import CLI, env, json_of, lab
 
 from synthlab.core.types import Usage
-from synthlab.runs.run import Run, is_locked, read_manifest
+from synthlab.runs.run import Run, find_run, is_locked, read_manifest
 
 
 def ran(toy):
@@ -286,3 +287,18 @@ def test_a_failed_run_cannot_be_published(toy):
     (folder / "manifest.json").unlink()
     folder.rmdir()
     assert r.returncode == 2 and "only a finished run" in r.stderr
+
+
+def test_a_study_means_its_last_finished_run(tmp_path, monkeypatch):
+    "A run that failed later does not hide it, and is found where the last run is asked for"
+    monkeypatch.setenv("SYNTHLAB_OUTPUTS", str(tmp_path))
+    for key, status, day in (("aa", "done", 1), ("bb", "done", 2), ("cc", "failed", 3)):
+        folder = tmp_path / "01_toy" / key
+        folder.mkdir(parents=True)
+        told = dict(study="01_toy", key=key, status=status, finished=f"2026-01-0{day}")
+        (folder / "manifest.json").write_text(json.dumps(told))
+    assert find_run("01_toy").name == "bb"
+    assert find_run("01_toy", finished=False).name == "cc" == find_run("01_toy/cc").name
+    shutil.rmtree(tmp_path / "01_toy" / "aa")
+    shutil.rmtree(tmp_path / "01_toy" / "bb")
+    assert find_run("01_toy").name == "cc"  # nothing finished: what there is

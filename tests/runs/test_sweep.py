@@ -11,7 +11,7 @@ from toy import json_of, lab, repository
 from synthlab.budget.planner import plan
 from synthlab.core.types import Message, Score, Task, ToolCall, Trajectory
 from synthlab.runs.run import Run
-from synthlab.runs.sweep import compare_runs, show_run
+from synthlab.runs.sweep import Sweep, compare_runs, show_run, sweep_figure
 
 CELLS = [
     ("markdown", "# Rank?\n\n> Yes.", []),
@@ -185,3 +185,24 @@ def test_displays_escape_and_fold(toy, swept, monkeypatch, tmp_path):
             and "<b>out" not in page
         ), type(x)
     assert t._repr_html_().count("<details") >= 1 and "characters)</summary>" in t._repr_html_()
+
+
+def test_a_parameter_may_be_called_like_a_column():
+    "Parameters n, value, lo, hi and metric, which tables of metrics have columns for"
+    varied = dict(n=[1, 2], value=["a", "b"], metric=[0.5, 1.5])
+    grid = [dict(n=n, value=v, metric=m) for n in (1, 2) for v in "ab" for m in (0.5, 1.5)]
+    metric = dict(value=0.5, lo=0.4, hi=0.6, n=9)
+    points = [
+        dict(params=p, run="r", status="done", error=None, metrics=dict(success=metric), fresh=True)
+        for p in grid
+    ]
+    sw = Sweep("01_toy", varied, points, ROOT)
+    rows = sw.rows()
+    assert {r["metric"] for r in rows} == {"success"} and {r["n"] for r in rows} == {9}
+    assert {(r["parameter n"], r["parameter value"], r["parameter metric"]) for r in rows} == {
+        tuple(p.values()) for p in grid
+    }
+    assert sw.told()[0]["parameter n"] == 1 and sw.told()[0]["headline"].startswith("success")
+    fig = sweep_figure(rows, varied)
+    drawn = {round(float(x)) for line in fig.axes[0].lines for x in line.get_xdata()}
+    assert drawn == {1, 2}
