@@ -31,6 +31,8 @@ def pytest_configure(config):
 
 
 WEIGHTS = {"hf", "vllm", "adapter", "embedded"}  # fixtures that load a model
+# fixtures that start Ray, run studies, or load the benchmark's evaluator or orchestrator
+DEAR = {"cluster", "done", "swept", "demo", "evaluator", "peer"}
 
 
 def _loads_weights(test):
@@ -55,12 +57,15 @@ def _group(test):
     return None if anywhere else test.path.relative_to(ROOT).as_posix()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     for test in items:
         if g := _group(test):
             test.add_marker(pytest.mark.xdist_group(g))
         if g == "models":
             test.add_marker(pytest.mark.model)
+        if DEAR & set(test.fixturenames):
+            test.add_marker(pytest.mark.slow)
     items.sort(key=lambda t: _group(t) != "models")  # the longest first
 
 

@@ -8,6 +8,16 @@ LIB = sorted((ROOT / "nbs/lib").glob("*/*.ipynb"))
 OTHERS = sorted((ROOT / "nbs").glob("*.ipynb")) + sorted((ROOT / "nbs/studies").glob("*.ipynb"))
 # Lessons that train or play for longer than some seconds
 LONG = {
+    "core/04_stats",
+    "budget/06_experiment",
+    "generate/04_blueprints",
+    "generate/06_apigen_mt",
+    "generate/11_simia",
+    "generate/17_audit",
+    "train/03_sft",
+    "loop/01_prompts",
+    "loop/02_evaluate",
+    "failures/03_attribution",
     "alpha/02_mixture",
     "alpha/05_baselines",
     "alpha/06_experiment",

@@ -13,7 +13,7 @@ from collections import defaultdict
 
 from .scorers import rogan_gladen
 from ..core.protocols import CurveRow
-from ..core.stats import Estimate, bootstrap, rate
+from ..core.stats import Estimate, bootstrap, mean_estimate, rate
 
 # %% ../../nbs/lib/alpha/04_calibration.ipynb #d3bf39a9
 def _by(rows, key):
@@ -26,7 +26,7 @@ def _by(rows, key):
 def _point(own, value, tested):
     xs = [r[value] for r in own]
     if value != "a":
-        return bootstrap(xs, groups=[r["topic"] for r in own], draws=500)
+        return mean_estimate(xs, groups=[r["topic"] for r in own])
     if not tested:
         return rate(xs)
     given = [x for x in xs if x is not None]
@@ -325,4 +325,4 @@ def rater_spread(
     reviews,  # `RatedText`s with single opinions
 ) -> Estimate:  # mean standard deviation of the raters of one text
     "How far people are apart about one text: no dial can be expected to be finer"
-    return bootstrap([r.spread for r in reviews], groups=[r.group for r in reviews], draws=500)
+    return mean_estimate([r.spread for r in reviews], [r.group for r in reviews])

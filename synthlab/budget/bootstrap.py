@@ -22,7 +22,7 @@ from .schedules import BudgetPolicy
 from .theory import Gaussian
 from ..core.parallel import pmap
 from ..core.protocols import BudgetRow, LearningTask
-from ..core.stats import bootstrap, paired_difference
+from ..core.stats import mean_estimate, paired_difference
 from ..core.types import Usage, content_key, read_jsonl, to_dict, write_jsonl
 from ..models.hub import atomic_dir
 
@@ -393,7 +393,8 @@ def score_curve(
 
     def mean(rs):
         return dict(
-            spent=sum(r["spent"] for r in rs) / len(rs), **bootstrap([r["score"] for r in rs]).row()
+            spent=sum(r["spent"] for r in rs) / len(rs),
+            **mean_estimate([r["score"] for r in rs]).row(),
         )
 
     return [dict(policy=p, round=t, **mean(rs)) for (p, t), rs in groups.items()]

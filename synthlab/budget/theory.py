@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fastcore.basics import patch
 
-from ..core.stats import Estimate, bootstrap
+from ..core.stats import Estimate, mean_estimate
 
 # %% ../../nbs/lib/budget/01_theory.ipynb #e086949b
 @dataclass(frozen=True)
@@ -382,6 +382,4 @@ def gap_estimates(
     played: SimulatedRuns,  # runs in it
 ) -> list[Estimate]:  # for the start and each round
     "The gap to the best reward after each round, with intervals over runs"
-    return [
-        bootstrap(w.best - played.reward[:, t], draws=500) for t in range(played.reward.shape[1])
-    ]
+    return [mean_estimate(w.best - played.reward[:, t]) for t in range(played.reward.shape[1])]

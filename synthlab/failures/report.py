@@ -19,7 +19,7 @@ from html import escape
 from textwrap import wrap
 
 from ..core.plot import TEXT_COLOR, plot_style, series_colors
-from ..core.stats import Estimate, bootstrap, wilson
+from ..core.stats import Estimate, mean_estimate, wilson
 from ..core.types import TRANSCRIPT_CSS, Task, Trajectory, content_key, turn_to_html
 from .attribution import attribute_failure
 from synthlab.failures.outcomes import (
@@ -393,7 +393,7 @@ def user_error_cost_rows(
         out.append(
             dict(
                 run_columns(label, own),
-                **bootstrap(x, groups=_tasks(own)).row(),
+                **mean_estimate(x, groups=_tasks(own)).row(),
                 hindered=sum(v > 0 for v in x),
                 helped=sum(v < 0 for v in x),
             )

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 
 from ..core.protocols import YieldRow
 from ..core.settings import cost
-from ..core.stats import Estimate, bootstrap, wilson
+from ..core.stats import Estimate, mean_estimate, wilson
 from ..core.text import embed_lexical
 from ..core.types import Trajectory, Usage
 from ..export.dataset import PUBLISHED_YIELDS
@@ -407,7 +407,7 @@ def self_similarity(
     embed=embed_lexical,  # texts -> unit rows
     most: int = 500,  # texts looked at, drawn by chance
     seed: int = 0,  # of that
-) -> Estimate:  # mean of the highest cosine to another text; bootstrap over texts
+) -> Estimate:  # mean of the highest cosine to another text
     "How much texts repeat each other"
     import numpy as np
 
@@ -417,7 +417,7 @@ def self_similarity(
     x = embed(some)
     near = x @ x.T
     np.fill_diagonal(near, -1)
-    return bootstrap(near.max(1), draws=500, seed=seed)
+    return mean_estimate(near.max(1), within=(-1.0, 1.0))
 
 
 def role_text(

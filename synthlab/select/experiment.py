@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..core.plot import MUTED_COLOR, PALETTE, REST_COLOR, TEXT_COLOR, plot_style
-from ..core.stats import Estimate, bootstrap, paired_difference, rate, wilson
+from ..core.stats import Estimate, mean_estimate, paired_difference, rate, wilson
 from synthlab.select.base import (
     Budget,
     Selection,
@@ -212,7 +212,7 @@ def summarize_points(
         row = dict(method=m, unit=u, k=k)
         row["name"] = rate(*_answers(ps, "name"))
         row["whole"] = rate(*_answers(ps, "whole"))
-        row["loss"] = bootstrap(loss, groups=whose)
+        row["loss"] = mean_estimate(loss, groups=whose)
         for key in ("rows", "tokens", "select"):
             row[key] = sum(p[key] for p in ps) / len(ps)
         row["total"] = sum(p["select"] + p["train"] for p in ps) / len(ps)

@@ -288,8 +288,9 @@ def lost_simulations(
     "Simulations that the index of a run names and the run does not have"
     index = d.get("simulation_index")
     rows = index if isinstance(index, list) else []
-    have = {s.get("id") for s in d["simulations"] if isinstance(s, dict)}
-    return [str(r.get("id")) for r in rows if isinstance(r, dict) and r.get("id") not in have]
+    have = {str(s.get("id")) for s in d["simulations"] if isinstance(s, dict)}
+    named = [str(r.get("id")) for r in rows if isinstance(r, dict)]
+    return [i for i in named if i not in have]
 
 # %% ../../nbs/lib/tau2/03_results.ipynb #ac84a3a0
 def _each(rows, f, what, path):

@@ -38,6 +38,7 @@ def resumed(monkeypatch, folder, make, policy, **kw):
     return undisturbed, run_bootstrap(make(), policy, folder=folder, **kw)
 
 
+@pytest.mark.slow
 def test_a_real_model_resumes_where_it_was_killed(tmp_path, monkeypatch):
     "Weights, draws and order of training are the same after a kill in the middle of a round"
     from synthlab.budget.learners import AdditionTask
@@ -58,6 +59,7 @@ def test_a_real_model_resumes_where_it_was_killed(tmp_path, monkeypatch):
 SMALL = dict(pretrain=150, hidden=48, epochs=10)
 
 
+@pytest.mark.slow
 def test_denoising_resumes_where_it_was_killed(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     from synthlab.budget.learners import DenoisingTask
@@ -131,6 +133,7 @@ def test_what_is_accepted_of_denoised_digits_beats_the_noisy_image_by_the_thresh
     assert w.generate(5, seed=3)[0] == w.generate(5, seed=3)[0]
 
 
+@pytest.mark.slow
 def test_more_rounds_raise_psnr_where_the_threshold_is_exact():
     """On three first models: each ends above where it began, and rises on the whole, as does the
     share that is accepted

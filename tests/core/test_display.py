@@ -145,6 +145,7 @@ def test_small_png_is_a_small_png_of_the_same_figure():
     )
 
 
+@pytest.mark.slow
 def test_every_figure_shows_in_a_kernel():
     "Real kernels load the backend late: each cell's figure must still be shown, as an indexed PNG"
     import base64

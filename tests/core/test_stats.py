@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from synthlab.core.stats import (
     Estimate,
     bootstrap,
+    mean_estimate,
     paired_difference,
     pass_curve,
     pass_k,
@@ -162,12 +163,64 @@ def test_clustered_intervals_cover(icc):
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=20))
 @settings(max_examples=25)
-def test_paired_is_the_bootstrap_of_differences(pairs):
+def test_paired_is_the_mean_of_differences(pairs):
     a, b = zip(*pairs)
-    e = paired_difference(a, b, draws=200)
-    assert e == bootstrap([x - y for x, y in pairs], draws=200)
-    back = paired_difference(b, a, draws=200)
-    assert (back.value, back.lo, back.hi) == pytest.approx((-e.value, -e.hi, -e.lo), abs=1e-9)
+    e = paired_difference(a, b)
+    binary = all(x in (0, 1) for pair in pairs for x in pair)
+    assert binary or str(e) == str(mean_estimate([x - y for x, y in pairs]))
+    back = paired_difference(b, a)
+    want = (-e.value, -e.hi, -e.lo)
+    assert (back.value, back.lo, back.hi) == pytest.approx(want, abs=1e-9, nan_ok=True)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=3, max_size=30), st.sampled_from([0.8, 0.95]))
+def test_a_mean_has_scipys_t_interval(xs, level):
+    e = mean_estimate(xs, level=level)
+    if math.isnan(e.lo):
+        assert np.std(xs) < 1e-9
+        return
+    ref = scipy_stats.ttest_1samp(xs, 0).confidence_interval(level)
+    assert (e.value, e.n) == (pytest.approx(np.mean(xs)), len(xs))
+    assert (e.lo, e.hi) == pytest.approx((ref.low, ref.high), rel=1e-6, abs=1e-6)
+
+
+def test_too_little_gives_no_interval():
+    for e in (mean_estimate([1.0, 2.0]), mean_estimate([0.5] * 9), mean_estimate([3, 4], "aa")):
+        assert not math.isnan(e.value) and math.isnan(e.lo) and math.isnan(e.hi)
+    inside = mean_estimate([0.9, 1.0, 1.0, 1.0], within=(0.0, 1.0))
+    assert inside.hi == 1.0 and inside.lo < inside.value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 5, 8, 20, 50])
+def test_intervals_of_few_cover(n):
+    "Shares over tasks of four trials, and their paired differences, 600 experiments each"
+    rng = np.random.default_rng(n)
+    hit = dict(mean=0, paired=0, pass_k=0)
+    for _ in range(600):
+        p = rng.beta(2, 2, n)
+        one, two = (rng.random((n, 4)) < p[:, None] for _ in range(2))
+        task = np.repeat(np.arange(n), 4)
+        e = mean_estimate(rng.normal(1, 2, n))
+        hit["mean"] += e.lo <= 1 <= e.hi
+        e = paired_difference(one.ravel(), two.ravel(), task)
+        hit["paired"] += e.lo <= 0 <= e.hi
+        e = pass_k({i: list(map(bool, r)) for i, r in enumerate(one)}, 1)
+        hit["pass_k"] += e.lo <= 0.5 <= e.hi
+    assert all(v / 600 > 0.92 for v in hit.values()), hit
+
+
+def test_shares_that_never_differ_are_not_surely_equal():
+    "None of n pairs differs: by Wilson, fewer than so many do"
+    same = [1, 1, 1, 0, 0, 1, 0, 1]
+    e = paired_difference(same, same)
+    assert (e.value, e.lo, e.hi, e.n) == (0, -wilson(0, 8).hi, wilson(0, 8).hi, 8)
+    clustered = paired_difference(same, same, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert clustered.hi == wilson(0, 4).hi
+    won = paired_difference([1] * 8, [0] * 8)
+    assert won.value == won.hi == 1 and won.lo == 1 - 2 * wilson(0, 8).hi
+    lost = paired_difference([0] * 8, [1] * 8)
+    assert (lost.lo, lost.hi) == (-1, -won.lo)
 
 
 def test_paired_drops_pairs_with_an_unscored_side():
@@ -190,7 +243,7 @@ def test_pass_k_is_the_share_of_draws_that_all_succeed(success, convention):
         for t, xs in success.items()
     }
     kept = {t: xs for t, xs in kept.items() if xs}
-    curve = pass_curve(success, convention, draws=50)
+    curve = pass_curve(success, convention)
     assert len(curve) == min(map(len, kept.values()), default=0)
     for k, e in curve.items():
         want = np.mean([np.mean([all(d) for d in combinations(xs, k)]) for xs in kept.values()])

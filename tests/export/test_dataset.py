@@ -125,6 +125,7 @@ def test_the_greeting_teaches_nothing(folder):
         assert said[0]["weight"] == 0 and not any("weight" in m for m in said[1:])
 
 
+@pytest.mark.slow
 def test_trl_takes_the_rows(folder):
     from trl.data_utils import is_conversational
 

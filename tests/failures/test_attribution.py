@@ -252,6 +252,7 @@ def test_real_telecom_two_of_four_premature_transfers_are_critical():
     assert [by for by, e in got if e["severity"] == "critical_hindered"] == ["user", "user"]
 
 
+@pytest.mark.slow
 @needs_data
 def test_real_airline_runs_to_the_byte_and_in_time():
     import time

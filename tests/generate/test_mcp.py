@@ -144,6 +144,7 @@ def test_sessions_do_not_see_each_other(http):
         assert json.loads(later.call(look).content)["status"] == "pending"
 
 
+@pytest.mark.slow
 def test_http_without_sessions_is_refused(http):
     """A client that insists on the sessionless revision gets a reason, not a fresh world at each
     call
@@ -313,6 +314,7 @@ def test_errors_are_messages(toy):
         )
 
 
+@pytest.mark.slow
 def test_calls_of_several_sessions_run_together(toy):
     with ServerPool() as pool:
         sessions = pool.open([[toy[0]]] * 4)

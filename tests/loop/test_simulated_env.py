@@ -24,6 +24,7 @@ from synthlab.tau2.rollout import rollout
 
 
 # Rewards
+@pytest.mark.slow
 def test_the_reward_is_the_real_grade_whoever_answers():
     tasks = [b.task() for b in mock_tasks(24)]
     real = rollout_with(RewardSource(), tasks, NullAgent())

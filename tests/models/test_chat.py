@@ -34,6 +34,7 @@ words = st.text(st.characters(exclude_characters="<{"), max_size=30).map(
 )
 
 
+@pytest.mark.slow
 @hyp(deadline=None, max_examples=300)
 @given(words, calls, st.sampled_from(["hermes", "llama3"]))
 def test_what_is_rendered_is_parsed_back(text, calls, style):
@@ -130,6 +131,7 @@ def test_llama3_oddities(text, calls, left):
     assert (r.calls, r.text) == (calls, left)
 
 
+@pytest.mark.slow
 def test_hermes_parser_reads_what_vllm_reads():
     """Where vLLM's own Hermes parser finds calls, so do we, and the same ones; where it gives up,
     we may find more

@@ -107,6 +107,7 @@ def test_kill_nine_five_times(fresh, path):
     assert sum(end["done"].values()) <= n + under_way
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_journal(fresh, path):
     s = fresh(latency=0.02)
     both = [fork.Process(target=client, args=(s.url, path, 200, 8)) for _ in range(2)]
@@ -134,6 +135,7 @@ def test_two_threads_share_one_journal(fresh, path):
     assert out == {0: expected(100), 1: expected(100)} and set(s.stats()["asked"].values()) == {1}
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_under_way(fresh, path):
     "One Ctrl-C: nothing new is started, and what is under way is still journaled"
     s = fresh(latency=0.05)

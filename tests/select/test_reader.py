@@ -65,6 +65,7 @@ def test_flops_by_formula_are_what_the_profiler_counts(embedded, rows):
     assert seen == pytest.approx(formula, rel=0.15)
 
 
+@pytest.mark.slow
 def test_training_flops_by_formula_are_what_the_profiler_counts():
     from synthlab.train.recipe import gather_target_logits
 

@@ -59,6 +59,7 @@ def theirs(task, solo=False):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_prompts_are_the_benchmarks_own(domain):
     for task in tasks(domain)[:6]:

@@ -258,6 +258,7 @@ def test_audit_of_all_telecom_tasks():
     assert (r["n"], r["gold_ok"], r["null_agent_passes"]) == (2285, 2285, [])
 
 
+@pytest.mark.slow
 def test_audits_take_less_than_ten_seconds_of_a_new_process():
     code = (
         'import synthlab.tau2.grade as g, time; [g.audit_tasks(d) for d in ("mock", '

@@ -32,6 +32,7 @@ def test_a_folder_that_is_no_checkout(monkeypatch, tmp_path):
     assert upstream_checkout() is None
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_cannot_load_it(monkeypatch, tmp_path):
     (tmp_path / "src" / "tau2").mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.0.1"\n')

@@ -57,6 +57,7 @@ def sums(n=24):
     ]
 
 
+@pytest.mark.slow
 def test_layouts_have_the_same_loss_and_weights_are_weights(toy, tmp_path):
     """One step over all rows, padded, flat or packed; a row of weight 2 counts as two rows; half
     weights change nothing
@@ -169,6 +170,7 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_loss(toy, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_a_training_leaves_behind(toy, tmp_path):
     t = train(
         sums(),

@@ -277,6 +277,7 @@ def test_recorded_runs_are_changed_the_same_way():
     assert len({t.info["fault"]["name"] for t in some}) > 20
 
 
+@pytest.mark.slow
 def test_the_rules_carry_to_words_of_our_own(runs, monkeypatch):
     monkeypatch.setattr(validation, "read_wordings", lambda half: fresh_words.WORDS)
     monkeypatch.setattr(validation, "WORDING_SPLITS", (*validation.WORDING_SPLITS, "fresh"))

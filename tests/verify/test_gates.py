@@ -573,6 +573,7 @@ def test_verify_fills_in_place_and_twice_is_once(oracle):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_say_the_same(oracle):
     a, b = copy.deepcopy(oracle[:6]), copy.deepcopy(oracle[:6])
     assert [to_dict(t) for t in verify(a)] == [to_dict(t) for t in verify(b, jobs=2)]
