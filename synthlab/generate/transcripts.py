@@ -149,6 +149,7 @@ _who = dict(
 )
 _answer = re.compile(r"\A\s*<tool_response>\s*(.*?)\s*(?:</tool_response>)?\s*\Z", re.S)
 _answers = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.S)
+_worded = re.compile(r"\A(?P<words>.+)\n<tool_call>(?P<call>.*)</tool_call>\s*\Z", re.S)
 _thought = re.compile(r"<think>.*?</think>\s*", re.S)
 
 
@@ -164,6 +165,10 @@ def _shared(turn, waiting, where):
     if role is None or not isinstance(text, str):
         raise ValueError(f"{where}: a turn from {turn['from']!r}")
     if turn["from"] == "function_call":
+        if m := _worded.match(text):  # words beside the call, as LLaMA-Factory reads them
+            call, did = read_call(m["call"])
+            if call is not None:
+                return [Message("assistant", m["words"], [call])], did
         call, did = read_call(text)
         if call is None:
             raise ValueError(f"{where}: a call that cannot be read: {text!r:.60}")

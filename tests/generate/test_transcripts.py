@@ -178,3 +178,24 @@ def test_the_answer_after_a_hermes_call_is_a_tools_even_without_its_tag():
     ]
     turns[2]["value"] = "<tool_response>\nA: 3\n</tool_response>"
     assert from_sharegpt(turns) == (ms, [])
+
+
+def test_words_beside_a_call_come_back_from_the_rows_of_llamafactory():
+    "What the exporter writes as `words<tool_call>…</tool_call>` is one turn again"
+    call = dict(name="get_user_details", arguments=dict(user_id="a_1"))
+    value = f"Let me look.\n<tool_call>{json.dumps(call)}</tool_call>"
+    turns = [
+        {"from": "human", "value": "hello"},
+        {"from": "function_call", "value": value},
+        {"from": "observation", "value": "{}"},
+        {"from": "gpt", "value": "done"},
+    ]
+    messages, repairs = from_sharegpt(turns)
+    assert repairs == [] and [m.role for m in messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+    assert messages[1].content == "Let me look."
+    assert [(c.name, c.args) for c in messages[1].calls] == [(call["name"], call["arguments"])]
