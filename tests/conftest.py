@@ -24,6 +24,7 @@ RUNS = sorted((DATA / "tau2_runs").glob("*.json.gz")) if DATA.exists() else []
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: drives Chromium; skips without it")
     config.addinivalue_line("markers", "slow: takes more than some seconds")
+    config.addinivalue_line("markers", "nightly: takes minutes; run by `make whole`")
     config.addinivalue_line("markers", "model: loads the weights of a language model")
     config.addinivalue_line(
         "markers", "vllm: starts a vLLM engine or server (a minute or so on two cores)"
@@ -66,7 +67,16 @@ def pytest_collection_modifyitems(items):
             test.add_marker(pytest.mark.model)
         if DEAR & set(test.fixturenames):
             test.add_marker(pytest.mark.slow)
-    items.sort(key=lambda t: _group(t) != "models")  # the longest first
+        if "cluster" in test.fixturenames:
+            test.add_marker(pytest.mark.nightly)
+    items.sort(key=_late)
+
+
+def _late(test):
+    "The longest first, so that no process is left alone with them at the end"
+    if _group(test) == "models":
+        return 0
+    return 1 if test.path.stem == "test_notebooks" and test.get_closest_marker("slow") else 2
 
 
 def installed(name):

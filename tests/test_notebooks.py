@@ -34,14 +34,35 @@ LONG = {
     "select/09_experiment",
 }
 
+# Lessons and studies of half a minute and more, whose modules have quicker tests of their own
+NIGHTLY = {
+    "alpha/05_baselines",
+    "alpha/06_experiment",
+    "budget/05_learners",
+    "generate/07_mock_tasks",
+    "loop/03_distill",
+    "loop/04_rejection_sampling",
+    "loop/05_simulated_env",
+    "models/10_compare_backends",
+    "select/08_evaluation",
+    "select/09_experiment",
+    "studies/00_backends",
+    "studies/02_select",
+    "studies/04_alpha_mix",
+    "studies/06_distill",
+    "studies/07_reinforce",
+    "nbs/growing",
+}
+
 
 def name(nb):
     return f"{nb.parent.name}/{nb.stem}"
 
 
 def case(nb):
-    slow = nb in OTHERS or name(nb) in LONG
-    return pytest.param(nb, id=name(nb), marks=[pytest.mark.slow] if slow else [])
+    marks = [pytest.mark.slow] if nb in OTHERS or name(nb) in LONG else []
+    marks += [pytest.mark.nightly] if name(nb) in NIGHTLY else []
+    return pytest.param(nb, id=name(nb), marks=marks)
 
 
 @pytest.mark.parametrize("nb", [case(nb) for nb in LIB + OTHERS])
