@@ -184,7 +184,7 @@ def _shared(turn, waiting, where):
         raise ValueError(f"{where}: a call that cannot be read: {text!r:.60}")
     return [Message("assistant", reply.text, reply.calls)], []
 
-
+# %% ../../nbs/lib/generate/08_transcripts.ipynb #a264e894
 def from_sharegpt(
     turns: list[dict],  # `from` and `value`
 ) -> tuple[list[Message], list[dict]]:  # messages; repairs as where, what

@@ -77,6 +77,7 @@ def test_denoising_resumes_where_it_was_killed(tmp_path, monkeypatch):
     assert plain(a) == plain(b) and len(b) == 4
 
 
+@pytest.mark.nightly
 @needs_smollm2
 def test_a_chat_model_resumes_where_it_was_killed(tmp_path, monkeypatch):
     """The embedded model with an adapter, on sums: what was drawn, the adapter and its training are

@@ -457,6 +457,7 @@ def test_user_errors_are_one_line(kw, text):
     assert text in str(e.value) and "\n" not in str(e.value)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_bench_says_a_ratio(tmp_path):
     r = subprocess.run(

@@ -242,6 +242,7 @@ def one_of_two(s):
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @needs_smollm2
 @needs_vllm

@@ -30,6 +30,7 @@ from tests.select.common import recipe
 pytestmark = needs_smollm2
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_dedup_and_rds_reject_copies_and_other_trades():
     """The bar: at least .95 of them, even when as many rows are taken as there are distinct tasks

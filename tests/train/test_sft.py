@@ -200,6 +200,7 @@ def test_accelerate_reads_the_configurations(path):
     assert c.num_processes >= 2 and str(path.name) in path.read_text()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(toy, tmp_path):
     """Really launched by torchrun: all rows in each step, once in one process and once divided
