@@ -8,30 +8,20 @@ LIB = sorted((ROOT / "nbs/lib").glob("*/*.ipynb"))
 OTHERS = sorted((ROOT / "nbs").glob("*.ipynb")) + sorted((ROOT / "nbs/studies").glob("*.ipynb"))
 # Lessons that train or play for longer than some seconds
 LONG = {
-    "core/04_stats",
+    "alpha/02_mixture",
+    "budget/01_theory",
+    "budget/04_bootstrap",
     "budget/06_experiment",
+    "core/04_stats",
+    "failures/03_attribution",
     "generate/04_blueprints",
     "generate/06_apigen_mt",
     "generate/11_simia",
     "generate/17_audit",
-    "train/03_sft",
     "loop/01_prompts",
     "loop/02_evaluate",
-    "failures/03_attribution",
-    "alpha/02_mixture",
-    "alpha/05_baselines",
-    "alpha/06_experiment",
-    "budget/01_theory",
-    "budget/04_bootstrap",
-    "budget/05_learners",
-    "generate/07_mock_tasks",
-    "loop/03_distill",
-    "loop/04_rejection_sampling",
-    "loop/05_simulated_env",
-    "models/10_compare_backends",
-    "select/08_evaluation",
+    "train/03_sft",
     "user_errors/18_local_reader",
-    "select/09_experiment",
 }
 
 # Lessons and studies of half a minute and more, whose modules have quicker tests of their own
@@ -44,14 +34,10 @@ NIGHTLY = {
     "loop/04_rejection_sampling",
     "loop/05_simulated_env",
     "models/10_compare_backends",
+    "nbs/growing",
     "select/08_evaluation",
     "select/09_experiment",
     "studies/00_backends",
-    "studies/02_select",
-    "studies/04_alpha_mix",
-    "studies/06_distill",
-    "studies/07_reinforce",
-    "nbs/growing",
 }
 
 
@@ -60,7 +46,7 @@ def name(nb):
 
 
 def case(nb):
-    marks = [pytest.mark.slow] if nb in OTHERS or name(nb) in LONG else []
+    marks = [pytest.mark.slow] if nb in OTHERS or name(nb) in LONG | NIGHTLY else []
     marks += [pytest.mark.nightly] if name(nb) in NIGHTLY else []
     return pytest.param(nb, id=name(nb), marks=marks)
 

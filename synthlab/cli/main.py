@@ -272,7 +272,11 @@ def _grades(r):
     if lo != hi:
         row["mean_reward"] = f"{row['mean_reward']}, of all {lo:.3f} to {hi:.3f}"
     if upstream:
-        counts = (f"{k} {upstream[k]}" for k in ("same", "different", "not_comparable"))
+        counts = (
+            f"{k} {upstream[k]}"
+            for k in ("same", "different", "not_comparable", "theirs_alone")
+            if upstream[k]
+        )
         row[f"upstream {upstream['version']}"] = ", ".join(counts).replace("_", " ")
     return row
 
@@ -310,13 +314,10 @@ def _print_notes(out):
 
 
 def _cmd_regrade(a):
-    from synthlab.tau2.tau1 import regrade_file
-    from synthlab.tau2.witness import compare_with_upstream, upstream_checkout
+    from synthlab.tau2.witness import regrade_with_witness, upstream_checkout
 
-    out, code = _many(a, regrade_file)
-    if checkout := upstream_checkout():
-        for path, r in out.items():
-            r["upstream"] = compare_with_upstream(path, checkout)
+    checkout = upstream_checkout()
+    out, code = _many(a, lambda path: regrade_with_witness(path, checkout))
     if out and a.json:
         _json(list(out.values()))
     elif out:

@@ -89,6 +89,13 @@ def _effective(x, codes, m):
     dev = np.bincount(codes, x - p, m)
     return min(n, p * (1 - p) * n * n * (m - 1) / m / max((dev**2).sum(), 1e-12))
 
+
+def _scored(xs, groups):
+    "The scored rows, their clusters as 0..m-1, and m; without groups each row is its own cluster"
+    x, keep = _given(xs)
+    codes, m = _codes(range(len(x)) if groups is None else groups, keep)
+    return x[keep], codes, m
+
 # %% ../../nbs/lib/core/04_stats.ipynb #4be03db0
 def rate(
     xs: Iterable,  # booleans or 0/1 numbers; NaN or None: not scored
@@ -150,9 +157,7 @@ def bootstrap(
     import numpy as np
 
     _z(level)
-    x, keep = _given(xs)
-    codes, m = _codes(groups if groups is not None else range(len(x)), keep)
-    x = x[keep]
+    x, codes, m = _scored(xs, groups)
     if m == 0:
         return Estimate()
     value = float(x.mean() if stat is None else stat(x))
@@ -178,9 +183,7 @@ def mean_estimate(
     from scipy.stats import t
 
     _z(level)
-    x, keep = _given(xs)
-    codes, m = _codes(groups if groups is not None else range(len(x)), keep)
-    x = x[keep]
+    x, codes, m = _scored(xs, groups)
     if m == 0:
         return Estimate()
     value = float(x.mean())
@@ -215,9 +218,8 @@ def paired_difference(
         raise ValueError(f"paired takes two rows for each unit: got {len(x)} and {len(y)}")
     found = mean_estimate(x - y, groups, level)
     both = (x == x) & (y == y)
-    m = _codes(groups if groups is not None else range(len(x)), both)[1]
+    d, _, m = _scored(x - y, groups)
     binary = set(x[both]) | set(y[both]) <= {0.0, 1.0}
-    d = (x - y)[both]
     if len(d) and binary and (d == d[0]).all():
         return _alike(float(d[0]), len(d), m, level)
     return found

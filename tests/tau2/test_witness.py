@@ -16,6 +16,7 @@ from synthlab.tau2.witness import (
     audit_with_upstream,
     compare_with_upstream,
     open_witness,
+    regrade_with_witness,
     upstream_checkout,
 )
 
@@ -65,6 +66,33 @@ def test_small_cases_are_graded_alike(case):
     (path,) = (DATA / "cases").glob(f"{case}_*.json")
     found = compare_with_upstream(path, upstream_checkout())
     assert found["same"] == found["n"] == 1
+
+
+@needs_checkout
+@pytest.mark.slow
+def test_a_domain_that_only_the_checkout_has_is_graded_by_it_alone(tmp_path):
+    "A banking task whose wanted state is not the one it begins in, and a user who stops at once"
+    checkout = upstream_checkout()
+    path = checkout / "data/tau2/domains/banking_knowledge/tasks.json"
+    now = "2026-01-01T00:00:00"
+    sim = dict(id="s", task_id=json.loads(path.read_text())[0]["id"], timestamp=now, trial=0)
+    sim |= dict(start_time=now, end_time=now, duration=0.0, termination_reason="user_stop")
+    sim |= dict(messages=[dict(role="user", content="###STOP###")])
+    info = dict(environment_info=dict(domain_name="banking_knowledge"))
+    run = dict(info=info, tasks=json.loads(path.read_text())[:1], simulations=[sim])
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    found = regrade_with_witness(tmp_path / "run.json", checkout)
+    assert found["upstream"]["theirs_alone"] == found["n"] == 1
+    assert found["mean_reward"] == 0 and found["generation"] == "1.0.0 or 1.0.1"
+
+
+@needs_checkout
+@needs_data
+@pytest.mark.slow
+def test_a_file_of_v1_has_our_grades_only():
+    (path,) = (DATA / "tau1_runs").glob("*.json.gz")
+    found = regrade_with_witness(path, upstream_checkout())
+    assert found["same"] == found["n"] == 200 and "upstream" not in found
 
 
 @needs_checkout
