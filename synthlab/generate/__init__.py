@@ -5,6 +5,7 @@ wording           Wording user goals
 goals             User goals and telecom issues
 blueprints        Task blueprints verified by execution
 committee         LLM authors and committee review
+rewording         Rewording goals with a model
 apigen_mt         The APIGen-MT pipeline
 mock_tasks        Synthetic tasks for the mock domain
 transcripts       Reading and writing conversation transcripts

@@ -35,6 +35,7 @@ from synthlab.core.types import (
 )
 from .blueprints import Blueprint, benchmark_leak, propose, recombine_blueprints
 from .committee import BlueprintAuthor, judge_blueprints
+from .rewording import reword_blueprints
 from ..runs.parameters import closure_key
 from ..tau2.agents import OracleAgent, ScriptedUser, VerbalOracleAgent
 from ..tau2.database import DOMAINS
@@ -68,7 +69,8 @@ def review_blueprints(
         notes = [s for s, y in zip(said, ok) if not y]
         for b, s in zip(failed, notes):
             b.info["rejected"] = f"committee: {s}"
-        left = author.reword(failed, notes, seed + k) if author and k + 1 < rounds else failed
+        more = author and k + 1 < rounds
+        left = reword_blueprints(author, failed, notes, seed + k, 1, 0) if more else failed
     out.rejected = left
     out.stages["committee"] = (len(blueprints), len(out.kept))
     return out
@@ -180,9 +182,10 @@ def _imagined(job, author):
     return Funnel(list(good.values()), stages=stages | {"usable ideas": (left, len(good))})
 
 
-def _worded(f, author, seed):
+def _worded(f, author, seed, options):
     "Blueprints in an author's words; without usable ones they are set aside"
-    new = author.reword(f.kept, seed=seed)
+    tries = {k: options[k] for k in ("choices", "repairs")}
+    new = reword_blueprints(author, f.kept, seed=seed, **tries)
     for b in new:
         if why := b.info.get("words"):
             b.info["rejected"] = f"words: {why}"
@@ -242,7 +245,7 @@ def plan(self: _Chunk, job):
     before = self.author.usage if self.author else Usage()
     f = _imagined(job, self.author) if o["ideas"] == "author" else _sampled(job)
     if self.author and o["ideas"] == "sampler":
-        f = _worded(f, self.author, job["seed"])
+        f = _worded(f, self.author, job["seed"], o)
     if self.author:
         f = _unleaked(f, job["split"])
     reviewed = review_blueprints(
@@ -378,6 +381,8 @@ def generate(
     split: str = "base",  # benchmark tasks that must not be repeated
     author: LLM | None = None,  # writes the instructions; None: the scripted writer
     ideas: Literal["sampler", "author"] = "sampler",  # who proposes what happens
+    choices: int = 1,  # messages that an author writes for a blueprint at once; the best is taken
+    repairs: int = 3,  # how often an author is told what is wrong with its words
     judges: tuple = (),  # models of the committee; none: no committee
     rounds: int = 3,  # of committee and reflection, at most
     threshold: float = 0.75,  # mean verdict from which on a blueprint is accepted
@@ -396,7 +401,8 @@ def generate(
     _check(domains, ideas, author, jobs, (*judges, agent, user))
     if resume:
         Path(resume).mkdir(parents=True, exist_ok=True)
-    options = dict(ideas=ideas, rounds=rounds, threshold=threshold, attempts=attempts, gates=gates)
+    options = dict(ideas=ideas, rounds=rounds, threshold=threshold, attempts=attempts)
+    options |= dict(choices=choices, repairs=repairs, gates=gates)
     writer = author and BlueprintAuthor(author)
     make = _Chunk(writer, tuple(judges), agent, user, options, str(resume or ""))
     raw = {d: (shares or DOMAIN_SHARES).get(d, 1 / len(domains)) for d in domains}

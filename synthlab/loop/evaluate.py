@@ -31,7 +31,7 @@ ENGINES = ("hf", "vllm", "serve")
 
 @contextmanager
 def open_engine(
-    model: str,  # `smollm2`, a folder, or a hub id
+    model: str,  # `smollm2`, a folder, a GGUF file, or a hub id
     kind: str = "hf",  # `hf`: transformers here; `vllm`: its engine here; `serve`: its server
     **o,  # for vLLM, such as `max_model_len`
 ):
@@ -65,7 +65,7 @@ def evaluate_model(
     steps: StepCache,  # where episodes are kept
     name: str,  # of the agent, in tables
     tests: list[Task],  # what all agents are asked
-    model: str,  # `smollm2`, a folder, or a hub id
+    model: str,  # `smollm2`, a folder, a GGUF file, or a hub id
     context: PromptReduction,  # what prompts keep
     kind: str = "hf",  # engine
     user=None,  # policy; None: the scripted user

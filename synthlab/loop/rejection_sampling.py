@@ -193,7 +193,7 @@ def learn(
     start = time.perf_counter()
     base = self.net.get_base_model()
     told = [training_row(t, self.context) for t in trajs]
-    rows = encode_rows(told, self.hf.prompter, self.r.cutoff).rows
+    rows = encode_rows(told, self.hf.prompter, self.r.cutoff, split=True).rows
     if not has_gpu():
         gather_target_logits(base)
     r = replace(self.r, epochs=epochs, seed=seed, lr=self.r.lr if lr is None else lr)
@@ -231,7 +231,7 @@ def _limits():
 class MockTaskWorld:
     "τ²'s mock domain as something to learn, the environment's reward as the verifier"
 
-    model: str = "smollm2"  # `smollm2`, a folder, or a hub id
+    model: str = "smollm2"  # `smollm2`, a folder, a GGUF file, or a hub id
     context: dict = field(default_factory=_brief)  # what prompts keep, as in `PromptReduction`
     training: dict = field(default_factory=dict)  # of the recipe, over this module's own
     warm: int = 24  # verified rows of a scripted agent that the first model is warmed up on

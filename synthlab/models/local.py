@@ -259,7 +259,7 @@ class HF(LocalBackend):
 
     def __init__(
         self,
-        model: str = "smollm2",  # `smollm2`, a folder, or a hub id
+        model: str = "smollm2",  # `smollm2`, a folder, a GGUF file, or a hub id
         adapter: str | Path | None = None,  # folder of a LoRA adapter
         dtype: str = "",  # such as `float32`; '': bfloat16 on a GPU, float32 elsewhere
         device: str = "",  # such as `cuda:1`; '': a GPU when there is one
@@ -411,7 +411,7 @@ class VLLM(LocalBackend):
 
     def __init__(
         self,
-        model: str = "smollm2",  # `smollm2`, a folder, or a hub id
+        model: str = "smollm2",  # `smollm2`, a folder, a GGUF file, or a hub id
         adapter: str | Path | None = None,  # folder of a LoRA adapter
         lora: int = 0,  # allow adapters up to this rank, for `tuned`; 0: that of `adapter`
         style: str = "",  # write tools as text in this style; '': as the chat template has it

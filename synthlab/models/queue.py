@@ -8,9 +8,11 @@ __all__ = ['CallFailure', 'call_failure', 'ConcurrencyLimit', 'BatchCounts', 'Ba
 
 # %% ../../nbs/lib/models/08_queue.ipynb #15981cf5
 import asyncio
+import math
 import os
 import random
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -19,6 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+
+from fastcore.basics import patch
 
 from ..core.parallel import is_interactive, log
 from ..core.settings import SecretScrubber
@@ -182,6 +186,7 @@ class BatchProgress(BatchCounts):
     "Counts of one batch, and the line that shows them"
 
     bar = None  # made when it is first shown
+    said = -math.inf  # when trouble was last told, monotonic seconds
 
     def line(self) -> str:  # without newline
         "Failed, in flight, tokens a second, money; and what it waits for when nothing comes"
@@ -210,6 +215,22 @@ class BatchProgress(BatchCounts):
         "Remove the bar"
         if self.bar:
             self.bar.close()
+
+# %% ../../nbs/lib/models/08_queue.ipynb #09fe9b91
+@patch
+def stumble(
+    self: BatchProgress,
+    why: str,  # what an attempt met
+    wait: float,  # seconds before the next attempt
+):
+    "An attempt failed and will be made again: said at once, then every three seconds at most"
+    self.trouble, now = why, time.monotonic()
+    if now - self.said < 3:
+        return
+    self.said = now
+    line = f"a call got no answer and is asked again in {wait:.0f} s: {why:.200}"
+    log(line)
+    print(line, file=sys.stderr, flush=True)
 
 # %% ../../nbs/lib/models/08_queue.ipynb #9ef9defa
 @dataclass
@@ -363,12 +384,12 @@ def _missed(queue, call, tries, miss, began):
     gate, meter, rules = queue.gate, queue.meter, queue.rules
     if not miss.fatal:
         gate.bad(began, miss.wait, miss.keep)
-    if gate.until > began:
-        meter.trouble = miss.why
     silent = gate.rounds and time.monotonic() - gate.well > rules.patience
     enough = tries >= rules.tries or miss.wait > rules.patience
     if not (miss.fatal or enough or silent or queue.why):
-        return _put_back(queue, call, tries, _pause(tries, miss.wait))
+        wait = _pause(tries, miss.wait)
+        meter.stumble(miss.why, max(wait, gate.until - time.monotonic()))
+        return _put_back(queue, call, tries, wait)
     queue.journal.fail(call.key, miss.why, tries)
     meter.set_aside(miss.fatal)
     if miss.status == 401 or meter.refused >= rules.refusals or silent:

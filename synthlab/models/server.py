@@ -347,7 +347,7 @@ def _server_flags(where, name, port, native, style, rank):
 
 # %% ../../nbs/lib/models/05_server.ipynb #87e6abc9
 def serve(
-    model: str = "smollm2",  # `smollm2`, a folder, or a hub id
+    model: str = "smollm2",  # `smollm2`, a folder, a GGUF file, or a hub id
     adapters: dict[str, str | Path] | None = None,  # name -> folder of a LoRA adapter
     port: int = 0,  # on loopback; 0: a free one
     wait: float = 900.0,  # seconds until it has to be healthy

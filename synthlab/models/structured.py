@@ -43,11 +43,12 @@ def ask_json(
     temp: float = 0.7,  # temperature
     maxtok: int = 900,  # new tokens of an answer
     seed: int = 0,  # of the first question; the others count on
+    before: list[Message] | None = None,  # turns before each question: examples
 ) -> tuple[list[dict | None], Usage]:  # answers that could be read, and what they cost
     "Put questions to a model that it answers in JSON"
     if not prompts:
         return [], Usage()
-    chats = [[Message("user", p)] for p in prompts]
+    chats = [[*(before or []), Message("user", p)] for p in prompts]
     seeds = [seed + i for i in range(len(chats))]
     replies = [r for (r,) in llm(chats, temp=temp, maxtok=maxtok, seed=seeds, schema=schema)]
     answers = [None if r.error else parse_json(r.text) for r in replies]

@@ -215,7 +215,7 @@ def _check_recipe(r):
 class Recipe:
     "Everything that decides what training does, except the rows"
 
-    model: str = "smollm2"  # `smollm2`, a folder, or a hub id
+    model: str = "smollm2"  # `smollm2`, a folder, a GGUF file, or a hub id
     rank: int = 16  # of the LoRA adapter; 0 trains all weights
     lora_alpha: float = 32.0  # LoRA's scale is this over the rank
     dropout: float = 0.0  # of the adapter's input

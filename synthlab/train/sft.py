@@ -160,7 +160,8 @@ class TrainingResult:
 
     path: Path  # folder: recipe.json, adapter/ or model/, merged/, README.md
     losses: list[dict]  # `step`, `value`: mean loss of the step's target tokens
-    facts: dict  # rows, dropped, tokens, targets, seconds, train_seconds (without loading), threads
+    # rows, split, dropped, tokens, targets, seconds, train_seconds (without loading), threads
+    facts: dict
 
     @property
     def adapter(self) -> Path:
@@ -301,7 +302,7 @@ def _encode(rows, r):
 
     with quiet_transformers():
         prompter = Prompter(AutoTokenizer.from_pretrained(model_dir(r.model)), r.style)
-    enc = encode_rows(rows, prompter, r.cutoff, r.tail)
+    enc = encode_rows(rows, prompter, r.cutoff, r.tail, split=True)
     if not enc.rows:
         why = enc.dropped[0]["why"] if enc.dropped else "there are none"
         raise ValueError(f"none of {len(rows)} rows can be learned from: {why}")
@@ -334,6 +335,7 @@ def train(
     losses = [dict(step=h["step"], value=h["loss"]) for h in log if "loss" in h]
     facts = dict(
         rows=len(enc.rows),
+        split=enc.split,
         dropped=len(enc.dropped),
         cut=enc.cut,
         **trainer.seen,

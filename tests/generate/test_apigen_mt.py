@@ -329,7 +329,7 @@ def test_an_author_in_the_pipeline():
 
 
 def told(chat):
-    return chat[-1].content.split("WANTS\n")[1].split("\n\nWHAT")[0]
+    return chat[-1].content.split("Note: ")[1].split("\n")[0]
 
 
 def test_copied_words_are_set_aside():
@@ -338,7 +338,7 @@ def test_copied_words_are_set_aside():
     theirs = tasks("retail")[3].goal["reason_for_call"]
 
     def copies(chat, **_):
-        return json.dumps(dict(reason_for_call=f"{told(chat)} {theirs}"))
+        return json.dumps(dict(message=f"{told(chat)} {theirs}"))
 
     f = generate(3, ("retail",), author=ScriptedLLM(copies, "copies"), refuse=0.0, seed=1)
     assert not f.kept and {b.info["rejected"].split(":")[0] for b in f.rejected} == {"leak"}
@@ -357,12 +357,7 @@ def test_committee_rounds():
 
     def polite(chat, **_):
         assert "be polite" in chat[-1].content
-        return json.dumps(
-            dict(
-                reason_for_call="Please help. "
-                + chat[-1].content.split("WANTS\n")[1].split("\n\nWHAT")[0]
-            )
-        )
+        return json.dumps(dict(message=f"Please help. {told(chat)}"))
 
     f = review_blueprints(
         bs, [ScriptedLLM(strict, "s")] * 2, BlueprintAuthor(ScriptedLLM(polite, "p")), rounds=3

@@ -1,17 +1,12 @@
 "Authors and judges: checked stage by stage"
 
-import json
-
 from synthlab.generate.apigen_mt import (
-    generate,
     roll_out_blueprints,
 )
 from synthlab.generate.blueprints import (
     Blueprint,
-    propose,
 )
-from synthlab.generate.committee import BlueprintAuthor, blueprint_from_proposal, lost_facts
-from synthlab.models.llm import ScriptedLLM
+from synthlab.generate.committee import blueprint_from_proposal
 from synthlab.tau2.database import find_record, owner_ids
 
 
@@ -49,44 +44,3 @@ def test_an_author_is_checked_stage_by_stage():
     fine = idea(actions=[move], instruction=said, outputs=told)
     good = blueprint_from_proposal("retail", user, fine, random.Random(0))
     assert isinstance(good, Blueprint) and roll_out_blueprints([good]).kept and order
-
-
-def test_rewording_is_proved_again():
-    bs = propose("airline", 10, refuse=0, seed=8)
-    words = BlueprintAuthor(
-        ScriptedLLM(
-            lambda chat, **_: json.dumps(
-                dict(
-                    reason_for_call="You need help. "
-                    + chat[-1].content.split("WANTS\n")[1].split("\n\nWHAT")[0]
-                )
-            ),
-            "w",
-        )
-    )
-    new = words.reword(bs)
-    assert all(
-        n.id == b.id
-        and n.actions == b.actions
-        and n.goal["reason_for_call"].startswith("You need help.")
-        for n, b in zip(new, bs)
-    )
-    assert len(roll_out_blueprints(new).kept) == len(bs)
-    nothing = BlueprintAuthor(ScriptedLLM(lambda chat, **_: "no JSON", "n")).reword(bs)
-    assert [n.goal for n in nothing] == [b.goal for b in bs]
-
-
-def test_words_that_lose_facts_are_set_aside():
-    """The clerk knows what to do whatever the user says, so words must say it: numbers, ids,
-    quotations, values of arguments
-    """
-
-    def vague(chat, **_):
-        return json.dumps(dict(reason_for_call="You need some help with your account."))
-
-    f = generate(4, ("mock", "retail"), author=ScriptedLLM(vague, "vague"), refuse=0.0, seed=1)
-    assert not f.kept and f.reasons().keys() == {"words"} and f.stages["worded"][1] == 0
-    b = propose("retail", 1, (1,), 0.0, seed=2)[0]
-    assert lost_facts(b, "Hello.") and not lost_facts(
-        b, "Well. " + b.goal["reason_for_call"].upper()
-    )

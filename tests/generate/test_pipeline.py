@@ -40,12 +40,8 @@ def funnel():
 
 def wording(chat, **_):
     "A teacher that keeps every fact"
-    return json.dumps(
-        dict(
-            reason_for_call="Please help me. "
-            + chat[-1].content.split("WANTS\n")[1].split("\n\nWHAT")[0]
-        )
-    )
+    note = chat[-1].content.split("Note: ")[1].split("\n")[0]
+    return json.dumps(dict(message=f"Please help me. {note}"))
 
 
 @pytest.fixture
@@ -80,7 +76,7 @@ def test_a_model_s_answers_are_paid_once(tmp_path, teacher):
     def run():
         with RoleAssignment(tmp_path, teacher="scripted:wording") as cast:
             f = run_generator("apigen_mt", cast, ["mock", "retail"], 8, seed=3, jobs=2)
-            return [t.task.goal["reason_for_call"] for t in f.kept], cast.used()
+            return [t.messages[1].content for t in f.kept], cast.used()
 
     words, used = run()
     first = len(teacher)

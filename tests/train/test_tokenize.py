@@ -148,3 +148,21 @@ def test_a_template_that_rewrites_history_is_refused():
     with pytest.raises(ValueError, match="writes turn 1 differently"):
         encode_row(chat, Prompter(toy_tokenizer(t)))
     assert encode_row(chat[:2], Prompter(toy_tokenizer(t))).targets
+
+
+def test_a_row_is_split_where_the_template_rewrites_history():
+    """Qwen3 writes its last turn with an empty thought and earlier ones without: each turn is
+    learned behind the very tokens that the model is asked with
+    """
+    prompter = Prompter(toy_tokenizer(jinja("qwen3")))
+    rows = list(map(conversation, range(8)))
+    assert len(encode_rows(rows, prompter).dropped) > 4  # each with a reason
+    enc = encode_rows(rows, prompter, split=True)
+    turns = [(row, k) for row in rows for k, m in enumerate(row.messages) if m.role == "assistant"]
+    assert not enc.dropped and enc.split and len(enc.rows) > len(rows)
+    asked = [prompter.ids(row.messages[:k], row.tools) for row, k in turns]
+    split = [e for e in enc.rows if e.id in {r.id for r in rows}]
+    assert len(split) == len(enc.rows)
+    for e in enc.rows:
+        first = next(i for i, l in enumerate(e.labels) if l != -100)
+        assert e.input_ids[:first] in asked
