@@ -32,8 +32,9 @@ def pytest_configure(config):
 
 
 WEIGHTS = {"hf", "vllm", "adapter", "embedded"}  # fixtures that load a model
-# fixtures that start Ray, run studies, or load the benchmark's evaluator or orchestrator
-DEAR = {"cluster", "done", "swept", "demo", "evaluator", "peer"}
+# fixtures that start Ray, run studies or generators, compile the toy selector's model, or load the
+# benchmark's evaluator or orchestrator
+DEAR = {"cluster", "done", "swept", "demo", "evaluator", "peer", "funnel", "faulty", "given"}
 
 
 def _loads_weights(test):

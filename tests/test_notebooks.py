@@ -9,10 +9,12 @@ OTHERS = sorted((ROOT / "nbs").glob("*.ipynb")) + sorted((ROOT / "nbs/studies").
 # Lessons that train or play for longer than some seconds
 LONG = {
     "alpha/02_mixture",
+    "alpha/04_calibration",
     "budget/01_theory",
     "budget/04_bootstrap",
     "budget/06_experiment",
     "core/04_stats",
+    "failures/01_outcomes",
     "failures/03_attribution",
     "generate/04_blueprints",
     "generate/06_apigen_mt",
@@ -20,8 +22,13 @@ LONG = {
     "generate/17_audit",
     "loop/01_prompts",
     "loop/02_evaluate",
+    "loop/06_grpo",
+    "models/05_server",
+    "runs/02_report",
+    "select/03_reader",
     "train/03_sft",
     "user_errors/18_local_reader",
+    "verify/06_gates",
 }
 
 # Lessons and studies of half a minute and more, whose modules have quicker tests of their own

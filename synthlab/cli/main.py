@@ -535,6 +535,38 @@ def _attributed(a):
     return d
 
 # %% ../../nbs/lib/cli/02_main.ipynb #a794d380
+_order = ("user", "task", "infrastructure", "unresolved", "agent")  # the rarer first
+
+
+def _what(run):
+    "What a failed run came to grief on, in a line"
+    if run["chain"]:
+        first = run["chain"][0]
+        return f"turn {first['turn']}, {first['who']}: {' '.join(first['what'].split())}"
+    return "no turn that decided was found"
+
+
+def _failed_runs(runs, whole, most=12):
+    "The failed runs that a reader wants to see first"
+    bad = sorted((r for r in runs if r["by"]), key=lambda r: _order.index(r["by"]))
+    rows = [
+        dict(task=str(r["task"])[:24], trial=r["trial"], by=r["by"], why=f"{_what(r):.90}")
+        for r in bad[:most]
+    ]
+    more = f"{len(bad) - most} more failed runs: " if len(bad) > most else ""
+    where = "failures.html has the conversations" if whole else "--out DIR writes them all"
+    return f"\n{text_table(rows)}\n{more}{where}" if bad else "\nno run failed"
+
+
+def _too_many(runs, most):
+    "The exit code: 1 when users broke more than a share of the runs"
+    bad = sum(r["by"] == "user" for r in runs)
+    if most is None or not runs or bad <= most * len(runs):
+        return 0
+    print(f"synthlab: users broke {bad} of {len(runs)} runs, more than {most:g}", file=sys.stderr)
+    return 1
+
+# %% ../../nbs/lib/cli/02_main.ipynb #a105c02c
 def _cmd_failures(a):
     from synthlab.failures.attribution import verdict_counts
 
@@ -549,12 +581,11 @@ def _cmd_failures(a):
     if a.json:
         _json(d)
     else:
-        print(
-            text_table(verdict_counts(d["runs"])) + (_opinion(d["reviewer"]) if a.reviewer else "")
-        )
+        print(text_table(verdict_counts(d["runs"])))
+        print(_opinion(d["reviewer"]) if a.reviewer else _failed_runs(d["runs"], bool(a.out)))
     for r in d["refused"]:
         _fail(f"{r['file']}: {r['refused']}", 2)
-    return 2 if d["refused"] else 0
+    return 2 if d["refused"] else _too_many(d["runs"], a.fail_over)
 
 # %% ../../nbs/lib/cli/02_main.ipynb #ec148cb4
 def _cmd_train(a):
@@ -671,6 +702,9 @@ _data_options: dict[str, Any] = dict(
     ),
     threshold=dict(
         type=float, default=0.5, help="report what is at least so probable; lexicon and local"
+    ),
+    fail_over=dict(
+        type=float, metavar="SHARE", help="exit with 1 when users broke more of the runs than that"
     ),
     labels=dict(
         default="", metavar="FILE", help="labels of these files, JSONL: what each rule is worth"
@@ -791,7 +825,8 @@ COMMANDS: dict[str, tuple[str, str]] = dict(
     ),
     failures=(
         "who failed each run of some result files: user, agent, task or nobody that can be named",
-        "file --reader --threshold --labels --pool:pool_generations --json --out --reviewer",
+        "file --reader --threshold --labels --pool:pool_generations --fail-over:fail_over --json "
+        "--out --reviewer",
     ),
 )
 

@@ -206,7 +206,7 @@ def learn(
     return Usage(inp=tokens, seconds=time.perf_counter() - start)
 
 # %% ../../nbs/lib/loop/04_rejection_sampling.ipynb #89dfbc63
-_house = dict(rank=16, lora_alpha=32, lr=1e-3, warmup=0.1, batch=2, cutoff=1024, dtype="bfloat16")
+_house = dict(rank=16, lora_alpha=32, lr=1e-3, warmup=0.1, batch=2, cutoff=1024, dtype="fast")
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ import io
 import json
 import tokenize
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -207,23 +208,28 @@ def parse_value(
         raise ValueError(f"{name}={s}: not YAML; quote it") from None
 
 
+def _nearest(name, study):
+    "The parameter that was meant, or where all of them are listed"
+    near = get_close_matches(name, study.params, n=1)
+    more = f"`synthlab run {study.name} --takes` lists what it takes"
+    return f": did you mean {near[0]!r}?" if near else f": {more}"
+
+# %% ../../nbs/lib/runs/01_parameters.ipynb #9829e6e3
 def check_params(
     study: Study,  # what is taken
     params: dict,  # what was asked for
 ) -> dict:  # every parameter with the value it will have
     """The resolved parameters.
 
-    Raises ValueError listing what the study takes on an unknown name or a wrong type
+    Raises ValueError in one short line on an unknown name, with the one meant, or on a wrong type
     """
     for k, v in params.items():
         p = study.params.get(k)
         if p is None:
-            raise ValueError(f"{study.name} has no parameter {k!r}; it takes {study.takes()}")
+            raise ValueError(f"{study.name} has no parameter {k!r}{_nearest(k, study)}")
         if p.ann and not matches_type(v, p.ann):
             got = f"{type(v).__name__} {redact(v, k)!r}"
-            raise ValueError(
-                f"{study.name}: parameter {k} is {p.ann}, got {got}; it takes {study.takes()}"
-            )
+            raise ValueError(f"{study.name}: parameter {k} is {p.ann}, got {got}: {p}")
 
     def as_float(k, v):
         return float(v) if study.params[k].ann == "float" and isinstance(v, int) else v

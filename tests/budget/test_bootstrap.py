@@ -50,6 +50,7 @@ def breaking(monkeypatch, at):
     return count
 
 
+@pytest.mark.slow
 def test_killed_at_each_and_every_step_and_resumed(tmp_path):
     "The same rounds, whatever the step at which it was killed; then killed again while resuming"
     from synthlab.budget.bootstrap import GaussianTask, run_bootstrap

@@ -16,6 +16,7 @@ from synthlab.budget.theory import (
 from tests.budget.common import settings_of
 
 
+@pytest.mark.slow
 def test_closed_form_is_what_simulation_gives():
     """50 settings, literal rejection sampling: final reward and number of draws within three
     standard errors

@@ -300,6 +300,18 @@ def test_failures_of_two_releases_are_not_pooled_unasked(capsys):
     assert "pooled in spite of" in capsys.readouterr().err
 
 
+@needs_data
+def test_failures_are_shown_and_can_fail_a_build(capsys):
+    file = str(next(p for p in RUNS if p.name.startswith("gemini-2.5-flash_airline")))
+    assert main(["failures", file]) == 0
+    out = capsys.readouterr().out
+    assert "user: premature_termination" in out and "--out DIR writes them all" in out
+    assert max(map(len, out.splitlines())) < 160
+    assert main(["failures", file, "--fail-over", "0"]) == 1
+    assert "users broke" in capsys.readouterr().err
+    assert main(["failures", file, "--fail-over", "1"]) == 0
+
+
 def test_conversations_change_their_form(tmp_path, capsys):
     from synthlab.core.types import write_jsonl
     from synthlab.tau2.env import tasks

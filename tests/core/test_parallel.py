@@ -59,6 +59,7 @@ def test_pmap_keeps_its_processes_when_memory_was_freed():
     assert len(set(pmap(grow, range(6), jobs=2))) <= 2
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_pmap_on_ray_gives_the_same():
     pytest.importorskip("ray", reason="the extra `ray` is not installed")

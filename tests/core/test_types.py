@@ -80,6 +80,7 @@ def strict(x):
     return json.dumps(to_dict(x), sort_keys=True)
 
 
+@pytest.mark.slow
 @given(trajectories)
 @settings(max_examples=200, deadline=None)
 def test_json_round_trip(t):

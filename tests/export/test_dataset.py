@@ -382,6 +382,7 @@ def test_the_card_tells_the_loader_where_the_rows_are(folder, tmp_path):
     assert len(d) == len(rows(folder, "trl", "turns/train.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_hub_out_of_reach_is_one_line(folder):
     code = (
         "from synthlab.export.dataset import push_to_hub\ntry: "

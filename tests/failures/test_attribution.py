@@ -239,6 +239,7 @@ def test_runs_whose_checks_were_not_stored_keep_their_task(tmp_path):
     ] == 0
 
 
+@pytest.mark.slow
 @needs_data
 def test_real_telecom_two_of_four_premature_transfers_are_critical():
     ts = read_results([DATA / "tau2_runs/gpt-4.1_telecom_default_1trial.json.gz"])[0]

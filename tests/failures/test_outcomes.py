@@ -298,6 +298,7 @@ def test_a_changed_verdict_and_an_unplayable_record_are_seen(scripted, tmp_path)
     )
 
 
+@pytest.mark.slow
 @needs_data
 def test_real_runs_give_what_was_measured_before():
     ts, rows, refused = read_results(

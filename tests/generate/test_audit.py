@@ -417,6 +417,7 @@ def test_a_limit_and_the_report_for_a_terminal(tmp_path):
     assert [(p["line"], p["row"]) for p in problems if p["step"] == "parses"] == [(8, 7)]
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_real_seeds_hold_what_they_claim_and_break_the_rule_of_one_call_at_a_time():
     a = audit_rows(SEEDS)
@@ -428,6 +429,7 @@ def test_the_real_seeds_hold_what_they_claim_and_break_the_rule_of_one_call_at_a
     assert by["user_error"][1] == by["user_form"][1] == 47, "telecom leaves out the user's calls"
 
 
+@pytest.mark.slow
 @needs_data
 def test_detectors_that_are_asked_without_instructions_need_none():
     for t in read_seeds(SEEDS)[0]:

@@ -383,6 +383,7 @@ def test_names_are_told_apart_only_where_they_collide():
         assert s.call(ToolCall("calculate", dict(expression="1"))).error
 
 
+@pytest.mark.slow
 @needs("mcp-server-time")
 def test_the_time_server():
     with connect_servers("time") as s:
@@ -397,6 +398,7 @@ def test_the_time_server():
         assert s.call(ToolCall("get_current_time", dict(timezone="Atlantis"))).error
 
 
+@pytest.mark.slow
 @needs("mcp-server-git")
 def test_the_git_server_works_in_a_folder_of_its_own():
     commit = [
@@ -425,6 +427,7 @@ def test_the_sqlite_server_keeps_a_database_for_each_session():
         assert two.call(ToolCall("list_tables")).content in ("[]", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "domain", [pytest.param(d, marks=needs(f"tau2-{d}-mcp")) for d in ("mock", "retail", "airline")]
 )

@@ -28,6 +28,7 @@ def opening(b):
     return b.goal["task_instructions"].partition(OPENING_WORDS)[2]
 
 
+@pytest.mark.slow
 def test_rewording_is_proved_again():
     bs = propose("airline", 10, refuse=0, seed=8)
     words = BlueprintAuthor(
@@ -121,6 +122,7 @@ def test_options_of_an_item_are_facts():
         assert "lost" in dict(wording_faults(b, words)), o
 
 
+@pytest.mark.slow
 def test_an_author_is_told_what_is_missing_and_tries_again():
     bs = propose("airline", 8, refuse=0, seed=8)
     asked = []

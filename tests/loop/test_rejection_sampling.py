@@ -61,6 +61,7 @@ rejection_sampling._played.clear()
 print(json.dumps([again, end(folder+'-whole')]))"""
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @needs_smollm2
 def test_a_killed_loop_goes_on_to_the_same_end(home, tmp_path):

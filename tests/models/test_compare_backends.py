@@ -23,6 +23,7 @@ from synthlab.models.llm import make_llm
 FEW = dict(batches=[1, 3], tokens=4, repeats=2, alike=3, forms=2)
 
 
+@pytest.mark.slow
 def test_a_server_and_what_cannot_be_measured(monkeypatch):
     from synthlab.models import compare_backends
 

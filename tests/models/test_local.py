@@ -295,6 +295,7 @@ def test_vllm_adapter(vllm, hf, adapter, greedy):
     ]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @vllm_test
 def test_a_learner_in_vllm_speaks_with_the_weights_it_has_now(vllm, greedy):

@@ -25,6 +25,7 @@ def test_fatal_errors_are_not_retried(fresh, path):
     assert texts(DurableLLM(make_llm(s.url + "#m"), path)(chats(10))) == expected(10)
 
 
+@pytest.mark.slow
 def test_a_call_that_always_fails_is_set_aside(fresh, path):
     s = fresh(poison="q3", poison_status=500)
     out = DurableLLM(make_llm(s.url + "#m"), path, tries=3)(chats(10))
@@ -60,6 +61,7 @@ def test_the_gate_finds_what_a_server_bears(fresh, path):
     assert got["faults"].get("429", 0) < 75 and got["most"] >= 8
 
 
+@pytest.mark.slow
 def test_an_outage_does_not_use_up_the_attempts(fresh, path):
     "A second of nothing but 500: everything pauses, then goes on"
     s = fresh(faults=1.0, kinds=["500"])

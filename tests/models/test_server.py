@@ -141,6 +141,7 @@ def test_an_exception_ends_it_at_once(tmp_path, error):
     assert not g.running and not any(map(alive, ps))
 
 
+@pytest.mark.slow
 def test_kernel_restart_and_a_forgotten_object(tmp_path):
     from jupyter_client.manager import start_new_kernel
 

@@ -169,8 +169,9 @@ def test_killed_run_is_started_anew_and_a_second_process_waits(toy):
 @pytest.mark.parametrize(
     "args, said",
     [
-        (("-p", "m=3"), "no parameter 'm'; it takes n: int = 3 — how many; file: str = '' — read"),
-        (("-p", "n=many"), "parameter n is int, got str 'many'"),
+        (("-p", "m=3"), "no parameter 'm': `synthlab run 01_toy --takes` lists what it takes"),
+        (("-p", "lables=x"), "no parameter 'lables': did you mean 'labels'?"),
+        (("-p", "n=many"), "parameter n is int, got str 'many': n: int = 3 — how many"),
         (("-p", "n=2.5"), "parameter n is int, got float 2.5"),
         (("-p", "labels=[1]"), "parameter labels is list[str] | None"),
         (("-p", "n"), "takes name=value"),

@@ -41,6 +41,7 @@ def check_gradients(reader, items):
     assert ((got - want).norm(dim=1) / want.norm(dim=1)).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_batched_gradients_are_those_of_autograd_row_by_row():
     rng = random.Random(0)
     check_gradients(

@@ -67,6 +67,7 @@ def test_prompts_are_the_benchmarks_own(domain):
         assert (agent_prompt(task), user_prompt(task)) == (agent, user)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["mock", "telecom"])
 def test_solo_prompt_and_tools_are_the_benchmarks_own(domain):
     task = next(t for t in tasks(domain) if t.ticket)
@@ -228,6 +229,7 @@ def test_the_oracle_earns_every_reward_that_can_be_earned(domain, unmet):
     }
 
 
+@pytest.mark.slow
 def test_the_oracle_solves_the_whole_of_telecom():
     assert all(
         grade(t).reward == 1

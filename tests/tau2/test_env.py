@@ -177,6 +177,7 @@ def test_any_calls_give_the_benchmarks_outputs_and_state(domain, solo, benchmark
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain,solo", MODES)
 def test_episodes_do_not_see_each_other(domain, solo, benchmark):
     start = hashes(benchmark(domain, solo))
@@ -210,6 +211,7 @@ def test_arguments_are_not_kept():
     assert env.diff()["agent/tasks/task_1/status"] == ("pending", ["a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["mock", "airline", "retail", "telecom"])
 def test_tasks_and_splits_are_the_packages(domain):
     module, model = (

@@ -142,6 +142,7 @@ def kill_at_a_checkpoint(cmd, checkpoints, want):
         p.wait()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_run_killed_at_a_random_step_resumes_to_the_same_loss(toy, tmp_path):
     """float32, dropout on, checkpoints every fourth step: the killed and resumed run has every loss

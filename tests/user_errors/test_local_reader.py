@@ -12,6 +12,7 @@ from synthlab.user_errors.labels import (
 from synthlab.user_errors.local_reader import cross_validated_local_cases
 
 
+@pytest.mark.nightly
 @needs_data
 @pytest.mark.slow
 def test_the_local_reader_on_real_conversations():
