@@ -162,6 +162,7 @@ def test_http_without_sessions_is_refused(http):
     assert "keeps a world for each session" in r.stdout, r.stderr[-500:]
 
 
+@pytest.mark.slow
 def test_stdio_carries_nothing_but_protocol():
     hello = dict(
         jsonrpc="2.0",
@@ -417,6 +418,7 @@ def test_the_git_server_works_in_a_folder_of_its_own():
         assert "notes.md" in two.call(status).content and "notes.md" not in one.call(status).content
 
 
+@pytest.mark.slow
 @needs("mcp-server-sqlite")
 def test_the_sqlite_server_keeps_a_database_for_each_session():
     with ServerPool() as pool:

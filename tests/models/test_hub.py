@@ -244,6 +244,7 @@ def test_a_gguf_file_is_taken_as_a_folder_is(cache, tmp_path):
     assert tok.apply_chat_template(chat) == own.apply_chat_template(chat)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_model_is_said_to_be_none(cache, tmp_path):
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF but no more")
