@@ -247,6 +247,8 @@ def runs_block(zh=False):
 def said(v):
     if not isinstance(v["value"], float):
         return None
+    if v["lo"] is None and v["value"].is_integer():
+        return f"{v['value']:,.0f}"  # a count
     return (
         num(v["value"])
         + (f" [{num(v['lo'])}, {num(v['hi'])}]" if v["lo"] is not None else "")

@@ -379,7 +379,7 @@ def generate(
     joined: float = 0.1,  # joined blueprints to make, as a share of the sampled ones
     seed: int = 0,  # the same seed gives the same conversations
     split: str = "base",  # benchmark tasks that must not be repeated
-    author: LLM | None = None,  # writes the instructions; None: the scripted writer
+    author: LLM | None = None,  # writes what users open with; None: the scripted writer
     ideas: Literal["sampler", "author"] = "sampler",  # who proposes what happens
     choices: int = 1,  # messages that an author writes for a blueprint at once; the best is taken
     repairs: int = 3,  # how often an author is told what is wrong with its words

@@ -266,8 +266,10 @@ def reword_prompt(
 # %% ../../nbs/lib/generate/05_rewording.ipynb #bc1abe12
 def _best(b, messages):
     "The message with the fewest faults, then with the fewest runs of words from the note"
-    note = opening_note(b)
     said = [m if isinstance(m, str) else "" for m in messages]
+    if len(said) == 1:
+        return said[0]
+    note = opening_note(b)
     return min(said, key=lambda m: (len(wording_faults(b, m)), _share(note, plain_spelling(m), 3)))
 
 
@@ -292,8 +294,10 @@ def reword_blueprints(
             best = _best(out[i], [(a or {}).get("message") for a in own])
             out[i] = reword_blueprint(out[i], best, author.name)
             out[i].info["tries"] = k + 1
-            left[i] = " ".join(told for _, told in wording_faults(out[i], best))
-        left = {i: why for i, why in left.items() if out[i].info.get("words")}
+            if out[i].info.get("words"):
+                left[i] = " ".join(told for _, told in wording_faults(out[i], best))
+            else:
+                del left[i]
         if not left:
             break
     return out

@@ -269,8 +269,8 @@ def _encode_turns(out, i, row, how):
     turns = [k for k, m in enumerate(row.messages) if m.role == "assistant"]
     made = 0
     for k in turns:
-        upto = replace(row, messages=row.messages[: k + 1])
-        upto.lead = row.lead if k == turns[-1] else None
+        lead = row.lead if k == turns[-1] else None
+        upto = replace(row, messages=row.messages[: k + 1], lead=lead)
         try:
             out.rows.append(encode_row(upto, *how, last=True))
             made += 1

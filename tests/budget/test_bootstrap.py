@@ -94,7 +94,7 @@ import sys, time
 from synthlab.budget.bootstrap import GaussianTask, run_bootstrap
 from synthlab.budget.schedules import LINEAR
 class Slow(GaussianTask):
-    def generate(self, n, seed): time.sleep(.02); return super().generate(n, seed)
+    def generate(self, n, seed): time.sleep(.2); return super().generate(n, seed)
 run_bootstrap(Slow(), LINEAR, budget=400, rounds=3, c_g=1, c_t=3, chunk=60, folder=sys.argv[1])
 """
 
@@ -110,21 +110,21 @@ def test_a_killed_process_loses_nothing(tmp_path):
         pass
 
     kills = 0
-    for i in range(40):
+    for _ in range(40):
         p = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path / "run")])
         deadline, seen = time.monotonic() + 20, None
         while p.poll() is None and time.monotonic() < deadline:
             now = sorted(f.name for f in tmp_path.glob("run/*"))
             if seen is None:
                 seen = now
-            if now != seen and i < 3:
+            if now != seen and kills < 3:
                 p.kill()
                 break
             time.sleep(0.01)
         kills += p.wait() == -9
         if p.returncode == 0:
             break
-    assert kills and p.returncode == 0  # on a busy machine the second kill may come too late
+    assert kills >= 2 and p.returncode == 0
     assert plain(run_bootstrap(Slow(), LINEAR, folder=tmp_path / "run", **KW)) == plain(
         run_bootstrap(Slow(), LINEAR, **KW)
     )

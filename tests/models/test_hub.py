@@ -210,6 +210,27 @@ def test_two_results_in_a_row_are_one_turn_where_roles_must_alternate():
     assert all(a != b for a, b in zip(roles, roles[1:]))
 
 
+def test_a_template_without_a_system_turn_has_its_words_in_the_first_one():
+    tok = toy_tokenizer(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+        "{% endif %}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}] {{ m.content }} "
+        "{% endfor %}"
+    )
+    chat = [Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Hello")]
+    assert Prompter(tok).text(chat) == "[user] Be kind.\nHi [assistant] Hello "
+
+
+def test_a_template_that_reads_descriptions_gets_one_for_each_tool():
+    "Hermes' joins the description to other words, which fails where a schema has none"
+    loop = "{% for t in tools %}{{ t.function.name + ': ' + t.function.description }};{% endfor %}"
+    tok = toy_tokenizer(f'{loop} <tool_call> {{# "arguments" #}}')
+    one = dict(type="function", function=dict(name="look", parameters={}))
+    two = dict(type="function", function=dict(name="go", description="Go.", parameters={}))
+    assert Prompter(tok).text([Message("user", "Hi")], [one, two]).startswith("look: ;go: Go.;")
+    assert "description" not in one["function"]
+
+
 def test_what_a_template_refuses_is_said_in_one_line():
     tok = toy_tokenizer("{% if messages %}{{ raise_exception('only one turn') }}{% endif %}")
     with pytest.raises(ValueError, match="refuses this chat: only one turn"):

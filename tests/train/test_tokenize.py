@@ -158,11 +158,20 @@ def test_a_row_is_split_where_the_template_rewrites_history():
     rows = list(map(conversation, range(8)))
     assert len(encode_rows(rows, prompter).dropped) > 4  # each with a reason
     enc = encode_rows(rows, prompter, split=True)
-    turns = [(row, k) for row in rows for k, m in enumerate(row.messages) if m.role == "assistant"]
-    assert not enc.dropped and enc.split and len(enc.rows) > len(rows)
-    asked = [prompter.ids(row.messages[:k], row.tools) for row, k in turns]
-    split = [e for e in enc.rows if e.id in {r.id for r in rows}]
-    assert len(split) == len(enc.rows)
-    for e in enc.rows:
-        first = next(i for i, l in enumerate(e.labels) if l != -100)
-        assert e.input_ids[:first] in asked
+    whole = {d["row"] for d in encode_rows(rows, prompter).dropped}
+    assert not enc.dropped and enc.split == len(whole)
+    encoded = iter(enc.rows)
+    for i, row in enumerate(rows):
+        turns = [k for k, m in enumerate(row.messages) if m.role == "assistant"]
+        if i not in whole:
+            assert next(encoded) == encode_row(row, prompter)
+            continue
+        for k in turns:
+            e, asked = next(encoded), prompter.ids(row.messages[:k], row.tools)
+            first = next(at for at, l in enumerate(e.labels) if l != -100)
+            assert e.input_ids[:first] == asked
+            learned = prompter.tok.decode([l for l in e.labels if l != -100])
+            said = row.messages[k]
+            assert said.content.strip() in learned and learned.endswith("<|im_end|>")
+            assert all(c.name in learned for c in said.calls)
+    assert next(encoded, None) is None
